@@ -1,0 +1,84 @@
+"""Every error convsurgeon raises on purpose, and the exit code the command line gives it.
+
+ConvsurgeonError
+├── UsageError                 2   the request itself is wrong
+│   ├── UnknownName            2   a model, method, rule or file that does not exist
+│   ├── RecipeError            2   a recipe, plan or configuration file with mistakes in it
+│   ├── TargetError            2   a target that can't be read, or can't be reached
+│   ├── NothingToConvert       2   no convolution is eligible
+│   └── OutputExists           2   the output folder is there already
+└── ModelError                 3   the model can't be used
+    ├── ModelLoadError         3   it can't be built, or its weights can't be had
+    └── ModelRunError          3   it fails in forward, or on these inputs
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "ConvsurgeonError",
+    "ModelError",
+    "ModelLoadError",
+    "ModelRunError",
+    "NothingToConvert",
+    "OutputExists",
+    "RecipeError",
+    "TargetError",
+    "UnknownName",
+    "UsageError",
+    "did_you_mean",
+]
+
+
+class ConvsurgeonError(Exception):
+    """Root of the tree; ``exit_code`` is what the command line exits with."""
+
+    exit_code = 70
+
+
+class UsageError(ConvsurgeonError):
+    """The request itself is wrong: an option, a configuration, a name."""
+
+    exit_code = 2
+
+
+class UnknownName(UsageError):
+    """A name that stands for nothing: model, method, rule pattern, file."""
+
+
+class RecipeError(UsageError):
+    """A recipe, plan or configuration file that can't be read; lists every mistake at once."""
+
+
+class TargetError(UsageError):
+    """A target that can't be read, or that no choice of candidates reaches."""
+
+
+class NothingToConvert(UsageError):
+    """No convolution is eligible; the message carries the reasons."""
+
+
+class OutputExists(UsageError):
+    """The output folder exists and overwriting it was not asked for."""
+
+
+class ModelError(ConvsurgeonError):
+    """The model can't be used."""
+
+    exit_code = 3
+
+
+class ModelLoadError(ModelError):
+    """The model can't be built, or its weights can't be had or don't fit."""
+
+
+class ModelRunError(ModelError):
+    """The model fails in forward, or does not accept the inputs."""
+
+
+def did_you_mean(name: str, known: Iterable[str], count: int = 3) -> str:
+    """Return " Did you mean a, b?" for the nearest known names, or an empty string."""
+    near = difflib.get_close_matches(name, list(known), n=count, cutoff=0.5)
+    return f" Did you mean {', '.join(near)}?" if near else ""
