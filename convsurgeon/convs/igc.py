@@ -1,0 +1,214 @@
+"""IGC: interleaved group convolution, a grouped spatial convolution and a grouped 1×1 across its partitions.
+
+Zhang, Qi, Xiao, Wang: "Interleaved Group Convolutions for Deep Neural Networks", ICCV 2017, arXiv 1707.02725.
+The primary convolution (k×k) has L partitions, the secondary (1×1) has M; secondary partition m reads the m-th
+share of every primary partition, so that exactly one path joins every input to every output channel:
+
+    primary (groups L) → interleave → secondary (groups M) → interleave back
+
+The strict unit has C_mid = L·M = C_in = C_out. Here the mid width is free (C_mid any multiple of L·M), which
+includes thin and wide units; L = M = 1 is a low-rank pair. The primary convolution carries stride, padding
+and dilation; nothing stands between the two; the bias, where the original has one, is the secondary's.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from convsurgeon.convs.family import Card, CompactConv, Refusal, Spec, conv_like
+from convsurgeon.cost import ConvShape, Cost, conv_cost
+
+__all__ = ["CARD", "IGC", "IGCMethod", "IGCSpec", "parse_method"]
+
+CARD = Card(
+    family="igc",
+    title="IGC",
+    paper="Zhang, Qi, Xiao, Wang, ICCV 2017, arXiv 1707.02725",
+    methods="igc (L, M and mid width free) | igc-lLmM, e.g. igc-l4m2 | igc-lLmM-wN with a mid width of N",
+    idea="A grouped k×k convolution, then a grouped 1×1 across its partitions; the mid width is free.",
+    good_for="keeping accuracy without training: its fit on activations is a closed form and loses least; "
+    "few, wide partitions (M = 1) are also the ones that are faster in milliseconds",
+    bad_for="speed with many thin partitions (strict L = C/2, M = 2): fewer MACs, hardly fewer milliseconds; "
+    "kernels fitted without any calibration data",
+)
+
+# Mid widths are tried at these shares of the dense convolution's MACs; steps of 1/32 let the solver land close.
+COST_SHARES = tuple(step / 32 for step in range(2, 25))
+WIDTH_STEP = 8
+
+
+class IGCSpec(Spec):
+    """L = ``primary_groups``, M = ``secondary_groups``, C_mid = ``mid_channels`` (a multiple of L·M)."""
+
+    family: Literal["igc"] = "igc"
+    primary_groups: int
+    secondary_groups: int
+    mid_channels: int
+
+    def cost(self, shape: ConvShape, positions: int) -> Cost:
+        """Per position C_mid·C_in·S/L + C_out·C_mid/M; for the strict unit G²·(S/L + 1/M)."""
+        return conv_cost(
+            shape.in_channels,
+            self.mid_channels,
+            shape.area,
+            groups=self.primary_groups,
+            positions=positions,
+        ) + conv_cost(
+            self.mid_channels,
+            shape.out_channels,
+            1,
+            groups=self.secondary_groups,
+            bias=shape.bias,
+            positions=positions,
+        )
+
+    def build(self, shape: ConvShape) -> IGC:
+        """A freshly initialised unit."""
+        return IGC(shape, self)
+
+    def describe(self) -> str:
+        """E.g. ``IGC L4M1 w96``."""
+        return f"IGC L{self.primary_groups}M{self.secondary_groups} w{self.mid_channels}"
+
+
+class IGC(CompactConv):
+    """IGC unit: [N, C_in, H, W] → [N, C_out, H', W'], shaped as the convolution it replaces."""
+
+    spec: IGCSpec
+    interleave: Tensor | None
+    interleave_back: Tensor | None
+
+    def __init__(self, shape: ConvShape, spec: IGCSpec) -> None:
+        super().__init__(shape, spec)
+        groups, partitions = spec.primary_groups, spec.secondary_groups
+        self.primary = conv_like(shape, shape.in_channels, spec.mid_channels, groups=groups)
+        pointwise = shape.model_copy(
+            update={
+                "kernel": (1,) * len(shape.kernel),
+                "padding_mode": "zeros",
+                "dilation": (1,) * len(shape.kernel),
+            }
+        )
+        self.secondary = conv_like(
+            pointwise,
+            spec.mid_channels,
+            shape.out_channels,
+            groups=partitions,
+            bias=shape.bias,
+            strided=False,
+        )
+        # With M = 1 both permutations are the identity, so none is stored and none is run.
+        self.register_buffer(
+            "interleave",
+            interleave_order(spec.mid_channels, groups, partitions) if partitions > 1 else None,
+        )
+        self.register_buffer(
+            "interleave_back",
+            interleave_order(shape.out_channels, partitions, shape.out_channels // partitions)
+            if partitions > 1
+            else None,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C_in, H, W] → [N, C_out, H', W']."""
+        mid = self.primary(x)
+        if self.interleave is None or self.interleave_back is None:
+            return self.secondary(mid)
+        return self.secondary(mid.index_select(1, self.interleave)).index_select(1, self.interleave_back)
+
+
+def interleave_order(channels: int, rows: int, columns: int) -> Tensor:
+    """Index [channels] that reads ``[rows, columns, rest]`` as ``[columns, rows, rest]``."""
+    return torch.arange(channels).view(rows, columns, -1).transpose(0, 1).reshape(-1)
+
+
+def _misfit(spec: IGCSpec, shape: ConvShape) -> str | None:
+    """Why L, M and C_mid do not fit the channels; None if they do."""
+    groups, partitions = spec.primary_groups, spec.secondary_groups
+    if shape.in_channels % groups:
+        return f"L={groups} does not divide the {shape.in_channels} input channels"
+    if shape.out_channels % partitions:
+        return f"M={partitions} does not divide the {shape.out_channels} output channels"
+    if spec.mid_channels % (groups * partitions):
+        return f"the mid width {spec.mid_channels} is no multiple of L·M = {groups * partitions}"
+    return None
+
+
+@dataclass(frozen=True)
+class IGCMethod:
+    """``igc`` (everything free) or ``igc-lLmM[-wN]`` (fixed; C_mid = C_out unless ``-wN``)."""
+
+    primary_groups: int | None = None
+    secondary_groups: int | None = None
+    mid_channels: int | None = None
+    family: ClassVar[str] = "igc"
+
+    @property
+    def name(self) -> str:
+        """The word on the command line."""
+        if self.primary_groups is None:
+            return "igc"
+        width = f"-w{self.mid_channels}" if self.mid_channels else ""
+        return f"igc-l{self.primary_groups}m{self.secondary_groups}{width}"
+
+    @property
+    def has_choice(self) -> bool:
+        """L, M and the mid width are free without numbers in the name."""
+        return self.primary_groups is None
+
+    def specs(self, shape: ConvShape, output_size: tuple[int, ...]) -> tuple[IGCSpec, ...] | Refusal:
+        """The named unit, or units of few partitions over a range of mid widths."""
+        if shape.groups != 1:
+            return Refusal(f"grouped convolution (groups={shape.groups}): IGC replaces dense ones")
+        if self.primary_groups is None or self.secondary_groups is None:
+            return _free_specs(shape)
+        spec = IGCSpec(
+            primary_groups=self.primary_groups,
+            secondary_groups=self.secondary_groups,
+            mid_channels=self.mid_channels or shape.out_channels,
+        )
+        reason = _misfit(spec, shape)
+        return (spec,) if reason is None else Refusal(reason)
+
+
+def _free_specs(shape: ConvShape) -> tuple[IGCSpec, ...] | Refusal:
+    """Few, wide partitions: the ones that keep accuracy and pay in time (M = 1)."""
+    specs = [
+        IGCSpec(primary_groups=groups, secondary_groups=1, mid_channels=width)
+        for groups in _partition_counts(shape)
+        for width in _mid_widths(shape, groups)
+    ]
+    return tuple(specs) or Refusal(f"{shape.in_channels} input channels are too few for any mid width that saves MACs")
+
+
+def _partition_counts(shape: ConvShape) -> list[int]:
+    """L = 1, 4, 8 and C_in/8, as far as they divide C_in and leave a partition two channels or more."""
+    if shape.area == 1:
+        return [1]
+    wanted = {1, 4, 8, shape.in_channels // 8}
+    return sorted(g for g in wanted if g and shape.in_channels % g == 0 and shape.in_channels // g >= 2)
+
+
+def _mid_widths(shape: ConvShape, groups: int) -> list[int]:
+    """Mid widths in steps that divide by L and by 8, over the shares of the dense cost worth trying."""
+    step = math.lcm(groups, WIDTH_STEP)
+    dense = shape.in_channels * shape.out_channels * shape.area
+    per_width = shape.in_channels * shape.area // groups + shape.out_channels
+    widths = {round(share * dense / per_width / step) * step for share in COST_SHARES}
+    return sorted(width for width in widths if 0 < width * per_width < dense)
+
+
+def parse_method(text: str) -> IGCMethod | None:
+    """Read ``igc`` or ``igc-lLmM[-wN]``; None if the text is neither."""
+    if text == "igc":
+        return IGCMethod()
+    match = re.fullmatch(r"igc-l([1-9]\d*)m([1-9]\d*)(?:-w([1-9]\d*))?", text)
+    if match is None:
+        return None
+    return IGCMethod(int(match[1]), int(match[2]), int(match[3]) if match[3] else None)
