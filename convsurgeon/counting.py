@@ -1,0 +1,133 @@
+"""One forward pass on a weightless copy of the model, with every multiply-accumulate counted by PyTorch itself."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from convsurgeon.cost import Cost
+from convsurgeon.errors import ModelError, ModelLoadError
+from convsurgeon.inputs import Inputs
+
+__all__ = ["CountedOn", "CountedRun", "count", "count_params", "duplicate", "run_on_copy", "shadow"]
+
+CountedOn = Literal["meta", "device"]
+
+
+def count_params(model: nn.Module) -> int:
+    """Number of parameters, shared ones once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def count(model: nn.Module, inputs: Inputs) -> Cost:
+    """MACs of one forward on ``inputs`` (conv, linear and matmul; the whole batch) and parameters.
+
+    Counted by ``torch.utils.flop_counter`` (whose FLOPs are 2 × MACs) in eval mode. The model is untouched.
+
+    Raises:
+        ModelRunError: the model fails on these inputs.
+    """
+    return Cost(run_on_copy(model, inputs).macs, count_params(model))
+
+
+@dataclass(frozen=True)
+class CountedRun:
+    """The copy that ran, its MACs, what it returned ("float32 [1, 1000]" for each tensor), and where it ran.
+
+    ``counted_on`` is "meta" for a run without weights, "device" for one on real numbers.
+    """
+
+    copy: nn.Module
+    macs: int
+    outputs: tuple[str, ...]
+    counted_on: CountedOn
+
+
+def run_on_copy(model: nn.Module, inputs: Inputs, before: Callable[[nn.Module], None] = lambda _: None) -> CountedRun:
+    """Run a weightless copy on the meta device, or else a real copy; ``before`` may put hooks on the copy.
+
+    Raises:
+        ModelRunError: the model fails on these inputs.
+    """
+    try:
+        weightless = shadow(model)
+        before(weightless)
+        return CountedRun(weightless, *_counted(weightless, inputs.to("meta")), "meta")
+    except (ModelError, NotImplementedError):
+        # Data-dependent control flow needs real numbers, and so does a tensor that is neither parameter nor buffer.
+        real = duplicate(model).eval()
+        before(real)
+        return CountedRun(real, *_counted(real, inputs), "device")
+
+
+def _counted(model: nn.Module, inputs: Inputs) -> tuple[int, tuple[str, ...]]:
+    """MACs and outputs of one forward of ``model`` as it is (no copy, no change of mode)."""
+    with ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        # Fused attention is a single operator that the counter does not know on every device.
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        stack.enter_context(_without_attention_fastpath())
+        counter = stack.enter_context(FlopCounterMode(display=False))
+        output = inputs.call(model)
+    described = tuple(
+        f"{str(leaf.dtype).removeprefix('torch.')} {list(leaf.shape)}"
+        for leaf in tree_leaves(output)
+        if isinstance(leaf, torch.Tensor)
+    )
+    return int(counter.get_total_flops()) // 2, described
+
+
+@contextmanager
+def _without_attention_fastpath() -> Iterator[None]:
+    """nn.MultiheadAttention's fused inference path is not counted either."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+def duplicate(model: nn.Module) -> nn.Module:
+    """A deep copy.
+
+    Raises:
+        ModelLoadError: the model can't be copied, e.g. because it holds a tensor with history.
+    """
+    return _deepcopy(model, {})
+
+
+def shadow(model: nn.Module) -> nn.Module:
+    """A copy in eval mode whose parameters and buffers live on the meta device: no weight is ever copied."""
+    memo: dict[int, torch.Tensor] = {}
+    for parameter in model.parameters():
+        memo[id(parameter)] = nn.Parameter(torch.empty_like(parameter, device="meta"), requires_grad=False)
+    for buffer in model.buffers():
+        memo[id(buffer)] = torch.empty_like(buffer, device="meta")
+    return _deepcopy(model, memo).eval()
+
+
+def _deepcopy(model: nn.Module, memo: dict[int, torch.Tensor]) -> nn.Module:
+    try:
+        return copy.deepcopy(model, memo)
+    except Exception as error:
+        holders = [
+            name or type(module).__name__
+            for name, module in model.named_modules()
+            if any(isinstance(v, torch.Tensor) and v.grad_fn is not None for v in vars(module).values())
+        ]
+        where = f" ({', '.join(itertools.islice(holders, 3))} hold tensors with gradient history)" if holders else ""
+        raise ModelLoadError(
+            f"the model can't be copied: {str(error).splitlines()[0]}{where}. "
+            "Surgery works on a copy; detach such tensors, or remove old-style weight_norm first."
+        ) from error
