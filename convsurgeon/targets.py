@@ -1,0 +1,85 @@
+"""Targets say what is kept at most: ``macs=50%``, ``macs=2.0G``, ``flops=4G``, ``params=12M``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from convsurgeon.cost import Cost
+from convsurgeon.errors import TargetError
+
+__all__ = ["Metric", "Target", "human", "parse_quantity", "parse_targets"]
+
+Metric = Literal["macs", "params"]
+
+_SCALES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_QUANTITY = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)", re.IGNORECASE)
+_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+
+
+@dataclass(frozen=True)
+class Target:
+    """At most this much of ``metric`` is kept: a ``share`` of the original, or ``amount`` (MACs or parameters)."""
+
+    text: str
+    metric: Metric
+    share: Fraction | None = None
+    amount: int | None = None
+
+    def limit(self, original: Cost) -> int:
+        """The largest allowed value, in MACs or parameters."""
+        if self.amount is not None:
+            return self.amount
+        return int((self.share or Fraction(1)) * getattr(original, self.metric))
+
+
+def parse_targets(texts: str | Iterable[str] | None) -> tuple[Target, ...]:
+    """Read one target or several.
+
+    Raises:
+        TargetError: a text that is no target; the message shows the forms.
+    """
+    if texts is None:
+        return ()
+    return tuple(_parse(text) for text in ([texts] if isinstance(texts, str) else texts))
+
+
+def _parse(text: str) -> Target:
+    name, _, value = (part.strip().lower() for part in text.partition("="))
+    if name not in ("macs", "flops", "params") or not value:
+        raise _unreadable(text)
+    metric: Metric = "params" if name == "params" else "macs"
+    if match := _SHARE.fullmatch(value):
+        share = Fraction(match[1]) / 100
+        if not 0 < share <= 1:
+            raise TargetError(f"target '{text}' keeps {value}; expected more than 0 % and at most 100 %.")
+        return Target(text, metric, share=share)
+    amount = parse_quantity(value)
+    if amount is None or amount <= 0:
+        raise _unreadable(text)
+    # FLOPs are 2 × MACs here, so a limit in FLOPs allows half as many MACs.
+    return Target(text, metric, amount=amount // 2 if name == "flops" else amount)
+
+
+def _unreadable(text: str) -> TargetError:
+    return TargetError(
+        f"target '{text}' can't be read; expected what to keep at most, e.g. macs=50%, macs=2.0G, "
+        "flops=4G (2 × MACs) or params=12M."
+    )
+
+
+def parse_quantity(text: str) -> int | None:
+    """Read ``2.0G``, ``12M``, ``300k`` or a plain number (k/M/G/T = 10³/10⁶/10⁹/10¹²); None if it is none."""
+    match = _QUANTITY.fullmatch(text.strip())
+    return int(Fraction(match[1]) * _SCALES[match[2].lower()]) if match else None
+
+
+def human(value: int) -> str:
+    """A number with k, M or G and three decimals at most, e.g. ``4.089 G``."""
+    for suffix, scale in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if value >= scale:
+            return f"{value / scale:.3f} {suffix}"
+    return str(value)
