@@ -1,0 +1,97 @@
+"""convsurgeon: smaller and faster convolutional networks that keep what they know.
+
+Names are imported on first use, so that ``import convsurgeon`` (and the command line's ``--help``) does not
+wait for torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from convsurgeon._version import __version__
+
+if TYPE_CHECKING:
+    from convsurgeon.conversion import Conversion, apply, convert, inspect, plan
+    from convsurgeon.convs import (
+        IGC,
+        CompConv,
+        CompConvSpec,
+        DGConv,
+        DGConvSpec,
+        HardenedDGConv,
+        IGCSpec,
+        harden,
+    )
+    from convsurgeon.cost import ConvShape, Cost
+    from convsurgeon.counting import count
+    from convsurgeon.errors import ConvsurgeonError, ModelError, UsageError
+    from convsurgeon.plan import Plan, read_plan
+    from convsurgeon.recipe import Recipe, read_recipe
+    from convsurgeon.report import Report
+    from convsurgeon.rules import LayerRule, Rules
+    from convsurgeon.sites import Site, Survey
+    from convsurgeon.store import load
+
+_HOMES = {
+    "conversion": ("Conversion", "apply", "convert", "inspect", "plan"),
+    "convs": (
+        "IGC",
+        "CompConv",
+        "CompConvSpec",
+        "DGConv",
+        "DGConvSpec",
+        "HardenedDGConv",
+        "IGCSpec",
+        "harden",
+    ),
+    "cost": ("ConvShape", "Cost"),
+    "counting": ("count",),
+    "errors": ("ConvsurgeonError", "ModelError", "UsageError"),
+    "plan": ("Plan", "read_plan"),
+    "recipe": ("Recipe", "read_recipe"),
+    "report": ("Report",),
+    "rules": ("LayerRule", "Rules"),
+    "sites": ("Site", "Survey"),
+    "store": ("load",),
+}
+
+__all__ = [
+    "IGC",
+    "CompConv",
+    "CompConvSpec",
+    "ConvShape",
+    "Conversion",
+    "ConvsurgeonError",
+    "Cost",
+    "DGConv",
+    "DGConvSpec",
+    "HardenedDGConv",
+    "IGCSpec",
+    "LayerRule",
+    "ModelError",
+    "Plan",
+    "Recipe",
+    "Report",
+    "Rules",
+    "Site",
+    "Survey",
+    "UsageError",
+    "__version__",
+    "apply",
+    "convert",
+    "count",
+    "harden",
+    "inspect",
+    "load",
+    "plan",
+    "read_plan",
+    "read_recipe",
+]
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"convsurgeon.{home}"), name)
+    raise AttributeError(f"module 'convsurgeon' has no attribute '{name}'")

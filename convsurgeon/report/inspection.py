@@ -1,0 +1,79 @@
+"""The list of a model's convolutions, as data and as a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from convsurgeon.report.lines import share
+from convsurgeon.rules import Rules, why_kept
+from convsurgeon.sites import Site, Survey
+from convsurgeon.targets import human
+
+__all__ = ["as_data", "render"]
+
+
+def as_data(name: str, found: Survey) -> dict[str, Any]:
+    """Exact integers; MACs of one forward on the example inputs, over all calls."""
+    return {
+        "schema_version": 1,
+        "model": name,
+        "input_shapes": [list(shape) for shape in found.input_shapes],
+        "counted_on": found.counted_on,
+        "total": {"macs": found.total.macs, "params": found.total.params},
+        "layers": [
+            {
+                "name": site.name,
+                "aliases": list(site.aliases),
+                "kind": site.kind,
+                "shape": site.shape.model_dump(mode="json"),
+                "calls": site.calls,
+                "output_size": list(site.output_size),
+                "macs": site.cost.macs,
+                "params": site.cost.params,
+                "eligible": _why_not(site) is None,
+                "reason": _why_not(site),
+            }
+            for site in found.sites
+        ],
+    }
+
+
+def _why_not(site: Site) -> str | None:
+    return site.obstacle or why_kept(site, Rules())
+
+
+def render(name: str, found: Survey) -> RenderableType:
+    """One row per convolution, then the totals."""
+    table = Table(title=name, title_justify="left", header_style="bold")
+    table.add_column("layer", no_wrap=True)
+    table.add_column("convolution", no_wrap=True)
+    for title in ("map", "MACs", "share", "params"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("eligible", overflow="fold")
+    for site in found.sites:
+        reason = _why_not(site)
+        table.add_row(
+            site.name + (f" ×{site.calls}" if site.calls > 1 else ""),
+            f"{site.kind} {site.shape.describe()}",
+            "×".join(map(str, site.output_size)),
+            f"{site.cost.macs:,}",
+            share(site.cost.macs, found.total.macs),
+            f"{site.cost.params:,}",
+            "yes" if reason is None else f"no: {reason}",
+            style="" if reason is None else "dim",
+        )
+    eligible = [site for site in found.sites if _why_not(site) is None]
+    covered = share(sum(site.cost.macs for site in eligible), found.total.macs)
+    shapes = ", ".join(str(list(shape)) for shape in found.input_shapes)
+    lines = [
+        f"{human(found.total.macs)} MACs ({human(2 * found.total.macs)} FLOPs at 2 per MAC), "
+        f"{human(found.total.params)} params, on inputs {shapes}",
+        f"{len(eligible)} of {len(found.sites)} convolutions are eligible by default: {covered} of the MACs",
+    ]
+    if found.counted_on == "device":
+        lines.append("counted on real numbers: the cost may depend on the data")
+    return Group(table, *(Text(line) for line in lines))

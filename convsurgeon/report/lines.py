@@ -1,0 +1,54 @@
+"""The sentences that stand under the table, the same in the terminal and in Markdown."""
+
+from __future__ import annotations
+
+from convsurgeon.plan import CostRecord
+from convsurgeon.report.record import Report
+from convsurgeon.targets import human, parse_targets
+
+__all__ = ["result_line", "share", "summary_lines", "target_lines"]
+
+
+def share(after: int, before: int) -> str:
+    """What is kept, e.g. ``42.1 %``."""
+    return f"{after / before:.1%}".replace("%", " %") if before else "–"
+
+
+def result_line(report: Report) -> str:
+    """What happened, in one sentence."""
+    replaced = sum(layer.action == "replaced" for layer in report.layers)
+    return f"{report.model} with {report.method}: {replaced} of {len(report.layers)} convolutions replaced"
+
+
+def summary_lines(before: CostRecord, after: CostRecord) -> list[tuple[str, str, str, str]]:
+    """Rows (metric, before, after, kept) for MACs, FLOPs and parameters."""
+    rows = (
+        ("MACs", before.macs, after.macs),
+        ("FLOPs (2 × MACs)", 2 * before.macs, 2 * after.macs),
+        ("params", before.params, after.params),
+    )
+    return [(name, human(old), human(new), share(new, old)) for name, old, new in rows]
+
+
+def target_lines(report: Report) -> list[str]:
+    """How each target was met, the weights' origin, and the notes."""
+    lines = []
+    for target in parse_targets(report.target):
+        limit = target.limit(report.before.cost())
+        value = getattr(report.after, target.metric)
+        lines.append(
+            f"target {target.text}: {human(value)} {target.metric} of at most {human(limit)} "
+            f"({share(value, getattr(report.before, target.metric))} kept) by {report.solver}"
+        )
+    lines.append(f"weights ({report.weights.origin}): {report.weights.detail.removeprefix('random: ')}")
+    lines.append(f"new layers: {report.inherited}")
+    if report.fidelity is not None:
+        agreement = report.fidelity.top1_agreement
+        top1 = f", the same top-1 class for {agreement:.1%}" if agreement is not None else ""
+        lines.append(
+            f"on {report.fidelity.inputs} held-back inputs: output error {report.fidelity.output_error:.2%}{top1}"
+        )
+    shapes = ", ".join(str(list(shape)) for shape in report.input_shapes)
+    lines.append(f"counted for one forward on inputs {shapes}; one MAC = one multiply-accumulate")
+    lines.extend(f"note: {note}" for note in report.notes)
+    return lines

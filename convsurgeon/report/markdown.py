@@ -1,0 +1,48 @@
+"""The report as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from convsurgeon.report.lines import result_line, share, summary_lines, target_lines
+from convsurgeon.report.record import Report
+
+__all__ = ["table", "to_markdown"]
+
+
+def to_markdown(report: Report) -> str:
+    """Totals first, then the sentences, then one row per convolution."""
+    totals = table(("", "before", "after", "kept"), summary_lines(report.before, report.after))
+    notes = "\n".join(f"- {line}" for line in target_lines(report))
+    rows = [
+        (
+            f"`{layer.name}`",
+            layer.was,
+            layer.reason if layer.action == "replaced" else f"{layer.action}: {layer.reason}",
+            f"{layer.before.macs:,}",
+            f"{layer.after.macs:,}",
+            f"{layer.before.params:,}",
+            f"{layer.after.params:,}",
+            share(layer.after.macs, layer.before.macs),
+            "" if layer.error is None else f"{layer.error:.2%}",
+        )
+        for layer in report.layers
+    ]
+    header = (
+        "layer",
+        "was",
+        "became / why not",
+        "MACs before",
+        "MACs after",
+        "params before",
+        "params after",
+        "MACs kept",
+        "error left",
+    )
+    return f"# {result_line(report)}\n\n{totals}\n{notes}\n\n{table(header, rows)}"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; pipes in cells are escaped."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
