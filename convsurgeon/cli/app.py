@@ -1,0 +1,88 @@
+"""The entry point: commands, and the one place where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from convsurgeon._version import __version__
+from convsurgeon.cli.convert import apply_command, convert_command, plan_command
+from convsurgeon.cli.explain import inspect_command, methods_command, report_command, schema_command
+from convsurgeon.errors import ConvsurgeonError
+
+__all__ = ["cli", "main"]
+
+INTERNAL_ERROR = 70
+INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="convsurgeon")
+def cli() -> None:
+    """Make convolutional networks smaller and faster under a budget, keeping what they know.
+
+    \b
+    convsurgeon convert resnet50 --method compconv128
+    convsurgeon convert resnet50 --target macs=50%
+    convsurgeon inspect my_package.models:build
+
+    Exit codes: 0 fine, 2 usage, configuration or an unreachable target, 3 a model that can't be loaded or run,
+    70 an internal error.
+    """
+
+
+for command in (
+    convert_command,
+    plan_command,
+    apply_command,
+    inspect_command,
+    report_command,
+    methods_command,
+    schema_command,
+):
+    cli.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; every failure is one message on standard error and an exit code."""
+    try:
+        result = cli.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
+        return INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of a pipe (head, less) went away; nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except ConvsurgeonError as error:
+        if error.exit_code != INTERNAL_ERROR:
+            click.echo(f"error: {error}", err=True)
+            return error.exit_code
+        return _internal(error)
+    except Exception as error:
+        return _internal(error)
+
+
+def _internal(error: Exception) -> int:
+    if os.environ.get("CONVSURGEON_DEBUG"):
+        traceback.print_exc()
+    words = str(error).splitlines()
+    click.echo(
+        f"internal error: {type(error).__name__}: {words[0] if words else ''}\n"
+        "This is a bug in convsurgeon, not in your model or options; CONVSURGEON_DEBUG=1 shows where.",
+        err=True,
+    )
+    return INTERNAL_ERROR

@@ -1,0 +1,86 @@
+"""``inspect``, ``report``, ``methods`` and ``schema``: commands that only tell."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from convsurgeon.cli.options import json_option, model_options
+from convsurgeon.cli.screen import output
+
+__all__ = ["inspect_command", "methods_command", "report_command", "schema_command"]
+
+
+@click.command("inspect")
+@click.argument("model")
+@model_options
+@json_option
+def inspect_command(
+    model: str, device: str, seed: int | None, input_shape: str | None, weights: str | None, as_json: bool
+) -> None:
+    """List every convolution of MODEL: shape, MACs, params, share, eligible or why not.
+
+    No weights are read unless --weights asks for them.
+    """
+    from convsurgeon.models import load_model
+    from convsurgeon.report import inspection
+    from convsurgeon.sites import survey
+
+    loaded = load_model(model, weights=weights or "none", input_shape=input_shape, device=device, seed=seed or 0)
+    found = survey(loaded.model, loaded.example_inputs)
+    if as_json:
+        click.echo(json.dumps(inspection.as_data(loaded.spec, found), indent=2))
+    else:
+        output().print(inspection.render(loaded.spec, found))
+
+
+@click.command("report")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--markdown", is_flag=True, help="Print Markdown.")
+@json_option
+def report_command(folder: Path, markdown: bool, as_json: bool) -> None:
+    """Show the report of a saved conversion in FOLDER."""
+    from convsurgeon.report import render, to_markdown
+    from convsurgeon.store import read_report
+
+    report = read_report(folder)
+    if as_json:
+        click.echo(report.to_json(), nl=False)
+    elif markdown:
+        click.echo(to_markdown(report), nl=False)
+    else:
+        output().print(render(report))
+
+
+@click.command("methods")
+@json_option
+def methods_command(as_json: bool) -> None:
+    """List the methods: what each is, where it comes from, when it pays and when it does not."""
+    from dataclasses import asdict
+
+    from convsurgeon.convs import CARDS
+
+    if as_json:
+        click.echo(json.dumps([asdict(card) for card in CARDS], indent=2, ensure_ascii=False))
+        return
+    for card in CARDS:
+        click.echo(f"{card.title}  ({card.paper})")
+        for label in ("methods", "idea", "good_for", "bad_for"):
+            click.echo(f"  {label.replace('_', ' ') + ':':10}{getattr(card, label)}")
+        click.echo()
+
+
+@click.command("schema")
+@click.argument("record", type=click.Choice(["recipe", "plan", "report"]))
+def schema_command(record: str) -> None:
+    """Print the JSON Schema of a recipe, a plan or a report (for editors and validators)."""
+    from pydantic import BaseModel
+
+    from convsurgeon.plan import Plan
+    from convsurgeon.recipe import Recipe
+    from convsurgeon.report import Report
+
+    records: dict[str, type[BaseModel]] = {"recipe": Recipe, "plan": Plan, "report": Report}
+    click.echo(json.dumps(records[record].model_json_schema(), indent=2, ensure_ascii=False))
