@@ -9,6 +9,7 @@ ConvsurgeonError
 │   └── OutputExists           2   the output folder is there already
 └── ModelError                 3   the model can't be used
     ├── ModelLoadError         3   it can't be built, or its weights can't be had
+    │   └── WeightsUnavailable 3   pretrained weights are neither cached nor to be downloaded
     └── ModelRunError          3   it fails in forward, or on these inputs
 """
 
@@ -28,7 +29,9 @@ __all__ = [
     "TargetError",
     "UnknownName",
     "UsageError",
+    "WeightsUnavailable",
     "did_you_mean",
+    "first_line",
 ]
 
 
@@ -74,6 +77,10 @@ class ModelLoadError(ModelError):
     """The model can't be built, or its weights can't be had or don't fit."""
 
 
+class WeightsUnavailable(ModelLoadError):
+    """Pretrained weights exist, but can't be had here and now; ``auto`` goes on without them."""
+
+
 class ModelRunError(ModelError):
     """The model fails in forward, or does not accept the inputs."""
 
@@ -82,3 +89,9 @@ def did_you_mean(name: str, known: Iterable[str], count: int = 3) -> str:
     """Return " Did you mean a, b?" for the nearest known names, or an empty string."""
     near = difflib.get_close_matches(name, list(known), n=count, cutoff=0.5)
     return f" Did you mean {', '.join(near)}?" if near else ""
+
+
+def first_line(error: BaseException) -> str:
+    """How another library's error is quoted: its first line without the stop, or its type's name."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(" .") if lines else type(error).__name__

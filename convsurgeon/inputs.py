@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from convsurgeon.errors import ModelRunError, UsageError
+from convsurgeon.errors import ModelRunError, UsageError, first_line
 
 __all__ = ["Inputs", "as_inputs"]
 
@@ -31,16 +31,21 @@ class Inputs:
         try:
             return model(*self.args, **self.kwargs)
         except Exception as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ModelRunError(
-                f"the model fails on inputs {self.describe()}: {reason}. "
+                f"the model fails on inputs {self.describe()}: {first_line(error)}. "
                 "Pass inputs that its forward accepts (--input N,C,H,W on the command line)."
             ) from error
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Inputs:
-        """Move every tensor to ``device``; cast the floating-point ones to ``dtype``."""
+        """Move every tensor to ``device``; cast the floating-point ones to ``dtype``.
+
+        Raises:
+            UsageError: tensors on the meta device, which nothing moves off it.
+        """
 
         def move(tensor: torch.Tensor) -> torch.Tensor:
+            if tensor.is_meta and torch.device(device).type != "meta":
+                raise UsageError("the example inputs are on the meta device and have no values; pass real tensors.")
             return tensor.to(device, dtype if tensor.is_floating_point() else None)
 
         return Inputs(
@@ -51,6 +56,26 @@ class Inputs:
         """Follow the device and the floating-point dtype of the model's first parameter."""
         first = next(model.parameters(), None)
         return self if first is None else self.to(first.device, first.dtype)
+
+    def reshaped(self, shapes: Sequence[Sequence[int]], seed: int = 0) -> Inputs:
+        """The same arguments with tensors of other shapes, filled from ``seed`` (uniform in [0, 1), or zeros).
+
+        Itself where the shapes are the same already, or belong to another number of tensors.
+        """
+        wanted = [tuple(shape) for shape in shapes]
+        if list(self.shapes()) == wanted or len(wanted) != len(self.tensors()):
+            return self
+        generator = torch.Generator().manual_seed(seed)
+        left = iter(wanted)
+
+        def fill(tensor: torch.Tensor) -> torch.Tensor:
+            if not tensor.is_floating_point():
+                return tensor.new_zeros(next(left))
+            return torch.rand(next(left), generator=generator).to(tensor)
+
+        return Inputs(
+            tree_map_only(torch.Tensor, fill, self.args), tree_map_only(torch.Tensor, fill, dict(self.kwargs))
+        )
 
     def tensors(self) -> list[torch.Tensor]:
         """Every tensor in the inputs, in order."""

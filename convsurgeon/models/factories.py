@@ -1,0 +1,200 @@
+"""Models built by a user's own code: ``package.module:factory`` and ``path/file.py:factory``.
+
+A factory is any callable without required arguments that returns an ``nn.Module``. Its attribute
+``example_inputs``, where it has one, says what its model is called with (a tensor, a tuple of positional
+arguments, a dict of keyword arguments or a list of images); otherwise that is one image [1, 3, 224, 224].
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from convsurgeon.errors import ConvsurgeonError, ModelLoadError, UnknownName, UsageError, did_you_mean, first_line
+from convsurgeon.inputs import Inputs, as_inputs
+from convsurgeon.models.input_sizes import random_inputs
+from convsurgeon.models.weights import (
+    WeightedModel,
+    WeightsOrigin,
+    WeightsRequest,
+    load_strictly,
+    random_origin,
+    read_state_dict,
+)
+
+__all__ = ["Factory", "find_factory"]
+
+_DEFAULT_SHAPE = (1, 3, 224, 224)
+
+
+def find_factory(spec: str) -> Factory:
+    """Import the module or run the file, and find the callable in it. This runs the user's code.
+
+    Raises:
+        UnknownName: no such module, file or name in it; with near matches among its callables.
+        ModelLoadError: the module raises while it is imported.
+        UsageError: the name is no callable, or needs arguments.
+    """
+    where, _, name = spec.rpartition(":")
+    where, name = where.strip(), name.strip()
+    if not where or not name:
+        raise UsageError(f"{spec!r} names no factory; expected package.module:factory or path/file.py:factory.")
+    if where.endswith(".py"):
+        path = Path(where)
+        where, folder = path.as_posix(), path.expanduser().absolute().parent
+        with _importable(folder):
+            module = _run_file(path.expanduser())
+    else:
+        folder = Path.cwd()
+        with _importable(folder):
+            module = _import(where)
+    return Factory(f"{where}:{name}", _callable_in(module, name, where), folder)
+
+
+@dataclass(frozen=True)
+class Factory:
+    """A user's callable; ``folder`` is on ``sys.path`` while it runs, for imports inside it."""
+
+    spec: str
+    make: Callable[[], Any]
+    folder: Path
+
+    def build(self) -> nn.Module:
+        """Call the factory.
+
+        Raises:
+            ModelLoadError: it raises, or returns something other than an ``nn.Module``.
+        """
+        try:
+            with _importable(self.folder):
+                model = self.make()
+        except (Exception, SystemExit) as error:
+            raise ModelLoadError(f"the factory {self.spec} raises {_words(error)}.") from error
+        if not isinstance(model, nn.Module):
+            raise ModelLoadError(
+                f"the factory {self.spec} returns a {type(model).__name__}; expected a torch.nn.Module."
+            )
+        return model
+
+    def load(self, request: WeightsRequest, seed: int) -> WeightedModel:
+        """Call the factory, whose own weights count as carried by the model unless ``none`` says otherwise.
+
+        Raises:
+            UsageError: pretrained weights by name, which a factory has none of.
+            ModelLoadError: the factory fails, or the file does not fit its model.
+        """
+        if request.kind == "named":
+            raise UsageError(
+                f"the factory {self.spec} has no weights {request.name!r}, and no such file exists; "
+                "expected auto (what the factory loads itself), none or a file."
+            )
+        model = self.build()
+        if request.kind == "none":
+            origin = random_origin(f"as asked for, whatever {self.spec} loads", seed)
+        elif request.kind == "file":
+            load_strictly(model, read_state_dict(request.path), str(request.path), self.spec)
+            origin = WeightsOrigin("file", str(request.path))
+        else:
+            origin = WeightsOrigin("caller", f"as {self.spec} makes them")
+        return WeightedModel(self.spec, model, origin)
+
+    def inputs(self, shape: tuple[int, ...] | None, seed: int, model: nn.Module | None = None) -> Inputs:
+        """The factory's ``example_inputs``, or one tensor of ``shape``, by default [1, 3, 224, 224].
+
+        Raises:
+            UsageError: ``example_inputs`` is nothing a model can be called with.
+        """
+        own = getattr(self.make, "example_inputs", None)
+        if shape is not None or own is None:
+            return random_inputs(shape or _DEFAULT_SHAPE, "any", seed)
+        return as_inputs(own)
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    entry = str(folder)
+    sys.path.insert(0, entry)
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        if entry in sys.path:
+            sys.path.remove(entry)
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            raise UnknownName(
+                f"there is no module {error.name!r} to find a factory in; expected package.module:factory, "
+                "importable from here, or path/file.py:factory."
+            ) from error
+        raise ModelLoadError(f"the module {name} can't be imported: {_words(error)}.") from error
+    except (Exception, SystemExit) as error:
+        raise ModelLoadError(f"the module {name} can't be imported: {_words(error)}.") from error
+
+
+def _run_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise UnknownName(f"there is no file {path} to find a factory in.")
+    # not the plain stem: a user's resnet.py or torch.py must not shadow a module of that name
+    name = f"convsurgeon_factory_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ModelLoadError(f"{path} can't be read as a Python module.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up there
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise ModelLoadError(f"{path} can't be run: {_words(error)}.") from error
+    return module
+
+
+def _callable_in(module: ModuleType, name: str, where: str) -> Callable[[], Any]:
+    found: Any = module
+    for part in name.split("."):
+        if not hasattr(found, part):
+            known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+            hint = did_you_mean(name, known) or f" Its callables: {', '.join(known) or 'none'}."
+            raise UnknownName(f"{where} has no {name!r}.{hint}")
+        found = getattr(found, part)
+    if not callable(found) or isinstance(found, nn.Module):
+        raise UsageError(f"{where}:{name} is a {type(found).__name__}; expected a function that returns a model.")
+    required = _required_arguments(found)
+    if required:
+        raise UsageError(
+            f"the factory {where}:{name} needs arguments ({', '.join(required)}); expected a callable "
+            "without required ones: wrap it in a function that passes them."
+        )
+    make: Callable[[], Any] = found
+    return make
+
+
+def _required_arguments(function: Callable[..., Any]) -> list[str]:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # some callables written in C have none
+        return []
+    star = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [one.name for one in parameters if one.default is inspect.Parameter.empty and one.kind not in star]
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, ConvsurgeonError):
+        return str(error).rstrip(".")
+    words = first_line(error)
+    return words if words == type(error).__name__ else f"{type(error).__name__}: {words}"

@@ -1,0 +1,176 @@
+"""From a model's name to a model.
+
+Names: torchvision's registered ones (``resnet50``, ``fcn_resnet50``; ``vit_b_16@IMAGENET1K_SWAG_E2E_V1`` for
+weights that need another architecture or size than DEFAULT), ``timm:NAME``, ``package.module:factory``,
+``path/file.py:factory``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from convsurgeon.errors import ModelLoadError, UsageError, first_line
+from convsurgeon.inputs import Inputs
+from convsurgeon.models.factories import find_factory
+from convsurgeon.models.input_sizes import parse_shape
+from convsurgeon.models.timm_models import PREFIX, timm_model
+from convsurgeon.models.torchvision_models import torchvision_model, torchvision_names
+from convsurgeon.models.weights import Transform, WeightedModel, WeightsOrigin, WeightsRequest, parse_weights
+
+__all__ = ["LoadedModel", "build_model", "default_inputs", "is_factory", "known_models", "load_model"]
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model by name, ready to be called.
+
+    Attributes:
+        spec: the name, normalised; ``build_model(spec)`` builds this architecture again.
+        model: in eval mode.
+        example_inputs: batch 1, on the model's device and in its dtype.
+        weights: where they came from.
+        categories: the class names of pretrained weights, where known.
+        transform: the pretrained weights' preprocessing, PIL image to [C, H, W], where known.
+    """
+
+    spec: str
+    model: nn.Module
+    example_inputs: Inputs
+    weights: WeightsOrigin
+    categories: tuple[str, ...] | None
+    transform: Transform | None
+
+
+class _Source(Protocol):
+    @property
+    def spec(self) -> str: ...
+    def build(self) -> nn.Module: ...
+    def load(self, request: WeightsRequest, seed: int) -> WeightedModel: ...
+    def inputs(self, shape: tuple[int, ...] | None, seed: int, model: nn.Module | None = None) -> Inputs: ...
+
+
+def load_model(
+    spec: str,
+    *,
+    weights: str | Path = "auto",
+    input_shape: str | Sequence[int] | None = None,
+    device: str | torch.device = "cpu",
+    seed: int = 0,
+) -> LoadedModel:
+    """Build a model by name, with weights and example inputs.
+
+    Args:
+        spec: the model's name.
+        weights: ``auto`` (pretrained where cached or downloadable, else random and saying so), ``DEFAULT`` or
+            a name such as ``IMAGENET1K_V1`` (these fail if they can't be had), ``none`` (random), or a file.
+            A factory's own weights count as the caller's under ``auto``.
+        input_shape: ``"1,3,224,224"`` or integers; for a detector that many images, for RAFT both frames.
+        device: where the model and the inputs live.
+        seed: of random weights and of the example inputs; torch's global generator is left as it was.
+
+    Raises:
+        UnknownName: no such model, weights or file; with near matches.
+        UsageError: a malformed input shape, an unusable device, timm missing.
+        ModelLoadError: the model can't be built, or its weights can't be had or don't fit.
+    """
+    target = _usable_device(device)
+    shape = None if input_shape is None else parse_shape(input_shape)
+    request = parse_weights(weights)
+    with _seeded(seed):
+        source = _resolve(spec)
+        weighted = source.load(request, seed)
+        # weights by name may need another architecture and input size than the bare name's
+        source = source if weighted.spec == source.spec else _resolve(weighted.spec)
+        model = weighted.model.eval().to(target)
+        inputs = source.inputs(shape, seed, model).to(target).like(model)
+    return LoadedModel(weighted.spec, model, inputs, weighted.origin, weighted.categories, weighted.transform)
+
+
+def build_model(spec: str, *, device: str | torch.device = "cpu") -> nn.Module:
+    """Build a model's architecture in eval mode, without reading weights; a factory's code runs.
+
+    On ``"meta"`` no memory is taken for the weights.
+
+    Raises:
+        UnknownName: no such model; with near matches.
+        ModelLoadError: it can't be built, or not on the meta device (torchvision's RegNets can't).
+    """
+    target = _usable_device(device)
+    with _seeded(0):
+        if target.type != "meta":
+            return _resolve(spec).build().eval().to(target)
+        source = _resolve(spec)
+        with torch.device("meta"):
+            model = source.build().eval()
+    stray = [name for name, tensor in model.state_dict().items() if not tensor.is_meta]
+    if stray:
+        raise ModelLoadError(
+            f"{spec} can't be built on the meta device: {len(stray)} of its tensors are elsewhere "
+            f"({stray[0]}, …). Build it on cpu."
+        )
+    return model
+
+
+def default_inputs(
+    spec: str, *, input_shape: str | Sequence[int] | None = None, device: str | torch.device = "cpu"
+) -> Inputs:
+    """Example inputs of batch 1 for a model by name, without building it (a detector is built on meta).
+
+    Image classifiers and video models take the size of their DEFAULT weights' transforms (clips have 16
+    frames), segmentation networks 520×520, detectors a list of one square image of their own smallest side,
+    RAFT two 128×128 frames, timm's models their configured size, factories their attribute
+    ``example_inputs`` or [1, 3, 224, 224].
+
+    Raises:
+        UnknownName: no such model; with near matches.
+        UsageError: a malformed input shape.
+    """
+    target = _usable_device(device)
+    shape = None if input_shape is None else parse_shape(input_shape)
+    with _seeded(0):
+        return _resolve(spec).inputs(shape, seed=0).to(target)
+
+
+def known_models() -> list[str]:
+    """torchvision's registered names, sorted; timm's are ``timm.list_models()`` after ``timm:``."""
+    return torchvision_names()
+
+
+def is_factory(spec: str) -> bool:
+    """Whether the name stands for code of the user's own, which building the model would run."""
+    return ":" in spec and not spec.strip().startswith(PREFIX)
+
+
+def _resolve(spec: str) -> _Source:
+    name = spec.strip()
+    if is_factory(name):
+        return find_factory(name)
+    if name.startswith(PREFIX):
+        return timm_model(name)
+    if name.endswith(".py"):
+        raise UsageError(f"{name} names a file; say which function in it builds the model: {name}:FUNCTION.")
+    return torchvision_model(name)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]):
+        # torch.manual_seed would reseed the caller's accelerators as well
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+def _usable_device(device: str | torch.device) -> torch.device:
+    try:
+        target = torch.device(device)
+        torch.empty(0, device=target)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(f"the device {str(device)!r} can't be used: {first_line(error)}.") from error
+    return target
