@@ -1,0 +1,193 @@
+"""One compact module fitted to one convolution, in closed form."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from convsurgeon.convs import IGC, CompConv, DGConv, HardenedDGConv, conv_shape, seeded
+from convsurgeon.errors import UsageError
+from convsurgeon.inherit.assess import assess
+from convsurgeon.inherit.compconv import fit_compconv
+from convsurgeon.inherit.linear_fit import solve, write_bias
+from convsurgeon.inherit.moments import Linear, Moments, collect
+from convsurgeon.inherit.patches import matrix
+from convsurgeon.inherit.site_data import Samples, SiteData
+
+__all__ = ["FitResult", "fit", "fit_by_stages", "fit_samples", "linear_of", "ridge_for"]
+
+Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
+
+LEAST_RIDGE = 1e-2
+MOST_RIDGE = 1.0
+SWEEPS = 4
+DOUBTFUL = 2
+NOISE_SIZE = 12
+NOISE_SAMPLES_PER_UNKNOWN = 3
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """How well a module stands in for its convolution.
+
+    ``error`` is ‖y − ŷ‖² / ‖y − mean(y)‖² on the inputs fitted on (None for a fit on the weights alone), ``samples``
+    the positions fitted on, ``unknowns`` the weights per output of the convolution; too few samples for them give a
+    ``warning``. Where a batch norm behind takes means and scales, ``scale``·ŷ + ``shift`` [C_out] is what it should
+    see; both None otherwise.
+    """
+
+    error: float | None
+    samples: int
+    unknowns: int
+    warning: str | None
+    scale: Tensor | None = field(default=None, compare=False, repr=False)
+    shift: Tensor | None = field(default=None, compare=False, repr=False)
+
+
+def fit(module: nn.Module, conv: Conv, data: SiteData | None, *, seed: int = 0, norm_behind: bool = False) -> FitResult:
+    """Write the parameters into ``module`` with which it comes nearest to ``conv`` on ``data``.
+
+    Without data the fit assumes white inputs: the weights alone count. ``norm_behind`` says that a batch norm follows
+    that takes up each output's mean (and CompConv's copies' scale), as the result's ``scale`` and ``shift``.
+
+    Raises:
+        UsageError: the module is no compact convolution, or stands for one of another shape.
+    """
+    samples = None if data is None else data.samples(_unknowns(conv), seed)
+    return fit_samples(module, conv, samples, seed=seed, norm_behind=norm_behind)
+
+
+def fit_samples(module: nn.Module, conv: Conv, samples: Samples | None, *, seed: int, norm_behind: bool) -> FitResult:
+    """As `fit`, on samples drawn already."""
+    if isinstance(module, DGConv):
+        return _copy(module, conv)
+    if not isinstance(module, (IGC, HardenedDGConv, CompConv)):
+        found = type(module).__name__
+        raise UsageError(f"a {found} can't be fitted; expected CompConv, IGC, DGConv or HardenedDGConv.")
+    if module.shape != conv_shape(conv):
+        raise UsageError(
+            f"the module stands for {module.shape.describe()}, the convolution is {conv_shape(conv).describe()}; "
+            "build it from this convolution's shape."
+        )
+    with torch.no_grad(), seeded(seed):
+        if isinstance(module, CompConv):
+            if samples is None:
+                return _fit_compconv_blindly(module, conv, seed)
+            return fit_by_stages(module, conv, samples, None, norm_behind=norm_behind)
+        return _fit_linear(module, conv, samples, seed, norm_behind)
+
+
+def linear_of(conv: Conv) -> Linear:
+    """The convolution as one dense matrix [C_out, C_in·S] and a bias (zeros if it has none)."""
+    weight = matrix(conv.weight, conv.groups)
+    bias = torch.zeros(len(weight)) if conv.bias is None else conv.bias.detach()
+    return Linear(weight, bias.to("cpu", torch.float64))
+
+
+def ridge_for(samples: int, unknowns: int) -> float:
+    """White pseudo-power to add, relative to the mean input power: grows as samples get scarce."""
+    return min(MOST_RIDGE, LEAST_RIDGE * max(1.0, 2 * unknowns / max(1, samples)))
+
+
+def _unknowns(conv: Conv) -> int:
+    return conv.in_channels * conv_shape(conv).area
+
+
+def _copy(module: DGConv, conv: Conv) -> FitResult:
+    """Open gates: the convolution itself."""
+    with torch.no_grad():
+        module.weight.copy_(conv.weight)
+        if module.bias is not None and conv.bias is not None:
+            module.bias.copy_(conv.bias)
+    return FitResult(0.0, 0, _unknowns(conv), None)
+
+
+def _fit_linear(
+    module: IGC | HardenedDGConv, conv: Conv, samples: Samples | None, seed: int, norm_behind: bool
+) -> FitResult:
+    original = linear_of(conv)
+    outputs, unknowns = original.weight.shape
+    white = Moments.white(unknowns, outputs)
+    if samples is None:
+        solve(module, original.weight, white, seed=seed, sweeps=0).write()
+        write_bias(module, original.bias)
+        return FitResult(None, 0, unknowns, None)
+    moments = collect(samples, module.shape, original).fitted.moments(centred=module.shape.bias or norm_behind)
+    ridged = moments.ridged(ridge_for(moments.count, unknowns))
+    found = solve(module, original.weight, ridged, seed=seed, sweeps=SWEEPS)
+    if moments.count < DOUBTFUL * unknowns:
+        # A ridge strong enough for few samples may lose to the plain weights on them: then those stand.
+        blind = solve(module, original.weight, white, seed=seed, sweeps=0)
+        found = min(found, blind, key=lambda s: moments.relative_error(original.weight - s.weight))
+    found.write()
+    bias = moments.bias(original, found.weight) if moments.centred else original.bias
+    write_bias(module, bias)
+    return FitResult(
+        error=moments.relative_error(original.weight - found.weight),
+        samples=moments.count,
+        unknowns=unknowns,
+        warning=_warning(moments.count, unknowns),
+        shift=bias if norm_behind and not module.shape.bias else None,
+    )
+
+
+def fit_by_stages(
+    module: CompConv, conv: Conv, samples: Samples, moments: Moments | None, *, norm_behind: bool
+) -> FitResult:
+    """Fit a CompConv on real feature maps, in float32 whatever its dtype; ``moments`` are the site's, if known."""
+    seen = samples.single()
+    if moments is None:
+        centred = module.shape.bias or norm_behind
+        moments = collect(seen, module.shape, linear_of(conv)).fitted.moments(centred=centred)
+    work = _write_stages(module, conv, seen, moments, norm_behind)
+    found = assess(work, seen)
+    scale = found.scale if norm_behind else None
+    shift = found.shift if norm_behind else None
+    return FitResult(
+        error=found.relative_error(scale, shift),
+        samples=moments.count,
+        unknowns=_unknowns(conv),
+        warning=_warning(moments.count, _unknowns(conv)),
+        scale=scale,
+        shift=shift,
+    )
+
+
+def _write_stages(module: CompConv, conv: Conv, seen: Samples, moments: Moments, norm_behind: bool) -> CompConv:
+    """Fit a float32 copy and write it into ``module``; the copy comes back."""
+    work = copy.deepcopy(module).float()
+    ridge = ridge_for(moments.count, _unknowns(conv))
+    fit_compconv(work, linear_of(conv), moments, seen, ridge=ridge, norm_behind=norm_behind)
+    module.load_state_dict(work.state_dict())
+    return work
+
+
+def _fit_compconv_blindly(module: CompConv, conv: Conv, seed: int) -> FitResult:
+    noise = _noise(conv, seed)
+    moments = collect(noise, module.shape, linear_of(conv)).fitted.moments(centred=module.shape.bias)
+    _write_stages(module, conv, noise, moments, norm_behind=False)
+    return FitResult(None, 0, _unknowns(conv), None)
+
+
+def _noise(conv: Conv, seed: int) -> Samples:
+    """White noise through the convolution, for stages that need maps."""
+    work = copy.deepcopy(conv).float().cpu()
+    shape = conv_shape(conv)
+    size = [max(NOISE_SIZE, d * (k - 1) + 1) for k, d in zip(shape.kernel, shape.dilation, strict=True)]
+    with seeded(seed), torch.no_grad():
+        one = work(torch.randn(1, conv.in_channels, *size))
+        images = max(8, NOISE_SAMPLES_PER_UNKNOWN * _unknowns(conv) // max(1, one[0, 0].numel()))
+        x = torch.randn(images, conv.in_channels, *size)
+        return SiteData.of([(part, work(part)) for part in torch.split(x, 32)]).samples(_unknowns(conv), seed)
+
+
+def _warning(samples: int, unknowns: int) -> str | None:
+    if samples >= unknowns:
+        return None
+    return (
+        f"{samples:,} samples for {unknowns:,} unknowns per output: the fit leans on the original weights; "
+        f"about {unknowns / max(1, samples):.0f}× as many calibration inputs would carry it"
+    )

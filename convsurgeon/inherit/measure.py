@@ -1,0 +1,221 @@
+"""Measured damage of every site and candidate, one site at a time on the original's own inputs.
+
+It depends on no plan, so one measurement serves every later target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from convsurgeon.convs import CompConvSpec, DGConvSpec, IGCSpec, Spec, conv_shape, seeded
+from convsurgeon.cost import ConvShape
+from convsurgeon.counting import duplicate
+from convsurgeon.dataflow import read_roles
+from convsurgeon.errors import UsageError
+from convsurgeon.inherit.assess import assess
+from convsurgeon.inherit.batch_norm import keeps_statistics
+from convsurgeon.inherit.calibration import Calibration
+from convsurgeon.inherit.capture import evaluating, site_calls, watch
+from convsurgeon.inherit.damage import LinearSite, grouping_damages, igc_damages
+from convsurgeon.inherit.damage_file import DamageFile, Estimate, data_hash, spec_key, weights_hash
+from convsurgeon.inherit.fit import fit_by_stages, linear_of, ridge_for
+from convsurgeon.inherit.moments import Collected, Gathering, Moments
+from convsurgeon.inherit.site_data import HELD_ROWS, Sample, Sampler, Samples
+from convsurgeon.inherit.targets import Traffic, count_traffic, groups_within
+from convsurgeon.inputs import Inputs
+
+__all__ = ["DamageSettings", "DamageTable", "measure_damage"]
+
+FEWEST_HELD = 128
+FEWEST_HELD_IMAGES = 2
+MAPS_SHARE = 4
+
+ProgressCallback = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class DamageSettings:
+    """``seed`` draws the positions; ``memory_bytes`` bounds the covariances held at once.
+
+    ``directory`` keeps the results, one JSON file per model, weights, data and seed.
+    """
+
+    seed: int = 0
+    memory_bytes: int = 1 << 30
+    directory: Path | None = None
+
+
+@dataclass(frozen=True)
+class DamageTable:
+    """Estimates by site name and spec."""
+
+    estimates: Mapping[str, Mapping[str, Estimate]]
+
+    def find(self, name: str, spec: Spec) -> Estimate | None:
+        """The estimate, if that was measured."""
+        return self.estimates.get(name, {}).get(spec_key(spec))
+
+    def trusted(self, name: str, spec: Spec) -> float | None:
+        """The damage, or None where it was not measured or is not reliable."""
+        estimate = self.find(name, spec)
+        return estimate.error if estimate is not None and estimate.reliable else None
+
+
+def measure_damage(
+    original: nn.Module,
+    requests: Mapping[str, Sequence[Spec]],
+    calibration: Iterable[Any],
+    *,
+    fingerprint: str = "",
+    settings: DamageSettings | None = None,
+    progress: ProgressCallback | None = None,
+) -> DamageTable:
+    """Estimate what each candidate spec of each site would do to that site's output.
+
+    ``requests`` maps a convolution's name to its candidate specs; ``fingerprint`` is the survey's. What the settings'
+    directory holds for the same model, weights, data and seed is not measured again. ``progress`` is called with
+    sites done, sites in all, and the name of the next one. The original is not touched.
+
+    Raises:
+        UsageError: calibration inputs of the wrong kind, or none; a name that is no convolution.
+        ModelRunError: the model fails on the calibration inputs.
+    """
+    settings = settings or DamageSettings()
+    data = Calibration.of(calibration)
+    reference = duplicate(original)
+    key = (fingerprint, weights_hash(reference), data_hash(data.fitting(reference)), str(settings.seed))
+    kept = DamageFile(settings.directory, key)
+    open_requests = {
+        name: missing
+        for name, specs in requests.items()
+        if (missing := [spec for spec in specs if spec_key(spec) not in kept.sites.get(name, {})])
+    }
+    if open_requests:
+        with evaluating(reference):
+            measurement = _Measurement(reference, open_requests, data, settings, kept)
+            measurement.run(progress or (lambda done, total, name: None))
+    return DamageTable(kept.sites)
+
+
+class _Measurement:
+    """One run over the sites that the file does not hold yet."""
+
+    def __init__(
+        self,
+        reference: nn.Module,
+        requests: Mapping[str, Sequence[Spec]],
+        data: Calibration,
+        settings: DamageSettings,
+        kept: DamageFile,
+    ) -> None:
+        self.reference = reference
+        self.requests = requests
+        self.data = data
+        self.settings = settings
+        self.kept = kept
+        self.convs = {name: _conv(reference, name) for name in requests}
+        self.shapes = {name: conv_shape(conv) for name, conv in self.convs.items()}
+        roles = read_roles(reference)
+        self.norms = {
+            name: bool((role := roles.get(name)) and role.norm and keeps_statistics(reference.get_submodule(role.norm)))
+            for name in requests
+        }
+
+    def run(self, progress: ProgressCallback) -> None:
+        """Covariances of as many sites at once as memory allows, in one pass over the data each time."""
+        names = list(self.requests)
+        traffic = count_traffic(self.reference, names, self._batches())
+        sizes = [_bytes(self.shapes[name]) for name in names]
+        done = 0
+        for group in groups_within(sizes, self.settings.memory_bytes):
+            progress(done, len(names), names[group.start])
+            gathered = self._gather({name: traffic[name] for name in names[group]})
+            for name in names[group]:
+                progress(done, len(names), name)
+                collected = gathered.pop(name).collected()
+                self.kept.add(name, self._estimates(name, collected, traffic[name]))
+                done += 1
+        progress(done, len(names), "")
+
+    def _batches(self) -> Iterator[Inputs]:
+        return self.data.fitting(self.reference)
+
+    def _sampler(self, name: str, traffic: Traffic) -> Sampler:
+        unknowns = _unknowns(self.shapes[name])
+        return Sampler(traffic.images, traffic.positions, unknowns, self.settings.seed, held_out=True)
+
+    def _gather(self, traffic: Mapping[str, Traffic]) -> dict[str, Gathering]:
+        gathered = {name: Gathering(self.shapes[name], linear_of(self.convs[name])) for name in traffic}
+
+        def watcher(name: str, sampler: Sampler) -> Callable[[Tensor, Tensor], None]:
+            return lambda x, y: gathered[name].add(sampler.sample(x, y))
+
+        watchers = {name: watcher(name, self._sampler(name, seen)) for name, seen in traffic.items()}
+        for inputs in self._batches():
+            watch(self.reference, watchers, inputs)
+        return gathered
+
+    def _estimates(self, name: str, collected: Collected, traffic: Traffic) -> dict[str, Estimate]:
+        """The errors of all of a site's specs."""
+        shape, specs = self.shapes[name], self.requests[name]
+        samples, held = collected.fitted.count, len(collected.held_u)
+        reliable = held >= FEWEST_HELD and traffic.images // 5 >= FEWEST_HELD_IMAGES
+        errors: dict[Spec, float] = {}
+        if samples and held:
+            centred = shape.bias or self.norms[name]
+            site = LinearSite.of(collected, ridge_for(samples, _unknowns(shape)), centred=centred)
+            errors.update(igc_damages(site, [s for s in specs if isinstance(s, IGCSpec)]))
+            groupings = [s for s in specs if isinstance(s, DGConvSpec)]
+            if groupings:
+                errors.update(grouping_damages(site, groupings, shape.area, self.settings.seed))
+            stacked = [s for s in specs if isinstance(s, CompConvSpec)]
+            errors.update(self._by_stages(name, stacked, site.moments, traffic))
+        known = {spec: (errors.get(spec, 1.0), reliable and spec in errors) for spec in specs}
+        return {spec_key(spec): Estimate(error, samples, held, sure) for spec, (error, sure) in known.items()}
+
+    def _by_stages(
+        self, name: str, specs: Sequence[CompConvSpec], moments: Moments, traffic: Traffic
+    ) -> dict[Spec, float]:
+        """CompConv's stages need feature maps, so each unit is built, fitted, and run on the images held out."""
+        conv, norm = self.convs[name], self.norms[name]
+        samples = Samples(lambda: self._maps(name, traffic)).within(self.settings.memory_bytes // MAPS_SHARE)
+        found: dict[Spec, float] = {}
+        for spec in specs:
+            with seeded(self.settings.seed):
+                module = spec.build(self.shapes[name]).to(conv.weight.device)
+                result = fit_by_stages(module, conv, samples, moments, norm_behind=norm)
+            errors = assess(module, samples.single(), held=True)
+            found[spec] = errors.relative_error(result.scale, result.shift)
+        return found
+
+    def _maps(self, name: str, traffic: Traffic) -> Iterator[Sample]:
+        sampler, conv = self._sampler(name, traffic), self.convs[name]
+        for inputs, calls in zip(self._batches(), traffic.calls, strict=True):
+            for x in site_calls(self.reference, name, inputs, calls):
+                yield sampler.sample(x, conv(x))
+
+
+def _conv(model: nn.Module, name: str) -> nn.Conv1d | nn.Conv2d | nn.Conv3d:
+    try:
+        module = model.get_submodule(name)
+    except AttributeError:
+        module = None
+    if not isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+        found = "nothing" if module is None else f"a {type(module).__name__}"
+        raise UsageError(f"damage of '{name}' was asked for, where the model has {found}; expected a convolution.")
+    return module
+
+
+def _unknowns(shape: ConvShape) -> int:
+    return shape.in_channels * shape.area
+
+
+def _bytes(shape: ConvShape) -> int:
+    """Covariance in float64 and its copies while solving, and the held samples."""
+    unknowns = _unknowns(shape)
+    return 8 * unknowns**2 + 4 * HELD_ROWS * (unknowns + shape.out_channels)

@@ -1,0 +1,81 @@
+"""Pairs of outputs: one computed, the other derived from it. A perfect matching of nearly greatest weight."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import linear_sum_assignment
+
+__all__ = ["best_pairs"]
+
+Matrix = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+
+MOST_ROUNDS = 30
+
+
+def best_pairs(gain: Matrix, computed: int) -> tuple[Indices, Indices]:
+    """Split nodes into ``computed`` sources and the rest, each of which gets a source of its own.
+
+    ``gain`` [n, n] holds what deriving column j from row i saves; n ≤ 2·computed. Returns ``(sources [computed],
+    derived [n − computed])``, where derived[k] is derived from sources[k]. Greedy by weight, then rounds of exact
+    re-assignment between the two sides and exchanges between two pairs, until nothing improves.
+    """
+    pairs = _exchange(gain, _greedy(gain, len(gain) - computed))
+    for _ in range(MOST_ROUNDS):
+        before = gain[pairs[:, 0], pairs[:, 1]].sum()
+        rows, columns = linear_sum_assignment(gain[np.ix_(pairs[:, 0], pairs[:, 1])], maximize=True)
+        pairs = _exchange(gain, np.stack([pairs[rows, 0], pairs[columns, 1]], axis=1))
+        if gain[pairs[:, 0], pairs[:, 1]].sum() <= before * (1 + 1e-9) + 1e-300:
+            break
+    single = np.setdiff1d(np.arange(len(gain)), pairs)
+    return np.concatenate([pairs[:, 0], single]), pairs[:, 1]
+
+
+def _greedy(gain: Matrix, count: int) -> Indices:
+    """The ``count`` heaviest disjoint pairs, taken one by one."""
+    free = np.ones(len(gain), dtype=bool)
+    pairs: list[tuple[int, int]] = []
+    for flat in np.argsort(-gain, axis=None, kind="stable"):
+        if len(pairs) == count:
+            break
+        source, derived = divmod(int(flat), len(gain))
+        if source != derived and free[source] and free[derived]:
+            free[source] = free[derived] = False
+            pairs.append((source, derived))
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+
+def _exchange(gain: Matrix, pairs: Indices) -> Indices:
+    """Let two pairs swap partners (in either direction) while that gains; each round takes disjoint best swaps."""
+    either = np.maximum(gain, gain.T)
+    for _ in range(MOST_ROUNDS):
+        a, b = pairs[:, 0], pairs[:, 1]
+        own = either[a, b]
+        crossed = either[np.ix_(a, b)] + either[np.ix_(a, b)].T  # a_p–b_q and a_q–b_p
+        alike = either[np.ix_(a, a)] + either[np.ix_(b, b)]  # a_p–a_q and b_p–b_q
+        better = np.maximum(crossed, alike) - own[:, None] - own[None, :]
+        np.fill_diagonal(better, 0.0)
+        swapped = _disjoint(better, 1e-12 * max(1.0, float(np.abs(own).max(initial=0.0))))
+        if not swapped:
+            break
+        pairs = pairs.copy()
+        for p, q in swapped:
+            across = crossed[p, q] >= alike[p, q]
+            pairs[p], pairs[q] = ((a[p], b[q]), (a[q], b[p])) if across else ((a[p], a[q]), (b[p], b[q]))
+    forward = gain[pairs[:, 0], pairs[:, 1]] >= gain[pairs[:, 1], pairs[:, 0]]
+    turned: Indices = np.where(forward[:, None], pairs, pairs[:, ::-1])
+    return turned
+
+
+def _disjoint(better: Matrix, least: float) -> list[tuple[int, int]]:
+    """Greatest improvements first, each pair in one swap only."""
+    rows, columns = np.nonzero(np.triu(better, 1) > least)
+    used: set[int] = set()
+    swaps: list[tuple[int, int]] = []
+    for k in np.argsort(-better[rows, columns], kind="stable"):
+        p, q = int(rows[k]), int(columns[k])
+        if p not in used and q not in used:
+            used.update((p, q))
+            swaps.append((p, q))
+    return swaps
