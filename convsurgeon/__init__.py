@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from convsurgeon._version import __version__
 
 if TYPE_CHECKING:
-    from convsurgeon.conversion import Conversion, apply, convert, inspect, plan
+    from convsurgeon.accuracy import Accuracy, top1_accuracy
+    from convsurgeon.conversion import Conversion
     from convsurgeon.convs import (
         IGC,
         CompConv,
@@ -26,15 +27,17 @@ if TYPE_CHECKING:
     from convsurgeon.cost import ConvShape, Cost
     from convsurgeon.counting import count
     from convsurgeon.errors import ConvsurgeonError, ModelError, UsageError
-    from convsurgeon.plan import Plan, read_plan
+    from convsurgeon.planning import Plan, read_plan
     from convsurgeon.recipe import Recipe, read_recipe
     from convsurgeon.report import Report
     from convsurgeon.rules import LayerRule, Rules
     from convsurgeon.sites import Site, Survey
     from convsurgeon.store import load
+    from convsurgeon.verbs import apply, convert, inspect, plan
 
 _HOMES = {
-    "conversion": ("Conversion", "apply", "convert", "inspect", "plan"),
+    "accuracy": ("Accuracy", "top1_accuracy"),
+    "conversion": ("Conversion",),
     "convs": (
         "IGC",
         "CompConv",
@@ -48,16 +51,18 @@ _HOMES = {
     "cost": ("ConvShape", "Cost"),
     "counting": ("count",),
     "errors": ("ConvsurgeonError", "ModelError", "UsageError"),
-    "plan": ("Plan", "read_plan"),
+    "planning": ("Plan", "read_plan"),
     "recipe": ("Recipe", "read_recipe"),
     "report": ("Report",),
     "rules": ("LayerRule", "Rules"),
     "sites": ("Site", "Survey"),
     "store": ("load",),
+    "verbs": ("apply", "convert", "inspect", "plan"),
 }
 
 __all__ = [
     "IGC",
+    "Accuracy",
     "CompConv",
     "CompConvSpec",
     "ConvShape",
@@ -87,6 +92,7 @@ __all__ = [
     "plan",
     "read_plan",
     "read_recipe",
+    "top1_accuracy",
 ]
 
 

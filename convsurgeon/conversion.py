@@ -1,28 +1,78 @@
-"""The whole conversion as one call: survey → plan → surgery → inherit → verify → report."""
+"""The steps of a conversion, one after the other: survey → plan → surgery → inherit → verify → report."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from convsurgeon.inputs import Inputs, as_inputs
-from convsurgeon.plan import Plan, make_plan
-from convsurgeon.recipe import Recipe, read_recipe
-from convsurgeon.report import Report, make_report
-from convsurgeon.rules import Rules
-from convsurgeon.sites import Survey, survey
+from convsurgeon.accuracy import top1_accuracy
+from convsurgeon.candidates import PROXY, Damage, candidates
+from convsurgeon.convs import Spec, parse_method
+from convsurgeon.inherit import (
+    Agreement,
+    DamageSettings,
+    DamageTable,
+    Inherited,
+    InheritSettings,
+    inherit,
+    measure_damage,
+)
+from convsurgeon.inputs import Inputs
+from convsurgeon.models import WeightsOrigin
+from convsurgeon.planning import Plan, effective_targets, make_plan
+from convsurgeon.recipe import Recipe
+from convsurgeon.report import Fidelity, Report, make_report
+from convsurgeon.sites import Site, Survey, survey
 from convsurgeon.store import save
 from convsurgeon.surgery import operate
 from convsurgeon.verify import verify
-from convsurgeon.weights import WeightsOrigin
 
-__all__ = ["Conversion", "apply", "convert", "inspect", "plan"]
+__all__ = ["Conversion", "Patient", "Progress", "carry_out", "planned"]
 
-_CALLERS = WeightsOrigin("caller", "the caller's own module")
+# Called with the stage ("measuring damage", "fitting"), layers done, layers in all, and the next layer's name.
+Progress = Callable[[str, int, int, str], None]
+
+
+def _silent(_stage: str, _done: int, _total: int, _name: str) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Patient:
+    """A model on the table: what it is called with, what was found in it, where it and its weights come from.
+
+    ``rebuild`` is the name that builds the architecture again; None for a caller's own object.
+    """
+
+    model: nn.Module
+    inputs: Inputs
+    survey: Survey
+    weights: WeightsOrigin
+    name: str = "model"
+    rebuild: str | None = None
+
+    @classmethod
+    def admit(
+        cls,
+        model: nn.Module,
+        inputs: Inputs,
+        weights: WeightsOrigin,
+        *,
+        name: str = "model",
+        rebuild: str | None = None,
+    ) -> Patient:
+        """Survey a model; it is untouched.
+
+        Raises:
+            ModelLoadError, ModelRunError: see ``sites.survey``.
+        """
+        return cls(model, inputs, survey(model, inputs), weights, name, rebuild)
 
 
 @dataclass(frozen=True)
@@ -43,120 +93,134 @@ class Conversion:
         return save(Path(directory), self.model, self.plan, self.report, self.rebuild, force)
 
 
-def inspect(model: nn.Module, example_inputs: Any) -> Survey:
-    """Every convolution of a model: shape, MACs of one forward on the inputs, parameters, eligible or why not.
-
-    ``example_inputs`` is a tensor, a tuple of positional arguments or a dict of keyword arguments.
-
-    Raises:
-        ModelLoadError: the model is wrapped, scripted, compiled, quantised or can't be copied.
-        ModelRunError: the model fails on these inputs.
-    """
-    return survey(model, as_inputs(example_inputs).like(model))
-
-
-def plan(
-    model: nn.Module,
-    example_inputs: Any,
+def planned(
+    patient: Patient,
+    settings: Recipe,
     *,
-    method: str | None = None,
-    target: str | Iterable[str] | None = None,
-    rules: Rules | None = None,
-    recipe: Recipe | Path | str | None = None,
+    calibration: Iterable[Any] | None = None,
+    progress: Progress | None = None,
 ) -> Plan:
-    """Choose what each convolution becomes, without changing a weight.
+    """The plan that a recipe asks for.
 
-    Arguments win over the recipe. Without either, the method is ``auto``; see ``make_plan`` for missing targets.
-
-    Raises:
-        UnknownName, TargetError, NothingToConvert, RecipeError: see ``make_plan`` and ``read_recipe``.
-        ModelLoadError, ModelRunError: see ``inspect``.
-    """
-    settings = merged(recipe, method=method, target=target, rules=rules)
-    return planned(inspect(model, example_inputs), settings, "model")
-
-
-def apply(
-    model: nn.Module,
-    plan: Plan,
-    example_inputs: Any,
-    *,
-    random_weights: bool = False,
-    seed: int = 0,
-) -> Conversion:
-    """Carry out a plan on a copy of the model; arguments and errors as in ``convert``.
+    Where the solver has a choice to make and calibration inputs are given, its objective is damage measured on them
+    (cached; see ``cache_directory``); otherwise a data-free proxy.
 
     Raises:
-        UnknownName: the plan was made for another model.
+        UnknownName, TargetError, NothingToConvert: see ``make_plan``.
     """
-    inputs = as_inputs(example_inputs).like(model)
-    found = survey(model, inputs)
-    plan.check_fits(found)
-    weights = WeightsOrigin("random", "said by the caller") if random_weights else _CALLERS
-    return carry_out(model, inputs, found, plan, weights, seed=seed)
+    damage = PROXY
+    if (
+        calibration is not None
+        and patient.weights.origin != "random"
+        and effective_targets(settings.method, settings.target, settings.rules)
+    ):
+        damage = _measured(patient, settings, calibration, progress or _silent)
+    return make_plan(
+        patient.survey,
+        model=patient.name,
+        method=settings.method,
+        target=settings.target or None,
+        rules=settings.rules,
+        damage=damage,
+    )
 
 
-def convert(
-    model: nn.Module,
-    example_inputs: Any,
-    *,
-    method: str | None = None,
-    target: str | Iterable[str] | None = None,
-    rules: Rules | None = None,
-    recipe: Recipe | Path | str | None = None,
-    random_weights: bool = False,
-    seed: int | None = None,
-) -> Conversion:
-    """Replace convolutions by compact ones under a target, in a copy of the model.
-
-    Args:
-        model: any module; itself, its train flags and its batch-norm statistics stay as they are.
-        example_inputs: a tensor, a tuple of positional arguments or a dict of keyword arguments.
-        method: ``auto`` (default), ``compconv128``, ``igc``, …; see ``convsurgeon methods``.
-        target: what to keep at most, e.g. ``"macs=50%"`` or ``["macs=2.0G", "params=12M"]``.
-        rules: which convolutions may be replaced.
-        recipe: a Recipe or its TOML file; the arguments above win over it.
-        random_weights: the model is untrained, so its weights are not worth carrying over.
-        seed: of fresh weights (default 0, or the recipe's).
-
-    Raises:
-        UsageError: an unknown method, rule or recipe, an unreachable target, nothing eligible.
-        ModelError: the model can't be opened, or fails on the inputs.
-    """
-    settings = merged(recipe, method=method, target=target, rules=rules, seed=seed)
-    inputs = as_inputs(example_inputs).like(model)
-    found = survey(model, inputs)
-    weights = WeightsOrigin("random", "said by the caller") if random_weights else _CALLERS
-    return carry_out(model, inputs, found, planned(found, settings, "model"), weights, seed=settings.seed)
+def _measured(patient: Patient, settings: Recipe, calibration: Iterable[Any], progress: Progress) -> Damage:
+    method = parse_method(settings.method, hardened=True)
+    choices = candidates(patient.survey.sites, method, settings.rules, hardened=True)
+    table = measure_damage(
+        patient.model,
+        {c.site.name: [option.spec for option in c.options] for c in choices if c.options},
+        calibration,
+        fingerprint=patient.survey.fingerprint(),
+        settings=DamageSettings(seed=settings.seed, directory=cache_directory()),
+        progress=partial(progress, "measuring damage"),
+    )
+    if not any(table.trusted(c.site.name, option.spec) for c in choices for option in c.options):
+        return Damage(f"{PROXY.name}, since the calibration inputs are too few to measure damage", PROXY.of)
+    return Damage("measured: relative output error of each layer, summed", partial(_trusted, table))
 
 
-def merged(recipe: Recipe | Path | str | None, **given: Any) -> Recipe:
-    """A recipe with the given values in place of its own; None leaves the recipe's."""
-    base = read_recipe(recipe) if isinstance(recipe, (str, Path)) else recipe or Recipe()
-    changes = {key: value for key, value in given.items() if value is not None}
-    if "target" in changes:
-        changes["target"] = (changes["target"],) if isinstance(changes["target"], str) else tuple(changes["target"])
-    return base.model_copy(update=changes)
+def _trusted(table: DamageTable, site: Site, spec: Spec) -> float | None:
+    return table.trusted(site.name, spec)
 
 
-def planned(found: Survey, settings: Recipe, name: str) -> Plan:
-    """The plan that a recipe asks for."""
-    return make_plan(found, model=name, method=settings.method, target=settings.target or None, rules=settings.rules)
+def cache_directory() -> Path:
+    """Where measured damage is kept: $CONVSURGEON_CACHE, or convsurgeon/ in the user's cache folder."""
+    if own := os.environ.get("CONVSURGEON_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "convsurgeon"
 
 
 def carry_out(
-    model: nn.Module,
-    inputs: Inputs,
-    found: Survey,
+    patient: Patient,
     plan: Plan,
-    weights: WeightsOrigin,
     *,
     seed: int,
-    rebuild: str | None = None,
+    calibration: Iterable[Any] | None = None,
+    evaluation: Iterable[tuple[Tensor, Tensor]] | None = None,
+    progress: Progress | None = None,
 ) -> Conversion:
-    """Surgery, weight transfer and verification of one plan."""
-    network = operate(model, plan, seed=seed)
-    inherited = f"freshly initialised from seed {seed}"
-    notes = verify(model, network, plan, found, inputs)
-    report = make_report(plan, weights, inherited=inherited, notes=notes)
-    return Conversion(network, plan, report, rebuild)
+    """Surgery, weight transfer, verification and report of one plan.
+
+    Random weights are not fitted: the new layers stay as the seed made them. ``evaluation`` yields labelled batches
+    (inputs [N, …], labels [N]) on which both models' top-1 accuracy is reported.
+
+    Raises:
+        ModelRunError: the converted model fails where the original ran.
+        UsageError: calibration inputs of the wrong kind, or none.
+    """
+    network = operate(patient.model, plan, seed=seed)
+    if patient.weights.origin == "random":
+        carried, words = (
+            Inherited((), (), None),
+            f"freshly initialised from seed {seed} (random weights are not fitted)",
+        )
+    else:
+        carried = inherit(
+            patient.model,
+            network,
+            plan,
+            calibration,
+            settings=InheritSettings(seed=seed),
+            progress=partial(progress or _silent, "fitting"),
+        )
+        words = (
+            "fitted to the original's weights alone; --calibrate DIR (calibration= in Python) would keep far more"
+            if calibration is None
+            else "fitted in closed form on calibration inputs"
+        )
+    notes = verify(patient.model, network, plan, patient.survey, patient.inputs, carried.recalibrated)
+    report = make_report(
+        plan,
+        patient.weights,
+        inherited=words,
+        notes=(*notes, *carried.warnings),
+        errors={site.name: site.held_back_error for site in carried.sites if site.held_back_error is not None},
+        fidelity=_fidelity(patient.model, network, carried.agreement, evaluation),
+    )
+    return Conversion(network, plan, report, patient.rebuild)
+
+
+def _fidelity(
+    original: nn.Module,
+    converted: nn.Module,
+    agreement: Agreement | None,
+    evaluation: Iterable[tuple[Tensor, Tensor]] | None,
+) -> Fidelity | None:
+    if agreement is None and evaluation is None:
+        return None
+    fidelity = Fidelity()
+    if agreement is not None:
+        fidelity = Fidelity(
+            inputs=agreement.images,
+            held_back=agreement.held_back,
+            output_error=agreement.output_error,
+            top1_agreement=agreement.top1,
+        )
+    if evaluation is None:
+        return fidelity
+    before, after = top1_accuracy(original, evaluation), top1_accuracy(converted, evaluation)
+    return fidelity.model_copy(
+        update={"evaluated": after.images, "accuracy_before": before.top1, "accuracy_after": after.top1}
+    )

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -16,8 +16,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from convsurgeon.cost import Cost
-from convsurgeon.errors import ModelError, ModelLoadError
-from convsurgeon.inputs import Inputs
+from convsurgeon.errors import ModelError, ModelLoadError, first_line
+from convsurgeon.inputs import Inputs, as_inputs
 
 __all__ = ["CountedOn", "CountedRun", "count", "count_params", "duplicate", "run_on_copy", "shadow"]
 
@@ -29,14 +29,17 @@ def count_params(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def count(model: nn.Module, inputs: Inputs) -> Cost:
-    """MACs of one forward on ``inputs`` (conv, linear and matmul; the whole batch) and parameters.
+def count(model: nn.Module, example_inputs: Any) -> Cost:
+    """MACs of one forward on the inputs (conv, linear and matmul; the whole batch) and parameters.
 
-    Counted by ``torch.utils.flop_counter`` (whose FLOPs are 2 × MACs) in eval mode. The model is untouched.
+    ``example_inputs`` is a tensor, a tuple of positional arguments or a dict of keyword arguments. Counted by
+    ``torch.utils.flop_counter`` (whose FLOPs are 2 × MACs) in eval mode. The model is untouched.
 
     Raises:
+        UsageError: inputs of another kind.
         ModelRunError: the model fails on these inputs.
     """
+    inputs = as_inputs(example_inputs).like(model)
     return Cost(run_on_copy(model, inputs).macs, count_params(model))
 
 
@@ -74,6 +77,8 @@ def _counted(model: nn.Module, inputs: Inputs) -> tuple[int, tuple[str, ...]]:
     """MACs and outputs of one forward of ``model`` as it is (no copy, no change of mode)."""
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
+        # Models that draw random numbers in forward would otherwise move the caller's generator on.
+        stack.enter_context(torch.random.fork_rng(devices=[]))
         # Fused attention is a single operator that the counter does not know on every device.
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         stack.enter_context(_without_attention_fastpath())
@@ -128,6 +133,6 @@ def _deepcopy(model: nn.Module, memo: dict[int, torch.Tensor]) -> nn.Module:
         ]
         where = f" ({', '.join(itertools.islice(holders, 3))} hold tensors with gradient history)" if holders else ""
         raise ModelLoadError(
-            f"the model can't be copied: {str(error).splitlines()[0]}{where}. "
+            f"the model can't be copied: {first_line(error)}{where}. "
             "Surgery works on a copy; detach such tensors, or remove old-style weight_norm first."
         ) from error

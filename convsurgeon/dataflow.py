@@ -13,11 +13,13 @@ from typing import Literal
 import torch
 from torch import fx, nn
 
+from convsurgeon.convs import CompactConv
+
 __all__ = ["Role", "TracedBy", "read_roles"]
 
 TracedBy = Literal["fx", "parts", "hooks"]
 
-_CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, CompactConv)
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.modules.instancenorm._InstanceNorm)
 _ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.SiLU, nn.GELU, nn.Hardswish, nn.Mish, nn.ELU, nn.PReLU)
 _ADDITIONS = (operator.add, operator.iadd, torch.add)
@@ -46,12 +48,19 @@ def read_roles(model: nn.Module) -> dict[str, Role]:
     return roles
 
 
+class _Tracer(fx.Tracer):
+    """Convolutions are leaves, also those of a class of their own, whose forward may not trace."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, _CONVS) or super().is_leaf_module(m, module_qualified_name)
+
+
 def _trace(module: nn.Module, prefix: str, roles: dict[str, Role]) -> None:
     """Trace the module, or else its children; children without a convolution are not worth a trace."""
     if not any(isinstance(child, _CONVS) for child in module.modules()) or isinstance(module, _CONVS):
         return
     try:
-        graph = fx.Tracer().trace(module)
+        graph = _Tracer().trace(module)
     except Exception:
         # Any code may stand in a forward, so any exception may come out of tracing it: go one level down.
         for name, child in module.named_children():

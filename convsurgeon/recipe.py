@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, field_validator
 
 from convsurgeon.convs import parse_method
 from convsurgeon.errors import ConvsurgeonError, RecipeError, UnknownName, did_you_mean
+from convsurgeon.models.input_sizes import parse_shape
 from convsurgeon.rules import LayerRule, Rules
 from convsurgeon.targets import parse_targets
 
-__all__ = ["Recipe", "explain", "read_recipe"]
+__all__ = ["Recipe", "explain", "merged", "read_recipe"]
+
+
+_ONE_OR_MANY = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 
 
 class Recipe(BaseModel):
@@ -25,7 +29,9 @@ class Recipe(BaseModel):
         None, description="torchvision name, timm:NAME, package.module:factory or file.py:factory"
     )
     method: str = Field("auto", description="see 'convsurgeon methods'")
-    target: tuple[str, ...] = Field((), description="what to keep at most, e.g. macs=50% or params=12M")
+    target: Annotated[tuple[str, ...], WithJsonSchema(_ONE_OR_MANY)] = Field(
+        (), description="what to keep at most, e.g. macs=50% or params=12M"
+    )
     weights: str = Field("auto", description="auto, DEFAULT, none, or a file")
     input: tuple[int, ...] | None = Field(None, description="input shape, e.g. [1, 3, 224, 224]")
     seed: int = Field(0, description="seed of fresh weights, example inputs and subsampling")
@@ -46,13 +52,6 @@ class Recipe(BaseModel):
     @classmethod
     def _known_method(cls, value: str) -> str:
         _as_value_error(lambda: parse_method(value))
-        return value
-
-    @field_validator("rules")
-    @classmethod
-    def _known_layer_methods(cls, value: Rules) -> Rules:
-        for rule in value.layers:
-            _as_value_error(lambda name=rule.method: parse_method(name))
         return value
 
 
@@ -105,3 +104,21 @@ def explain(error: ValidationError, origin: str, known_keys: Any) -> str:
         lines.append(f"  {where}: {message}")
     count = f"{len(lines)} mistake{'s' if len(lines) > 1 else ''}"
     return f"{origin} has {count}:\n" + "\n".join(lines)
+
+
+def merged(recipe: Recipe | Path | str | None, **given: Any) -> Recipe:
+    """A recipe with the given values in place of its own; None leaves the recipe's.
+
+    Raises:
+        UnknownName, RecipeError: see ``read_recipe``.
+        UsageError: a given value that no recipe takes.
+    """
+    base = read_recipe(recipe) if isinstance(recipe, (str, Path)) else recipe or Recipe()
+    changes = {key: value for key, value in given.items() if value is not None}
+    if "target" in changes and not isinstance(changes["target"], str):
+        changes["target"] = tuple(changes["target"])
+    if isinstance(changes.get("input"), str):
+        changes["input"] = parse_shape(changes["input"])
+    parse_method(changes.get("method", base.method))
+    parse_targets(changes.get("target", base.target))
+    return Recipe.model_validate({**base.model_dump(), **changes})

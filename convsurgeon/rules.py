@@ -6,8 +6,9 @@ import fnmatch
 import re
 from collections.abc import Iterable
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from convsurgeon.convs import parse_method
 from convsurgeon.errors import UnknownName, UsageError, did_you_mean
 from convsurgeon.sites import Site
 
@@ -23,6 +24,16 @@ class LayerRule(BaseModel):
 
     match: str
     method: str
+
+    @field_validator("method")
+    @classmethod
+    def _known_method(cls, value: str) -> str:
+        try:
+            parse_method(value)
+        except UnknownName as error:
+            # pydantic gathers ValueErrors, so that a recipe's mistakes come all at once.
+            raise ValueError(str(error)) from error
+        return value
 
 
 class Rules(BaseModel):

@@ -18,8 +18,8 @@ from torch import nn
 from convsurgeon._version import __version__
 from convsurgeon.counting import duplicate
 from convsurgeon.errors import ModelLoadError, OutputExists, RecipeError, UnknownName, UsageError
-from convsurgeon.models import build_model, is_factory
-from convsurgeon.plan import Plan, read_plan
+from convsurgeon.models import build_model, is_factory, load_strictly
+from convsurgeon.planning import Plan, read_plan
 from convsurgeon.report import Report
 from convsurgeon.surgery import operate
 
@@ -57,10 +57,11 @@ def save(directory: Path, model: nn.Module, plan: Plan, report: Report, rebuild:
         ModelLoadError: the model's state holds something other than tensors.
     """
     tensors, aliases = _distinct(model)
+    strides = {name: value.stride() for name, value in model.state_dict().items() if not _is_row_major(value)}
     manifest = Manifest(rebuild=rebuild, torch=str(torch.__version__))
 
     def write(folder: Path) -> None:
-        save_file(tensors, folder / WEIGHTS, metadata={"aliases": json.dumps(aliases)})
+        save_file(tensors, folder / WEIGHTS, metadata={"aliases": json.dumps(aliases), "strides": json.dumps(strides)})
         (folder / PLAN).write_text(plan.to_json(), encoding="utf-8")
         (folder / REPORT).write_text(report.to_json(), encoding="utf-8")
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -110,7 +111,12 @@ def write_folder(directory: Path, write: Callable[[Path], None], force: bool) ->
         write(new)
         if directory.exists():
             directory.rename(old)
-        new.rename(directory)
+        try:
+            new.rename(directory)
+        except OSError:
+            if old.exists():
+                old.rename(directory)
+            raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return directory
@@ -124,6 +130,8 @@ def _distinct(model: nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, str]
     for name, value in model.state_dict(keep_vars=True).items():
         if not isinstance(value, torch.Tensor):
             raise ModelLoadError(f"the model's state '{name}' is a {type(value).__name__}; only tensors can be saved.")
+        if value.is_meta:
+            raise ModelLoadError(f"the model's state '{name}' is on the meta device, where tensors have no values.")
         if id(value) in first:
             aliases[name] = first[id(value)]
             continue
@@ -134,6 +142,20 @@ def _distinct(model: nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, str]
         if storages.setdefault(tensor.untyped_storage().data_ptr(), name) != name and tensor.numel():
             tensors[name] = tensor.clone()
     return tensors, aliases
+
+
+def _is_row_major(tensor: torch.Tensor) -> bool:
+    """Whether the strides are the default ones; is_contiguous overlooks axes of length 1, and kernels do not."""
+    return tensor.stride() == torch.empty(tensor.shape, device="meta").stride()
+
+
+def _restride(tensor: torch.Tensor, wanted: list[int] | None) -> None:
+    """Give a tensor strides read from a file (its values are lost), or the default ones."""
+    strides = tuple(wanted or torch.empty(tensor.shape, device="meta").stride())
+    reach = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, strides, strict=False))
+    # Overlapping or gappy strides are a damaged file's, or those of a slice, which is saved as a tensor of its own.
+    if len(strides) == tensor.dim() and tensor.stride() != strides and reach == tensor.numel():
+        tensor.data = torch.empty_strided(tensor.shape, strides, dtype=tensor.dtype, device=tensor.device)
 
 
 def load(directory: Path | str, *, model: nn.Module | None = None, trust_factory: bool = False) -> nn.Module:
@@ -181,22 +203,24 @@ def _base(manifest: Manifest, folder: Path, model: nn.Module | None, trust_facto
 
 
 def _restore(model: nn.Module, path: Path) -> None:
-    """Copy the saved tensors in place, so that shared parameters stay shared; dtypes follow the file."""
+    """Copy the saved tensors in place, so that shared parameters stay shared; dtypes and formats follow the file."""
     try:
         with safe_open(path, framework="pt") as file:
-            aliases = json.loads((file.metadata() or {}).get("aliases", "{}"))
+            metadata = file.metadata() or {}
+            aliases = json.loads(metadata.get("aliases", "{}"))
+            strides = json.loads(metadata.get("strides", "{}"))
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (OSError, SafetensorError, json.JSONDecodeError) as error:
         raise ModelLoadError(f"{path} can't be read: {error}.") from error
     state |= {name: state[source] for name, source in aliases.items() if source in state}
     for name, tensor in model.state_dict(keep_vars=True).items():
-        if name in state and isinstance(tensor, torch.Tensor) and tensor.dtype != state[name].dtype:
+        if name not in state or not isinstance(tensor, torch.Tensor):
+            continue
+        if tensor.dtype != state[name].dtype:
             tensor.data = tensor.data.to(state[name].dtype)
-    try:
-        model.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()[1:4]]
-        raise ModelLoadError(f"{path} does not fit the architecture: {' '.join(lines)}") from error
+        # Kernels round differently by memory format, and outputs shall be bit-equal.
+        _restride(tensor, strides.get(name))
+    load_strictly(model, state, str(path), "the architecture")
 
 
 def read_saved_plan(folder: Path) -> Plan:

@@ -8,7 +8,7 @@ from torch import nn
 from convsurgeon.convs import DGConv, Spec, conv_shape, seeded
 from convsurgeon.counting import duplicate
 from convsurgeon.errors import UnknownName
-from convsurgeon.plan import Plan, PlanLayer
+from convsurgeon.planning import Plan, PlanLayer
 from convsurgeon.sites import refuse_unusable
 
 __all__ = ["operate", "replacement"]
@@ -28,18 +28,22 @@ def operate(model: nn.Module, plan: Plan, *, seed: int = 0) -> nn.Module:
     copy = duplicate(model)
     with seeded(seed):
         for layer in plan.replaced:
-            _swap(copy, layer)
+            copy = _swap(copy, layer)
     return copy
 
 
-def _swap(model: nn.Module, layer: PlanLayer) -> None:
+def _swap(model: nn.Module, layer: PlanLayer) -> nn.Module:
+    """Replace one convolution; returns the model, which is the new module where the model was that convolution."""
     conv = _find(model, layer)
     if layer.spec is None:
-        return
+        return model
     new = replacement(conv, layer.spec)
+    if conv is model:
+        return new
     for name in (layer.name, *layer.aliases):
         parent, _, child = name.rpartition(".")
         model.get_submodule(parent)._modules[child] = new
+    return model
 
 
 def _find(model: nn.Module, layer: PlanLayer) -> nn.Conv2d:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from convsurgeon.cli.data import DataRequest, data_options
 from convsurgeon.cli.options import (
     Request,
     default_folder,
@@ -15,25 +17,35 @@ from convsurgeon.cli.options import (
     output_options,
     plan_options,
 )
-from convsurgeon.cli.screen import output, warn
+from convsurgeon.cli.screen import output, progress_bar, warn
 
 if TYPE_CHECKING:
-    from convsurgeon.conversion import Conversion
+    from convsurgeon.conversion import Patient
     from convsurgeon.models import LoadedModel
-    from convsurgeon.plan import Plan
+    from convsurgeon.planning import Plan
     from convsurgeon.recipe import Recipe
     from convsurgeon.report import Report
 
-__all__ = ["apply_command", "convert_command", "load_for", "plan_command"]
+__all__ = ["apply_command", "convert_command", "plan_command"]
 
 
 @click.command("convert")
 @click.argument("model", required=False)
 @plan_options
+@data_options
 @model_options
 @output_options
 def convert_command(
-    device: str, output: Path | None, force: bool, dry_run: bool, as_json: bool, **request: Any
+    device: str,
+    output: Path | None,
+    force: bool,
+    dry_run: bool,
+    as_json: bool,
+    calibrate: Path | None,
+    images: int,
+    evaluate: Path | None,
+    classes: Path | None,
+    **request: Any,
 ) -> None:
     """Convert MODEL and save the result.
 
@@ -42,62 +54,57 @@ def convert_command(
     and compconv keep macs=50%.
     """
     recipe = Request(**request).recipe()
-    _check_words(recipe)
     folder = output or default_folder(recipe.model or "", recipe.method)
-    if not dry_run:
-        from convsurgeon.store import refuse_existing
-
-        refuse_existing(folder, force)
-    loaded = load_for(recipe, device)
-    from convsurgeon.conversion import carry_out, planned
-    from convsurgeon.sites import survey
-
-    found = survey(loaded.model, loaded.example_inputs)
-    plan = planned(found, recipe, loaded.spec)
+    data = DataRequest(calibrate, images, evaluate, classes)
+    _refuse_existing(folder, force, dry_run)
+    loaded = _load(recipe, device)
+    patient = _admit(loaded)
+    plan = _plan(patient, recipe, loaded, data)
     if dry_run:
-        _dry(plan, loaded, as_json)
-        return
-    done = carry_out(
-        loaded.model,
-        loaded.example_inputs,
-        found,
-        plan,
-        loaded.weights,
-        seed=recipe.seed,
-        rebuild=loaded.spec,
-    )
-    _finish(done, folder, force, as_json)
+        _dry(plan, patient, as_json)
+    else:
+        _operate(patient, plan, loaded, data, recipe.seed, folder, force, as_json)
 
 
 @click.command("plan")
 @click.argument("model", required=False)
 @plan_options
+@data_options
 @model_options
 @json_option
 @click.option("--force", is_flag=True, help="Replace the plan file if it exists.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Plan file.  [default: MODEL-METHOD.plan.json]")
-def plan_command(device: str, output: Path | None, force: bool, as_json: bool, **request: Any) -> None:
+def plan_command(
+    device: str,
+    output: Path | None,
+    force: bool,
+    as_json: bool,
+    calibrate: Path | None,
+    images: int,
+    evaluate: Path | None,
+    classes: Path | None,
+    **request: Any,
+) -> None:
     """Write the plan for MODEL, without changing a weight; 'apply' carries it out."""
     recipe = Request(**request).recipe()
-    _check_words(recipe)
-    from convsurgeon.conversion import planned
-    from convsurgeon.sites import survey
-    from convsurgeon.store import write_file
-
     folder = default_folder(recipe.model or "", recipe.method)
     path = output or folder.with_name(f"{folder.name}.plan.json")
-    loaded = load_for(recipe, device)
-    plan = planned(survey(loaded.model, loaded.example_inputs), recipe, loaded.spec)
+    loaded = _load(recipe, device)
+    patient = _admit(loaded)
+    plan = _plan(patient, recipe, loaded, DataRequest(calibrate, images, evaluate, classes))
+    from convsurgeon.store import write_file
+
     write_file(path, plan.to_json(), force)
     if as_json:
         click.echo(plan.to_json(), nl=False)
         return
-    _show(_planned_report(plan, loaded))
+    _show(_planned_report(plan, patient))
     click.echo(f"plan written to {path}; carry it out with: convsurgeon apply {path}")
 
 
 @click.command("apply")
 @click.argument("plan_file", type=click.Path(path_type=Path))
+@data_options
 @model_options
 @output_options
 def apply_command(
@@ -110,86 +117,107 @@ def apply_command(
     force: bool,
     dry_run: bool,
     as_json: bool,
+    calibrate: Path | None,
+    images: int,
+    evaluate: Path | None,
+    classes: Path | None,
 ) -> None:
     """Carry out PLAN_FILE (written by 'plan', perhaps edited) and save the result.
 
     The model that the plan names is built, so a plan that names a factory runs its code.
     """
-    from convsurgeon.conversion import carry_out
-    from convsurgeon.models import load_model
-    from convsurgeon.plan import read_plan_file
-    from convsurgeon.recipe import Recipe
-    from convsurgeon.sites import survey
-    from convsurgeon.store import refuse_existing
+    from convsurgeon.planning import read_plan_file
+    from convsurgeon.recipe import merged
 
     plan = read_plan_file(plan_file)
+    recipe = merged(None, model=plan.model, weights=weights, input=input_shape, seed=seed)
     folder = output or default_folder(plan.model, plan.method)
-    if not dry_run:
-        refuse_existing(folder, force)
-    defaults = Recipe()
-    number = defaults.seed if seed is None else seed
-    shape = input_shape or (plan.input_shapes[0] if len(plan.input_shapes) == 1 else None)
-    loaded = load_model(plan.model, weights=weights or defaults.weights, input_shape=shape, device=device, seed=number)
-    _warn_if_random(loaded, weights or defaults.weights)
-    found = survey(loaded.model, loaded.example_inputs)
-    plan.check_fits(found)
+    _refuse_existing(folder, force, dry_run)
+    loaded = _load(recipe, device)
+    if input_shape is None:
+        inputs = loaded.example_inputs.reshaped(plan.input_shapes, recipe.seed)
+        loaded = dataclasses.replace(loaded, example_inputs=inputs)
+    patient = _admit(loaded)
+    plan.check_fits(patient.survey)
     if dry_run:
-        _dry(plan, loaded, as_json)
-        return
-    done = carry_out(loaded.model, loaded.example_inputs, found, plan, loaded.weights, seed=number, rebuild=loaded.spec)
-    _finish(done, folder, force, as_json)
+        _dry(plan, patient, as_json)
+    else:
+        data = DataRequest(calibrate, images, evaluate, classes)
+        _operate(patient, plan, loaded, data, recipe.seed, folder, force, as_json)
 
 
-def _check_words(recipe: Recipe) -> None:
-    """Refuse a misspelt method or target before a model is built."""
-    from convsurgeon.convs import parse_method
-    from convsurgeon.targets import parse_targets
+def _refuse_existing(folder: Path, force: bool, dry_run: bool) -> None:
+    """Before any work is done."""
+    if not dry_run:
+        from convsurgeon.store import refuse_existing
 
-    parse_method(recipe.method)
-    parse_targets(recipe.target)
+        refuse_existing(folder, force)
 
 
-def load_for(recipe: Recipe, device: str) -> LoadedModel:
+def _load(recipe: Recipe, device: str) -> LoadedModel:
     """The model that a recipe names, with a warning where its weights turned out random."""
     from convsurgeon.models import load_model
 
     loaded = load_model(
         recipe.model or "", weights=recipe.weights, input_shape=recipe.input, device=device, seed=recipe.seed
     )
-    _warn_if_random(loaded, recipe.weights)
+    if loaded.weights.origin == "random" and recipe.weights != "none":
+        warn(
+            f"{loaded.spec} has RANDOM weights ({loaded.weights.detail.removeprefix('random: ')}): the result "
+            "computes nothing useful. Use --weights FILE or --weights DEFAULT."
+        )
     return loaded
 
 
-def _warn_if_random(loaded: LoadedModel, asked: str) -> None:
-    if loaded.weights.origin == "random" and asked != "none":
-        warn(
-            f"{loaded.spec} has RANDOM weights ({loaded.weights.detail.removeprefix('random: ')}): the result computes nothing useful. "
-            "Use --weights FILE or --weights DEFAULT."
-        )
+def _admit(loaded: LoadedModel) -> Patient:
+    from convsurgeon.conversion import Patient
+
+    return Patient.admit(loaded.model, loaded.example_inputs, loaded.weights, name=loaded.spec, rebuild=loaded.spec)
 
 
-def _planned_report(plan: Plan, loaded: LoadedModel) -> Report:
-    from convsurgeon.report import make_report
+def _plan(patient: Patient, recipe: Recipe, loaded: LoadedModel, data: DataRequest) -> Plan:
+    from convsurgeon.conversion import planned
 
-    return make_report(plan, loaded.weights, inherited="planned only, no weight was changed")
-
-
-def _dry(plan: Plan, loaded: LoadedModel, as_json: bool) -> None:
-    report = _planned_report(plan, loaded)
-    if as_json:
-        click.echo(report.to_json(), nl=False)
-        return
-    _show(report)
-    click.echo("dry run: nothing was written")
+    with progress_bar() as progress:
+        return planned(patient, recipe, calibration=data.calibration(loaded, recipe.seed), progress=progress)
 
 
-def _finish(done: Conversion, folder: Path, force: bool, as_json: bool) -> None:
+def _operate(
+    patient: Patient,
+    plan: Plan,
+    loaded: LoadedModel,
+    data: DataRequest,
+    seed: int,
+    folder: Path,
+    force: bool,
+    as_json: bool,
+) -> None:
+    from convsurgeon.conversion import carry_out
+
+    calibration, evaluation = data.calibration(loaded, seed), data.evaluation(loaded)
+    with progress_bar() as progress:
+        done = carry_out(patient, plan, seed=seed, calibration=calibration, evaluation=evaluation, progress=progress)
     done.save(folder, force=force)
     if as_json:
         click.echo(done.report.to_json(), nl=False)
         return
     _show(done.report)
     click.echo(f'saved to {folder}; load it with: convsurgeon.load("{folder}")')
+
+
+def _planned_report(plan: Plan, patient: Patient) -> Report:
+    from convsurgeon.report import make_report
+
+    return make_report(plan, patient.weights, inherited="planned only, no weight was changed")
+
+
+def _dry(plan: Plan, patient: Patient, as_json: bool) -> None:
+    report = _planned_report(plan, patient)
+    if as_json:
+        click.echo(report.to_json(), nl=False)
+        return
+    _show(report)
+    click.echo("dry run: nothing was written")
 
 
 def _show(report: Report) -> None:

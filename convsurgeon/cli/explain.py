@@ -78,7 +78,7 @@ def schema_command(record: str) -> None:
     """Print the JSON Schema of a recipe, a plan or a report (for editors and validators)."""
     from pydantic import BaseModel
 
-    from convsurgeon.plan import Plan
+    from convsurgeon.planning import Plan
     from convsurgeon.recipe import Recipe
     from convsurgeon.report import Report
 

@@ -102,7 +102,7 @@ class Request:
         Raises:
             UsageError: neither names a model.
         """
-        from convsurgeon.conversion import merged
+        from convsurgeon.recipe import merged
 
         base = merged(self.recipe_file)
         given = {

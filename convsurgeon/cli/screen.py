@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from rich.console import Console
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-__all__ = ["output", "warn"]
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+__all__ = ["output", "progress_bar", "warn"]
 
 # A pipe has no width; tables that people will read in a file or a log need room for their names.
 PIPE_WIDTH = 160
@@ -12,10 +16,37 @@ PIPE_WIDTH = 160
 
 def output() -> Console:
     """The console for results; NO_COLOR and pipes are respected."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
+    console = _plain()
+    return console if console.is_terminal else _plain(width=PIPE_WIDTH)
 
 
 def warn(text: str) -> None:
     """A warning that nobody overlooks, on standard error."""
-    Console(stderr=True, highlight=False).print(f"WARNING: {text}", style="bold yellow", soft_wrap=True)
+    _plain(stderr=True).print(f"WARNING: {text}", style="bold yellow", soft_wrap=True)
+
+
+def _plain(*, stderr: bool = False, width: int | None = None) -> Console:
+    """A console that takes names as they are: brackets and colons in them are no markup."""
+    return Console(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int, str], None]]:
+    """A progress bar on standard error, shown once the first stage starts; yields the callback that moves it."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = _plain(stderr=True)
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    stages: dict[str, TaskID] = {}
+
+    def move(stage: str, done: int, total: int, name: str) -> None:
+        # A bar that is started and has nothing to show leaves an empty line behind.
+        bar.start()
+        if stage not in stages:
+            stages[stage] = bar.add_task(stage, total=total)
+        bar.update(stages[stage], completed=done, description=f"{stage} {name}".rstrip())
+
+    try:
+        yield move
+    finally:
+        if stages:
+            bar.stop()

@@ -142,7 +142,7 @@ class CompConv(CompactConv):
         """The output before the shuffle: A_0 ⊕ B_0 ⊕ A_1 ⊕ B_1 ⊕ … ⊕ A_{d−1} ⊕ B_{d−1}."""
         b = self.primary(x)
         deeper: list[Tensor] = []
-        for level, a in zip(self.levels, self._identity_slices(x, b.shape[2:]), strict=True):
+        for level, a in zip(self.levels, self.identity_slices(x, b.shape[2:]), strict=True):
             both = torch.cat((a, b), dim=1)
             deeper.insert(0, both)
             b = level(both)
@@ -150,18 +150,18 @@ class CompConv(CompactConv):
             return torch.cat((b, *deeper), dim=1)
         return torch.cat((self.tail(b[:, : self.tail_channels]), b, *deeper), dim=1)
 
-    def _identity_slices(self, x: Tensor, size: torch.Size) -> Iterator[Tensor]:
+    def identity_slices(self, x: Tensor, size: torch.Size) -> Iterator[Tensor]:
         """A_{d−1}, …, A_1: copies of input channels on the output's grid."""
         if not self.levels:
             return
-        copies = _at_centres(x.index_select(1, self.identity_index), self.shape, size)
+        copies = at_centres(x.index_select(1, self.identity_index), self.shape, size)
         start = 0
         for width in self.spec.level_channels():
             yield copies[:, start : start + width // 2]
             start += width // 2
 
 
-def _at_centres(x: Tensor, shape: ConvShape, size: torch.Size) -> Tensor:
+def at_centres(x: Tensor, shape: ConvShape, size: torch.Size) -> Tensor:
     """Read each output position's receptive-field centre off the input; zeros where it lies outside."""
     pads: list[int] = []
     for axis, out in enumerate(size):

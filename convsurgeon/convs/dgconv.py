@@ -142,14 +142,14 @@ def relationship_matrix(gates: Tensor) -> Tensor:
     return reduce(torch.kron, factors, torch.ones(1, 1).to(gates))
 
 
-def complexity(gates: Tensor, channels: int) -> Tensor:
-    """Ones in U: C·∏(1 + g_k), a layer's term of the network's complexity ζ."""
-    return channels * torch.prod(1 + gates)
+def complexity(gates: Tensor, in_channels: int, out_channels: int) -> Tensor:
+    """Ones in U, a layer's term of the network's complexity ζ: C·∏(1 + g_k) where C_in = C_out = 2^K."""
+    return in_channels * out_channels / 2 ** len(gates) * torch.prod(1 + gates)
 
 
 def regulariser(complexity_total: Tensor, budget: float, exponent: float = -0.02) -> Tensor:
     """Factor [o/ζ]^a on the loss, with ``exponent`` as the published code has it: a = 0 once ζ < o, else −0.02."""
-    if float(complexity_total) < budget:
+    if float(complexity_total.detach()) < budget:
         return torch.ones_like(complexity_total)
     return (budget / complexity_total) ** exponent
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from convsurgeon.report.lines import share
+from convsurgeon.report.terminal import Fitting
 from convsurgeon.rules import Rules, why_kept
 from convsurgeon.sites import Site, Survey
 from convsurgeon.targets import human
@@ -48,24 +49,6 @@ def _why_not(site: Site) -> str | None:
 
 def render(name: str, found: Survey) -> RenderableType:
     """One row per convolution, then the totals."""
-    table = Table(title=name, title_justify="left", header_style="bold")
-    table.add_column("layer", no_wrap=True)
-    table.add_column("convolution", no_wrap=True)
-    for title in ("map", "MACs", "share", "params"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("eligible", overflow="fold")
-    for site in found.sites:
-        reason = _why_not(site)
-        table.add_row(
-            site.name + (f" ×{site.calls}" if site.calls > 1 else ""),
-            f"{site.kind} {site.shape.describe()}",
-            "×".join(map(str, site.output_size)),
-            f"{site.cost.macs:,}",
-            share(site.cost.macs, found.total.macs),
-            f"{site.cost.params:,}",
-            "yes" if reason is None else f"no: {reason}",
-            style="" if reason is None else "dim",
-        )
     eligible = [site for site in found.sites if _why_not(site) is None]
     covered = share(sum(site.cost.macs for site in eligible), found.total.macs)
     shapes = ", ".join(str(list(shape)) for shape in found.input_shapes)
@@ -76,4 +59,54 @@ def render(name: str, found: Survey) -> RenderableType:
     ]
     if found.counted_on == "device":
         lines.append("counted on real numbers: the cost may depend on the data")
-    return Group(table, *(Text(line) for line in lines))
+    return Group(Fitting(_wide(name, found), _narrow(name, found)), *(Text(line) for line in lines))
+
+
+def _wide(name: str, found: Survey) -> Table:
+    table = Table(title=name, title_justify="left", header_style="bold")
+    table.add_column("layer", no_wrap=True)
+    table.add_column("convolution", no_wrap=True)
+    for title in ("map", "MACs", "share", "params"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("eligible", overflow="fold", min_width=24)
+    for site in found.sites:
+        table.add_row(
+            _name(site),
+            f"{site.kind} {site.shape.describe()}",
+            "×".join(map(str, site.output_size)),
+            f"{site.cost.macs:,}",
+            share(site.cost.macs, found.total.macs),
+            f"{site.cost.params:,}",
+            _eligible(site),
+            style="dim" if _why_not(site) else "",
+        )
+    return table
+
+
+def _narrow(name: str, found: Survey) -> Table:
+    """Two lines a cell, numbers rounded to three decimals."""
+    table = Table(title=name, title_justify="left", header_style="bold", show_lines=True)
+    table.add_column("layer\nconvolution", overflow="fold")
+    table.add_column("eligible", overflow="fold")
+    table.add_column("map", justify="right", no_wrap=True)
+    table.add_column("MACs\nshare", justify="right", no_wrap=True)
+    table.add_column("params", justify="right", no_wrap=True)
+    for site in found.sites:
+        table.add_row(
+            f"{_name(site)}\n{site.kind} {site.shape.describe()}",
+            _eligible(site),
+            "×".join(map(str, site.output_size)),
+            f"{human(site.cost.macs)}\n{share(site.cost.macs, found.total.macs)}",
+            human(site.cost.params),
+            style="dim" if _why_not(site) else "",
+        )
+    return table
+
+
+def _name(site: Site) -> str:
+    return site.name + (f" ×{site.calls}" if site.calls > 1 else "")
+
+
+def _eligible(site: Site) -> str:
+    reason = _why_not(site)
+    return "yes" if reason is None else f"no: {reason}"

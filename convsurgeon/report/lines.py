@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from convsurgeon.plan import CostRecord
-from convsurgeon.report.record import Report
+from convsurgeon.planning import CostRecord
+from convsurgeon.report.record import Fidelity, Report
 from convsurgeon.targets import human, parse_targets
 
 __all__ = ["result_line", "share", "summary_lines", "target_lines"]
@@ -43,12 +43,27 @@ def target_lines(report: Report) -> list[str]:
     lines.append(f"weights ({report.weights.origin}): {report.weights.detail.removeprefix('random: ')}")
     lines.append(f"new layers: {report.inherited}")
     if report.fidelity is not None:
-        agreement = report.fidelity.top1_agreement
-        top1 = f", the same top-1 class for {agreement:.1%}" if agreement is not None else ""
-        lines.append(
-            f"on {report.fidelity.inputs} held-back inputs: output error {report.fidelity.output_error:.2%}{top1}"
-        )
+        lines.extend(_fidelity_lines(report.fidelity))
     shapes = ", ".join(str(list(shape)) for shape in report.input_shapes)
     lines.append(f"counted for one forward on inputs {shapes}; one MAC = one multiply-accumulate")
     lines.extend(f"note: {note}" for note in report.notes)
+    return lines
+
+
+def _fidelity_lines(fidelity: Fidelity) -> list[str]:
+    """Agreement with the original, and accuracy where labels were given."""
+    lines = []
+    parts = []
+    if fidelity.output_error is not None:
+        parts.append(f"output error {fidelity.output_error:.2%}")
+    if fidelity.top1_agreement is not None:
+        parts.append(f"the same top-1 class as the original for {fidelity.top1_agreement:.1%}")
+    if parts:
+        kind = "held-back" if fidelity.held_back else "fitted-on (too few to hold any back)"
+        lines.append(f"on {fidelity.inputs} {kind} inputs: {', '.join(parts)}")
+    if fidelity.accuracy_before is not None and fidelity.accuracy_after is not None:
+        lines.append(
+            f"top-1 accuracy on {fidelity.evaluated} labelled images: "
+            f"{fidelity.accuracy_before:.2%} before, {fidelity.accuracy_after:.2%} after"
+        )
     return lines

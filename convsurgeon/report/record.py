@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from convsurgeon._version import __version__
-from convsurgeon.plan import Action, CostRecord, Plan, PlanLayer
-from convsurgeon.weights import WeightsOrigin
+from convsurgeon.models import WeightsOrigin
+from convsurgeon.planning import Action, CostRecord, Plan, PlanLayer
 
 __all__ = ["Fidelity", "Report", "ReportLayer", "make_report"]
 
@@ -18,14 +18,20 @@ class _Record(BaseModel):
 
 
 class Fidelity(_Record):
-    """How close the converted model is to its original on inputs that were not fitted on.
+    """How close the converted model is to its original on ``inputs`` inputs.
 
-    ``output_error`` is ‖y − ŷ‖² / ‖y − mean(y)‖²; ``top1_agreement`` the share of inputs with the same top-1 class.
+    ``held_back`` says that these were not fitted on. ``output_error`` is ‖y − ŷ‖² / ‖y − mean(y)‖²,
+    ``top1_agreement`` the share of inputs with the same top-1 class, ``accuracy_before`` and ``accuracy_after``
+    top-1 accuracy on ``evaluated`` labelled images.
     """
 
-    inputs: int
-    output_error: float
+    inputs: int = 0
+    held_back: bool = True
+    output_error: float | None = None
     top1_agreement: float | None = None
+    evaluated: int = 0
+    accuracy_before: float | None = None
+    accuracy_after: float | None = None
 
 
 class ReportLayer(_Record):

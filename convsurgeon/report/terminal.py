@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
-from rich.console import Group, RenderableType
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from convsurgeon.report.lines import result_line, share, summary_lines, target_lines
 from convsurgeon.report.record import Report, ReportLayer
+from convsurgeon.targets import human
 
-__all__ = ["render"]
+__all__ = ["Fitting", "render"]
 
 _STYLES = {"replaced": "green", "kept": "", "refused": "yellow"}
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """The wide table where it fits on the console, else the narrow one: rich would squeeze columns to nothing."""
+
+    wide: Table
+    narrow: Table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for column in self.wide.columns:
+            if column.no_wrap:
+                column.min_width = max(cell_len(str(cell)) for cell in (column.header, *column.cells))
+        needed = Measurement.get(console, options.update(width=10_000), self.wide).minimum
+        yield self.wide if needed <= options.max_width else self.narrow
 
 
 def render(report: Report) -> RenderableType:
     """One row per convolution, the totals, and the sentences below them."""
     lines = [Text(line, style="yellow" if line.startswith("note:") else "") for line in target_lines(report)]
-    return Group(_layers(report), _totals(report), Text(result_line(report), style="bold"), *lines)
+    layers = Fitting(_layers(report), _narrow_layers(report))
+    return Group(layers, _totals(report), Text(result_line(report), style="bold"), *lines)
 
 
 def _layers(report: Report) -> Table:
     table = Table(title=f"{report.model} → {report.method}", title_justify="left", header_style="bold")
     table.add_column("layer", no_wrap=True)
     table.add_column("was", no_wrap=True)
-    table.add_column("became / why not", overflow="fold")
+    table.add_column("became / why not", overflow="fold", min_width=24)
     for title in ("MACs before", "MACs after", "params before", "params after", "MACs kept"):
         table.add_column(title, justify="right", no_wrap=True)
     with_errors = any(layer.error is not None for layer in report.layers)
@@ -35,13 +56,40 @@ def _layers(report: Report) -> Table:
     return table
 
 
+def _narrow_layers(report: Report) -> Table:
+    """Before and after on two lines of one cell, numbers rounded to three decimals."""
+    table = Table(title=f"{report.model} → {report.method}", title_justify="left", header_style="bold", show_lines=True)
+    table.add_column("layer", overflow="fold")
+    table.add_column("was\nbecame / why not", overflow="fold")
+    for title in ("MACs", "params"):
+        table.add_column(f"{title}\nafter", justify="right", no_wrap=True)
+    table.add_column("MACs\nkept", justify="right", no_wrap=True)
+    for layer in report.layers:
+        error = "" if layer.error is None else f"\nerror left {layer.error:.2%}"
+        table.add_row(
+            _name(layer),
+            f"{layer.was}\n{_became(layer)}{error}",
+            f"{human(layer.before.macs)}\n{human(layer.after.macs)}",
+            f"{human(layer.before.params)}\n{human(layer.after.params)}",
+            share(layer.after.macs, layer.before.macs),
+            style=_STYLES[layer.action],
+        )
+    return table
+
+
+def _name(layer: ReportLayer) -> str:
+    return layer.name + (f" ×{layer.calls}" if layer.calls > 1 else "")
+
+
+def _became(layer: ReportLayer) -> str:
+    return layer.reason if layer.action == "replaced" else f"{layer.action}: {layer.reason}"
+
+
 def _cells(layer: ReportLayer, with_errors: bool) -> list[str]:
-    calls = f" ×{layer.calls}" if layer.calls > 1 else ""
-    became = layer.reason if layer.action == "replaced" else f"{layer.action}: {layer.reason}"
     cells = [
-        layer.name + calls,
+        _name(layer),
         layer.was,
-        became,
+        _became(layer),
         f"{layer.before.macs:,}",
         f"{layer.after.macs:,}",
         f"{layer.before.params:,}",

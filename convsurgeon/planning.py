@@ -8,15 +8,15 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from convsurgeon.candidates import PROXY, Candidate, Choices, Damage, candidates
-from convsurgeon.convs import AnySpec, Method, parse_method
+from convsurgeon.convs import AnySpec, parse_method
 from convsurgeon.cost import ConvShape, Cost
-from convsurgeon.errors import NothingToConvert, RecipeError, TargetError, UnknownName
+from convsurgeon.errors import NothingToConvert, RecipeError, TargetError, UnknownName, UsageError
 from convsurgeon.rules import Rules
 from convsurgeon.sites import Site, Survey
 from convsurgeon.solver import Infeasible, Option, solve
 from convsurgeon.targets import Target, human, parse_targets
 
-__all__ = ["Action", "CostRecord", "Plan", "PlanLayer", "make_plan", "read_plan"]
+__all__ = ["Action", "CostRecord", "Plan", "PlanLayer", "effective_targets", "make_plan", "read_plan"]
 
 Action = Literal["replaced", "kept", "refused"]
 DEFAULT_TARGET = "macs=50%"
@@ -86,12 +86,14 @@ class Plan(_Record):
         return self.model_dump_json(indent=2) + "\n"
 
     def check_fits(self, survey: Survey) -> None:
-        """Refuse a model that the plan was not made for.
+        """Refuse a model, or inputs, that the plan was not made for.
 
         Raises:
             UnknownName: names the first layer that differs.
+            UsageError: inputs of other shapes, for which the plan's costs do not hold.
         """
         if survey.fingerprint() == self.fingerprint:
+            self._check_inputs(survey)
             return
         found = {site.name: site for site in survey.sites}
         for layer in self.layers:
@@ -105,6 +107,16 @@ class Plan(_Record):
                 )
         extra = sorted(set(found) - {layer.name for layer in self.layers})
         raise UnknownName(f"the plan was made for another model: it does not know '{extra[0]}'.")
+
+    def _check_inputs(self, survey: Survey) -> None:
+        if survey.input_shapes != self.input_shapes:
+            planned, given = (
+                ", ".join(str(list(shape)) for shape in shapes) for shapes in (self.input_shapes, survey.input_shapes)
+            )
+            raise UsageError(
+                f"the plan was made for inputs {planned}, these are {given}: its costs hold for the former only. "
+                "Pass inputs of those shapes (--input N,C,H,W on the command line), or make a new plan."
+            )
 
 
 def make_plan(
@@ -127,12 +139,12 @@ def make_plan(
         NothingToConvert: no convolution is eligible; the message holds the reasons.
     """
     rules = rules or Rules()
-    targets = parse_targets(target)
-    chosen_method = parse_method(method, hardened=bool(targets))
+    targets = effective_targets(method, target, rules)
     notes: list[str] = []
-    if not targets and (chosen_method.has_choice or _rules_have_choice(rules)):
-        targets = parse_targets(DEFAULT_TARGET)
-        notes.append(f"no target given: '{method}' has a choice, so {DEFAULT_TARGET} was taken")
+    if targets and not parse_targets(target):
+        free = _first_with_choice(method, rules)
+        notes.append(f"no target given: '{free}' has a choice, so {DEFAULT_TARGET} was taken")
+    chosen_method = parse_method(method, hardened=bool(targets))
     choices = candidates(survey.sites, chosen_method, rules, damage, hardened=bool(targets))
     if not any(c.options for c in choices):
         raise NothingToConvert(_nothing(choices, method))
@@ -160,9 +172,20 @@ def make_plan(
     )
 
 
-def _rules_have_choice(rules: Rules) -> bool:
-    methods: list[Method] = [parse_method(rule.method) for rule in rules.layers]
-    return any(method.has_choice for method in methods)
+def effective_targets(
+    method: str, target: str | tuple[str, ...] | list[str] | None, rules: Rules
+) -> tuple[Target, ...]:
+    """The given targets, or the default one for methods with a choice, or none: then there is nothing to solve."""
+    targets = parse_targets(target)
+    if targets or _first_with_choice(method, rules) is None:
+        return targets
+    return parse_targets(DEFAULT_TARGET)
+
+
+def _first_with_choice(method: str, rules: Rules) -> str | None:
+    """The first of the named methods that leaves the planner a choice."""
+    names = (method, *(rule.method for rule in rules.layers))
+    return next((name for name in names if parse_method(name).has_choice), None)
 
 
 def _pick(
@@ -260,7 +283,7 @@ def _repriced(layer: PlanLayer, origin: str) -> PlanLayer:
     if (layer.spec is None) != (layer.action != "replaced"):
         raise RecipeError(f"{origin}: layer '{layer.name}' is '{layer.action}' but has spec {layer.spec!r}.")
     if layer.spec is None:
-        return layer
+        return layer.model_copy(update={"after": layer.before})
     after = CostRecord.of(layer.spec.cost(layer.shape, layer.positions))
     return layer.model_copy(update={"after": after, "reason": layer.spec.describe()})
 

@@ -1,0 +1,126 @@
+"""Options that bring images, and what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from convsurgeon.cli.screen import warn
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from convsurgeon.images import ImageBatches, Transform
+    from convsurgeon.models import LoadedModel
+
+__all__ = ["DataRequest", "data_options"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+DEFAULT_IMAGES = 256
+
+
+def data_options(command: Command) -> Command:
+    """Images to calibrate and to evaluate on."""
+    for option in (
+        click.option(
+            "--classes",
+            type=click.Path(path_type=Path),
+            help="Class names, one per line in output order, for the folders of --evaluate.",
+        ),
+        click.option(
+            "--evaluate",
+            type=click.Path(path_type=Path),
+            help="Folder of labelled images, DIR/CLASS/IMAGE: report accuracy before and after.",
+        ),
+        click.option("--images", default=DEFAULT_IMAGES, show_default=True, help="Images to calibrate on, at most."),
+        click.option(
+            "--calibrate",
+            type=click.Path(path_type=Path),
+            help="Folder of images, no labels needed: measure damage and fit the new layers on them.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True)
+class DataRequest:
+    """The data options, as typed."""
+
+    calibrate: Path | None
+    images: int
+    evaluate: Path | None
+    classes: Path | None
+
+    def calibration(self, loaded: LoadedModel, seed: int) -> Unlabelled | None:
+        """Calibration batches; None without ``--calibrate``, or where the weights are random."""
+        if self.calibrate is None:
+            return None
+        from convsurgeon.images import calibration_images
+
+        found = calibration_images(self.calibrate, _transform(loaded), limit=self.images, seed=seed)
+        if loaded.weights.origin == "random":
+            warn("--calibrate is ignored: random weights are not worth fitting.")
+            return None
+        return Unlabelled(found)
+
+    def evaluation(self, loaded: LoadedModel) -> ImageBatches | None:
+        """Labelled batches; None without ``--evaluate``.
+
+        Raises:
+            UsageError: the model is no classifier.
+            UnknownName: a folder that maps to no output.
+        """
+        if self.evaluate is None:
+            return None
+        from convsurgeon.images import labelled_images
+
+        return labelled_images(
+            self.evaluate,
+            _transform(loaded),
+            outputs=_outputs(loaded),
+            categories=loaded.categories,
+            classes_file=self.classes,
+        ).batches
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """The images of labelled batches, as often as asked."""
+
+    batches: ImageBatches
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (images for images, _ in self.batches)
+
+
+def _transform(loaded: LoadedModel) -> Transform:
+    """The weights' own preprocessing, or a plain one, which is said."""
+    from convsurgeon.images import plain_transform
+
+    if loaded.transform is not None:
+        return loaded.transform
+    shapes = loaded.example_inputs.shapes()
+    warn(
+        f"the preprocessing of {loaded.spec} is not known: images are resized, cropped to the input size and scaled "
+        "to 0…1."
+    )
+    return plain_transform(shapes[0] if len(shapes) == 1 else ())
+
+
+def _outputs(loaded: LoadedModel) -> int:
+    """The number of classes, from one forward."""
+    import torch
+
+    from convsurgeon.errors import UsageError
+
+    with torch.no_grad():
+        output = loaded.example_inputs.call(loaded.model)
+    if not isinstance(output, torch.Tensor) or output.dim() != 2:
+        raise UsageError(f"--evaluate needs a classifier with one output [N, classes]; {loaded.spec} has another.")
+    return int(output.shape[1])
