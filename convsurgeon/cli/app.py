@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import click
 
 from convsurgeon._version import __version__
+from convsurgeon.cli.check import check_command
 from convsurgeon.cli.convert import apply_command, convert_command, plan_command
 from convsurgeon.cli.explain import inspect_command, methods_command, report_command, schema_command
 from convsurgeon.errors import ConvsurgeonError
@@ -30,8 +31,8 @@ def cli() -> None:
     convsurgeon convert resnet50 --target macs=50%
     convsurgeon inspect my_package.models:build
 
-    Exit codes: 0 fine, 2 usage, configuration or an unreachable target, 3 a model that can't be loaded or run,
-    70 an internal error.
+    Exit codes: 0 fine, 1 over budget (check only), 2 usage, configuration or an unreachable target, 3 a model that
+    can't be loaded or run, 70 an internal error.
     """
 
 
@@ -43,6 +44,7 @@ for command in (
     report_command,
     methods_command,
     schema_command,
+    check_command,
 ):
     cli.add_command(command)
 
@@ -56,17 +58,17 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; every failure is one message on standard error and an exit code."""
     try:
         result = cli.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+        sys.stdout.flush()
         return result if isinstance(result, int) else 0
+    except (BrokenPipeError, SystemExit):
+        # click and rich turn a broken pipe into an exit with code 1, which means something else here.
+        return _without_reader()
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
         return INTERRUPTED
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except BrokenPipeError:
-        # The reader of a pipe (head, less) went away; nobody is left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except ConvsurgeonError as error:
         if error.exit_code != INTERNAL_ERROR:
             click.echo(f"error: {error}", err=True)
@@ -74,6 +76,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _internal(error)
     except Exception as error:
         return _internal(error)
+
+
+def _without_reader() -> int:
+    """The reader of a pipe (head, less) went away; nobody is left to tell."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+    return 0
 
 
 def _internal(error: Exception) -> int:

@@ -1,0 +1,183 @@
+"""The lock file: exact counts per model and layer, as sorted TOML that people can read and diff."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from convsurgeon.budgets.config import shown
+from convsurgeon.budgets.measurement import Measured
+from convsurgeon.budgets.metrics import Metric
+from convsurgeon.errors import RecipeError, UsageError
+from convsurgeon.recipe import explain
+from convsurgeon.store import write_file
+
+__all__ = ["LOCK_FILE", "Lock", "LockedLayer", "LockedModel", "read_lock", "read_lock_at", "write_lock"]
+
+LOCK_FILE = "convsurgeon.lock"
+_HEADER = "# Exact counts per model and layer, written by 'convsurgeon check --update'. Commit it; do not edit it."
+_GIT_SECONDS = 30
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LockedLayer(_Record):
+    """A module's own MACs and parameters; ``varies``: there are more MACs, which depend on the data."""
+
+    macs: int = 0
+    params: int = 0
+    varies: bool = False
+
+
+class LockedModel(_Record):
+    """One model's counts, and what they were counted for. Latency is left out: it differs from machine to machine."""
+
+    source: str
+    input_shapes: tuple[tuple[int, ...], ...]
+    macs: int
+    params: int
+    weights_size: int
+    activation_memory: int | None = None
+    activation_peak_at: str | None = None
+    layers: dict[str, LockedLayer] = {}
+
+    @classmethod
+    def of(cls, source: str, found: Measured) -> LockedModel:
+        """What the lock keeps of a measurement; nothing that depends on the data."""
+        return cls(
+            source=source,
+            input_shapes=found.input_shapes,
+            macs=found.macs,
+            params=found.params,
+            weights_size=found.weights_size,
+            activation_memory=None if found.varies else found.activation_memory,
+            activation_peak_at=None if found.varies else found.peak_at,
+            layers={
+                layer.name: LockedLayer(macs=layer.macs, params=layer.params, varies=layer.varying_macs > 0)
+                for layer in found.layers
+            },
+        )
+
+    def value(self, metric: Metric) -> int | None:
+        """The locked number; None where there is none."""
+        if metric == "flops":
+            return 2 * self.macs
+        value: int | None = getattr(self, metric, None)
+        return value
+
+
+class Lock(_Record):
+    """All locked models by entry name."""
+
+    version: Literal[1] = 1
+    models: dict[str, LockedModel] = {}
+
+    def to_toml(self) -> str:
+        """The file's text: models by name, layers in natural order (layer1.2 before layer1.10)."""
+        parts = [f"{_HEADER}\nversion = {self.version}\n"]
+        for name in sorted(self.models, key=_natural):
+            parts.append(_model_text(name, self.models[name]))
+        return "\n".join(parts)
+
+
+def _natural(name: str) -> list[tuple[int, int | str]]:
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", name) if part]
+
+
+def _model_text(name: str, model: LockedModel) -> str:
+    lines = [f"[models.{_quoted(name)}]"]
+    for key, value in model.model_dump(mode="json", exclude={"layers"}, exclude_none=True).items():
+        lines.append(f"{key} = {_quoted(value) if isinstance(value, str) else json.dumps(value)}")
+    lines += ["", f"[models.{_quoted(name)}.layers]"]
+    for layer in sorted(model.layers, key=_natural):
+        counts = model.layers[layer].model_dump(exclude_defaults=True)
+        inner = ", ".join(f"{key} = {json.dumps(value)}" for key, value in counts.items())
+        lines.append(f"{_quoted(layer)} = {{ {inner} }}")
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """A TOML basic string, whose escapes are JSON's; only DEL needs one more."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def read_lock(path: Path) -> Lock | None:
+    """Read a lock file; None if there is none.
+
+    Raises:
+        RecipeError: it is no lock file, or of another version.
+    """
+    if not path.is_file():
+        return None
+    try:
+        return parse_lock(path.read_text(encoding="utf-8"), shown(path))
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{shown(path)} is not a text file: {error}.") from error
+
+
+def parse_lock(text: str, origin: str) -> Lock:
+    """Read a lock file's text.
+
+    Raises:
+        RecipeError: it is no lock file, or of another version.
+    """
+    remedy = "Settle a merge conflict, if it has one, or write it anew: convsurgeon check --update"
+    try:
+        return Lock.model_validate(tomllib.loads(text))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise RecipeError(f"{origin} is not TOML: {error}. {remedy}.") from error
+    except ValidationError as error:
+        known = [*Lock.model_fields, *LockedModel.model_fields, *LockedLayer.model_fields]
+        raise RecipeError(f"{explain(error, origin, lambda _: known)}\n{remedy}.") from error
+
+
+def write_lock(path: Path, lock: Lock) -> None:
+    """Write a lock file whole, or not at all."""
+    write_file(path, lock.to_toml(), force=True)
+
+
+def read_lock_at(revision: str, path: Path) -> Lock:
+    """Read a lock file as it is in another git revision.
+
+    Raises:
+        UsageError: git fails, or there is no such revision, or no lock in it.
+        RecipeError: it is no lock file, or of another version.
+    """
+    if not revision or revision.startswith("-") or not revision.isprintable() or ":" in revision:
+        raise UsageError(f"'{revision}' is no git revision; expected a branch, a tag or a commit.")
+    _git(path.parent, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", failing=_unknown(revision))
+    text = _git(
+        path.parent,
+        "show",
+        f"{revision}:./{path.name}",
+        failing=f"the revision '{revision}' has no {shown(path)}. Commit one there first: convsurgeon check --update.",
+    )
+    return parse_lock(text, f"{revision}:{path.name}")
+
+
+def _unknown(revision: str) -> str:
+    return (
+        f"git knows no revision '{revision}' in this checkout. CI checkouts are often shallow: fetch it first, "
+        "e.g. git fetch --depth=1 origin main, and name FETCH_HEAD or origin/main."
+    )
+
+
+def _git(folder: Path, *arguments: str, failing: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, timeout=_GIT_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UsageError(f"git can't be run: {error}.") from error
+    if done.returncode != 0:
+        words = done.stderr.decode(errors="replace").strip().splitlines()
+        raise UsageError(failing + (f" (git: {words[0]})" if words else ""))
+    return done.stdout.decode(errors="replace")

@@ -1,0 +1,123 @@
+"""From a budget to a model that can be counted: without weights where it can be built so, else with random ones."""
+
+from __future__ import annotations
+
+from contextlib import chdir
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from convsurgeon.budgets.config import Entry
+from convsurgeon.budgets.entries import Budget
+from convsurgeon.budgets.latency import latency_ms
+from convsurgeon.budgets.measurement import Measured, measure
+from convsurgeon.errors import ModelError, ModelLoadError, UnknownName, UsageError
+from convsurgeon.inputs import Inputs
+from convsurgeon.models import build_model, default_inputs, is_factory
+from convsurgeon.planning import make_plan
+from convsurgeon.recipe import read_recipe
+from convsurgeon.sites import survey
+from convsurgeon.store import MANIFEST, Manifest, read_saved_plan
+from convsurgeon.surgery import operate
+
+__all__ = ["measure_budget"]
+
+_WEIGHTS = "model.safetensors"
+_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+
+
+def measure_budget(budget: Budget, folder: Path, *, with_latency: bool = False) -> Measured:
+    """Build and count what a budget names; names are looked up from ``folder``. A factory's code runs.
+
+    Raises:
+        UsageError: an unknown name, a mistake in a recipe, a malformed input shape, a folder that names a factory.
+        ModelError: the model can't be built, or fails on its inputs.
+    """
+    with chdir(folder):
+        found = _counted(budget)
+        if not with_latency:
+            return found
+        return replace(found, latency=latency_ms(*_open(budget, "cpu")))
+
+
+def _counted(budget: Budget) -> Measured:
+    try:
+        return measure(*_open(budget, "meta"))
+    except (ModelError, NotImplementedError):
+        # Some models read a number while they are built or run, and some build tensors elsewhere.
+        return measure(*_open(budget, "cpu"))
+
+
+def _open(budget: Budget, device: str) -> tuple[nn.Module, Inputs]:
+    entry = budget.entry
+    if entry.recipe is not None:
+        return _planned(entry, entry.recipe, device)
+    model = entry.model or ""
+    if (Path(model) / MANIFEST).is_file():
+        return _saved(Path(model), entry.input, entry.trust_factory, device)
+    built = build_model(model, device=device)
+    return built, default_inputs(model, input_shape=entry.input).like(built)
+
+
+def _planned(entry: Entry, path: str, device: str) -> tuple[nn.Module, Inputs]:
+    """The architecture that a recipe plans without calibration data; the entry's model and input win over its own."""
+    recipe = read_recipe(path)
+    name = entry.model or recipe.model
+    if name is None:
+        raise UsageError(f"the recipe {path} names no model; add model = … beside recipe = … in the entry.")
+    model = build_model(name, device=device)
+    inputs = default_inputs(name, input_shape=entry.input or recipe.input).like(model)
+    plan = make_plan(
+        survey(model, inputs), model=name, method=recipe.method, target=recipe.target or None, rules=recipe.rules
+    )
+    with torch.device(device):
+        return operate(model, plan, seed=recipe.seed), inputs
+
+
+def _saved(folder: Path, shape: tuple[int, ...] | None, trusted: bool, device: str) -> tuple[nn.Module, Inputs]:
+    """The architecture of a converted folder, with the dtypes of its weights but not their numbers."""
+    base = _rebuilt_from(folder, trusted)
+    plan = read_saved_plan(folder)
+    inputs = default_inputs(base, input_shape=shape)
+    if shape is None and inputs.shapes() != plan.input_shapes and len(plan.input_shapes) == 1:
+        inputs = default_inputs(base, input_shape=plan.input_shapes[0])
+    with torch.device(device):
+        model = operate(build_model(base, device=device), plan)
+    _follow_file(model, folder / _WEIGHTS)
+    return model, inputs.like(model)
+
+
+def _rebuilt_from(folder: Path, trusted: bool) -> str:
+    try:
+        name = Manifest.model_validate_json((folder / MANIFEST).read_text(encoding="utf-8")).rebuild
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise ModelLoadError(f"{folder / MANIFEST} is damaged or of another version.") from error
+    if name is None:
+        raise UsageError(f"'{folder}' was converted from a model object, so nothing says how to build it.")
+    if is_factory(name) and not trusted:
+        raise UsageError(
+            f"'{folder}' is built by the factory '{name}', which is code; set trust_factory = true to run it."
+        )
+    return name
+
+
+def _follow_file(model: nn.Module, path: Path) -> None:
+    """Check names and shapes against the weights' file, and take its dtypes over; no number is read."""
+    state = model.state_dict(keep_vars=True)
+    try:
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 (no mapping)
+                part = file.get_slice(name)
+                if name not in state or list(state[name].shape) != list(part.get_shape()):
+                    raise ModelLoadError(f"{path} does not fit the architecture: '{name}' is not in it as saved.")
+                dtype = _DTYPES.get(part.get_dtype(), state[name].dtype)
+                if state[name].is_floating_point() and state[name].dtype != dtype:
+                    state[name].data = state[name].data.to(dtype)
+    except FileNotFoundError as error:
+        raise UnknownName(f"no saved model at '{path.parent}': it has no {path.name}.") from error
+    except (OSError, SafetensorError) as error:
+        raise ModelLoadError(f"{path} can't be read: {error}.") from error
