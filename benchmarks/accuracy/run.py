@@ -1,0 +1,249 @@
+"""Top-1 accuracy after conversion without training, on Fashion-MNIST; resumable, one JSON file per cell.
+
+    python -m benchmarks.accuracy.run                       # everything that is not there yet, then the table
+    python -m benchmarks.accuracy.run --net vgg --seed 0 --method igc
+    python -m benchmarks.accuracy.run --table-only > docs/accuracy.md
+
+The networks are trained first where the cache lacks them (benchmarks.accuracy.train). Calibration, damage and the
+rivals' gradients see training images only: 2,048 unlabelled ones (labelled for Torch-Pruning), drawn with the seed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import click
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+import convsurgeon
+from benchmarks.accuracy.data import DEFAULT_DIR, Split, load_test, load_train
+from benchmarks.accuracy.rivals import spatial_svd, torch_pruning
+from benchmarks.accuracy.train import DEFAULT_CACHE, load_trained, replace_file
+from convsurgeon.candidates import PROXY, Damage, candidates
+from convsurgeon.convs import parse_method
+from convsurgeon.counting import count
+from convsurgeon.inputs import as_inputs
+from convsurgeon.planning import Plan, make_plan
+
+IMAGES = 2048
+BATCH = 128
+CELLS = (("resnet18", 0), ("resnet18", 1), ("resnet18", 2), ("vgg", 0))
+SHARES = (0.50, 0.25)
+METHODS = {
+    "random": "IGC, fresh weights",
+    "igc-weights-only": "IGC, fitted to the weights alone",
+    "spatial-svd": "spatial SVD of the weights",
+    "torch-pruning": "Torch-Pruning, Taylor importance",
+    "igc": "IGC, measured damage, fitted",
+    "compconv": "CompConv, measured damage, fitted",
+    "dgconv": "DGConv (hardened), measured damage, fitted",
+    "auto": "auto, measured damage, fitted",
+    "igc-proxy": "IGC, data-free proxy, fitted",
+    "igc-uniform": "IGC, one share for all layers, fitted",
+}
+# Ablations of the allocation, run for the first seed of each network.
+ONE_SEED = {"igc-uniform", "igc-proxy"}
+
+
+@dataclass(frozen=True)
+class Result:
+    """One cell; top-1 in percent, ``share`` of the MACs really kept, seconds of the whole conversion."""
+
+    net: str
+    seed: int
+    method: str
+    target: float
+    share: float
+    before: float
+    after: float
+    seconds: float
+    threads: int
+    plan: str = ""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Training images, drawn with the seed: all that a conversion sees."""
+
+    images: Tensor
+    labels: Tensor
+
+    @classmethod
+    def of(cls, train: Split, seed: int) -> Sample:
+        """``IMAGES`` of the 60,000."""
+        chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[:IMAGES]
+        return cls(train.images[chosen], train.labels[chosen])
+
+    @property
+    def example(self) -> Tensor:
+        """One input [1, 1, 28, 28]."""
+        return self.images[:1]
+
+    def batches(self) -> list[Tensor]:
+        """Unlabelled batches."""
+        return list(self.images.split(BATCH))
+
+
+def plan_for(method: str, model: nn.Module, share: float, sample: Sample, seed: int) -> Plan:
+    """The plan; a target that a method can't reach becomes its lowest reachable one."""
+    family = "igc" if method == "random" else method.split("-")[0]
+    target = reachable(model, sample.example, family, share)
+    if method in ("random", "igc-weights-only", "igc-proxy", "igc-uniform"):
+        damage = UNIFORM if method == "igc-uniform" else PROXY
+        found = convsurgeon.inspect(model, sample.example)
+        return make_plan(found, method=family, target=target, damage=damage)
+    return convsurgeon.plan(
+        model, sample.example, method=family, target=target, calibration=sample.batches(), seed=seed
+    )
+
+
+def operate(method: str, model: nn.Module, plan: Plan, sample: Sample, seed: int) -> nn.Module:
+    """Carry out a plan the way the method says."""
+    calibration = None if method in ("random", "igc-weights-only") else sample.batches()
+    return convsurgeon.apply(
+        model, plan, sample.example, calibration=calibration, random_weights=method == "random", seed=seed
+    ).model
+
+
+# Steep enough that the solver keeps the same share everywhere, as far as the widths allow.
+UNIFORM = Damage("uniform", lambda site, spec: (site.cost.macs / spec.cost(site.shape, site.positions).macs) ** 8)
+
+
+def reachable(model: nn.Module, example: Tensor, method: str, share: float) -> str:
+    """``macs=…``: the share, or the least that the method reaches."""
+    found = convsurgeon.inspect(model, example)
+    choices = candidates(found.sites, parse_method(method, hardened=True), convsurgeon.Rules(), hardened=True)
+    least = found.total.macs - sum(
+        c.site.cost.macs - min(option.cost.macs for option in c.options) for c in choices if c.options
+    )
+    return f"macs={max(int(share * found.total.macs), least)}"
+
+
+def top1(model: nn.Module, test: Split) -> float:
+    """Percent of the 10,000 test images."""
+    batches = zip(test.images.split(500), test.labels.split(500), strict=True)
+    return 100 * convsurgeon.top1_accuracy(model, batches).top1
+
+
+def run_cell(net: str, seed: int, method: str, target: float, cache: Path, data: Path) -> Result:
+    """Convert and test one network; a plan that another method has carried out already is not carried out twice."""
+    model, train, test = load_trained(net, seed, cache), load_train(data), load_test(data)
+    sample = Sample.of(train, seed)
+    start = time.perf_counter()
+    if method == "spatial-svd":
+        new, key = spatial_svd(model, sample.example, target), ""
+    elif method == "torch-pruning":
+        new, key = torch_pruning(model, sample.example, target, sample.images, sample.labels), ""
+    else:
+        plan = plan_for(method, model, target, sample, seed)
+        key = plan_key(method, plan)
+        if (twin := find_twin(cache, net, seed, target, key)) is not None:
+            return replace(twin, method=method)
+        new = operate(method, model, plan, sample, seed)
+    seconds = time.perf_counter() - start
+    example = as_inputs(sample.example)
+    share = count(new, example).macs / count(model, example).macs
+    before, after = top1(model, test), top1(new.eval(), test)
+    return Result(net, seed, method, target, share, before, after, seconds, torch.get_num_threads(), key)
+
+
+def plan_key(method: str, plan: Plan) -> str:
+    """What the plan puts where, and how it is fitted."""
+    specs = [(row.name, row.spec.model_dump_json() if row.spec else "") for row in plan.layers]
+    fitted = method if method in ("random", "igc-weights-only") else "calibrated"
+    return hashlib.sha256(json.dumps([fitted, specs]).encode()).hexdigest()[:16]
+
+
+def find_twin(cache: Path, net: str, seed: int, target: float, key: str) -> Result | None:
+    """A result with the same plan."""
+    for path in (cache / "results").glob(f"{net}-seed{seed}-*-{target:.2f}.json"):
+        result = Result(**json.loads(path.read_text()))
+        if result.plan == key:
+            return result
+    return None
+
+
+def wanted(net: str | None, seed: int | None, method: str | None) -> Iterator[tuple[str, int, str, float]]:
+    """The cells, cheap methods first."""
+    for name in METHODS:
+        for cell_net, cell_seed in CELLS:
+            if name in ONE_SEED and cell_seed != 0:
+                continue
+            if net in (None, cell_net) and seed in (None, cell_seed) and method in (None, name):
+                for target in SHARES:
+                    yield cell_net, cell_seed, name, target
+
+
+def result_path(cache: Path, net: str, seed: int, method: str, target: float) -> Path:
+    """Where a cell's result is kept."""
+    return cache / "results" / f"{net}-seed{seed}-{method}-{target:.2f}.json"
+
+
+def table(cache: Path) -> str:
+    """The Markdown table over whatever results there are."""
+    groups: dict[tuple[str, str, float], list[Result]] = defaultdict(list)
+    for path in sorted((cache / "results").glob("*.json")):
+        result = Result(**json.loads(path.read_text()))
+        groups[result.net, result.method, result.target].append(result)
+    lines = []
+    for net in dict.fromkeys(net for net, _ in CELLS):
+        seeds = sorted({r.seed for (name, _, _), rs in groups.items() if name == net for r in rs})
+        befores = {r.seed: r.before for (name, _, _), rs in groups.items() if name == net for r in rs}
+        if not befores:
+            continue
+        lines.append(f"\n### {net}, seeds {', '.join(map(str, seeds))}: top-1 {_spread(list(befores.values()))} %\n")
+        lines.append("| method | " + " | ".join(f"{s:.0%} of the MACs | points lost | s" for s in SHARES) + " |")
+        lines.append("|---|" + "---|" * (3 * len(SHARES)))
+        for method, title in METHODS.items():
+            cells = [_cells(groups.get((net, method, share), []), share) for share in SHARES]
+            lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cells(results: list[Result], target: float) -> str:
+    if not results:
+        return "– | – | –"
+    kept = statistics.mean(r.share for r in results)
+    note = f" (at {kept:.1%})" if abs(kept - target) > 0.01 else ""
+    lost = _spread([r.before - r.after for r in results])
+    return f"{_spread([r.after for r in results])}{note} | {lost} | {statistics.median(r.seconds for r in results):.0f}"
+
+
+def _spread(values: list[float]) -> str:
+    """Mean, and half of the range where there is more than one value."""
+    mean = f"{statistics.mean(values):.2f}"
+    return mean if len(values) == 1 else f"{mean} ± {(max(values) - min(values)) / 2:.2f}"
+
+
+@click.command()
+@click.option("--net", type=click.Choice(sorted({net for net, _ in CELLS})))
+@click.option("--seed", type=int)
+@click.option("--method", type=click.Choice(list(METHODS)))
+@click.option("--cache", type=click.Path(path_type=Path), default=DEFAULT_CACHE, show_default=True)
+@click.option("--data", type=click.Path(path_type=Path), default=DEFAULT_DIR, show_default=True)
+@click.option("--table-only", is_flag=True, help="Print the table of what is there.")
+def main(net: str | None, seed: int | None, method: str | None, cache: Path, data: Path, table_only: bool) -> None:
+    """Fill the missing cells, then print the table."""
+    log = Console(stderr=True)
+    for cell in [] if table_only else list(wanted(net, seed, method)):
+        path = result_path(cache, *cell)
+        if path.is_file():
+            continue
+        result = run_cell(*cell, cache, data)
+        log.print(f"{cell}: {result.before:.2f} → {result.after:.2f} at {result.share:.1%}, {result.seconds:.0f} s")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, lambda file, r=result: file.write_text(json.dumps(asdict(r), indent=2) + "\n"))
+    click.echo(table(cache))
+
+
+if __name__ == "__main__":
+    main()
