@@ -82,9 +82,7 @@ def measure(name: str, method: str) -> Row:
     )
 
 
-def _after(
-    network: nn.Module, found: Survey, inputs: Inputs, method: str
-) -> tuple[int, int | None, int | None, bool]:
+def _after(network: nn.Module, found: Survey, inputs: Inputs, method: str) -> tuple[int, int | None, int | None, bool]:
     """Convolutions replaced, planned MACs, counted MACs, and whether the parameters are as planned."""
     try:
         plan = make_plan(found, method=method, rules=Rules(stem=True, shortcuts=True))

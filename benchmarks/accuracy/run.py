@@ -152,8 +152,15 @@ def run_cell(net: str, seed: int, method: str, target: float, cache: Path, data:
     seconds = time.perf_counter() - start
     example = as_inputs(sample.example)
     share = count(new, example).macs / count(model, example).macs
-    before, after = top1(model, test), top1(new.eval(), test)
+    known = next(results(cache, f"{net}-seed{seed}-*"), None)
+    before, after = known.before if known else top1(model, test), top1(new.eval(), test)
     return Result(net, seed, method, target, share, before, after, seconds, torch.get_num_threads(), key)
+
+
+def results(cache: Path, pattern: str = "*") -> Iterator[Result]:
+    """What is there already."""
+    for path in sorted((cache / "results").glob(f"{pattern}.json")):
+        yield Result(**json.loads(path.read_text()))
 
 
 def plan_key(method: str, plan: Plan) -> str:
@@ -165,11 +172,8 @@ def plan_key(method: str, plan: Plan) -> str:
 
 def find_twin(cache: Path, net: str, seed: int, target: float, key: str) -> Result | None:
     """A result with the same plan."""
-    for path in (cache / "results").glob(f"{net}-seed{seed}-*-{target:.2f}.json"):
-        result = Result(**json.loads(path.read_text()))
-        if result.plan == key:
-            return result
-    return None
+    found = results(cache, f"{net}-seed{seed}-*-{target:.2f}")
+    return next((result for result in found if result.plan == key), None)
 
 
 def wanted(net: str | None, seed: int | None, method: str | None) -> Iterator[tuple[str, int, str, float]]:
@@ -191,8 +195,7 @@ def result_path(cache: Path, net: str, seed: int, method: str, target: float) ->
 def table(cache: Path) -> str:
     """The Markdown table over whatever results there are."""
     groups: dict[tuple[str, str, float], list[Result]] = defaultdict(list)
-    for path in sorted((cache / "results").glob("*.json")):
-        result = Result(**json.loads(path.read_text()))
+    for result in results(cache):
         groups[result.net, result.method, result.target].append(result)
     lines = []
     for net in dict.fromkeys(net for net, _ in CELLS):

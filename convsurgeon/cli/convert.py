@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from convsurgeon.cli.data import DataRequest, data_options
+from convsurgeon.cli.data import DataRequest, calibration_options, evaluation_options, warn_of_skipped
 from convsurgeon.cli.options import (
     Request,
     default_folder,
@@ -20,7 +20,9 @@ from convsurgeon.cli.options import (
 from convsurgeon.cli.screen import output, progress_bar, warn
 
 if TYPE_CHECKING:
+    from convsurgeon.cli.data import Unlabelled
     from convsurgeon.conversion import Patient
+    from convsurgeon.images import ImageBatches
     from convsurgeon.models import LoadedModel
     from convsurgeon.planning import Plan
     from convsurgeon.recipe import Recipe
@@ -32,7 +34,8 @@ __all__ = ["apply_command", "convert_command", "plan_command"]
 @click.command("convert")
 @click.argument("model", required=False)
 @plan_options
-@data_options
+@calibration_options
+@evaluation_options
 @model_options
 @output_options
 def convert_command(
@@ -59,17 +62,18 @@ def convert_command(
     _refuse_existing(folder, force, dry_run)
     loaded = _load(recipe, device)
     patient = _admit(loaded)
-    plan = _plan(patient, recipe, loaded, data)
+    calibration, evaluation = data.calibration(loaded, recipe.seed), data.evaluation(loaded)
+    plan = _plan(patient, recipe, calibration)
     if dry_run:
         _dry(plan, patient, as_json)
     else:
-        _operate(patient, plan, loaded, data, recipe.seed, folder, force, as_json)
+        _operate(patient, plan, calibration, evaluation, recipe.seed, folder, force, as_json)
 
 
 @click.command("plan")
 @click.argument("model", required=False)
 @plan_options
-@data_options
+@calibration_options
 @model_options
 @json_option
 @click.option("--force", is_flag=True, help="Replace the plan file if it exists.")
@@ -81,8 +85,6 @@ def plan_command(
     as_json: bool,
     calibrate: Path | None,
     images: int,
-    evaluate: Path | None,
-    classes: Path | None,
     **request: Any,
 ) -> None:
     """Write the plan for MODEL, without changing a weight; 'apply' carries it out."""
@@ -91,7 +93,7 @@ def plan_command(
     path = output or folder.with_name(f"{folder.name}.plan.json")
     loaded = _load(recipe, device)
     patient = _admit(loaded)
-    plan = _plan(patient, recipe, loaded, DataRequest(calibrate, images, evaluate, classes))
+    plan = _plan(patient, recipe, DataRequest(calibrate, images).calibration(loaded, recipe.seed))
     from convsurgeon.store import write_file
 
     write_file(path, plan.to_json(), force)
@@ -104,7 +106,8 @@ def plan_command(
 
 @click.command("apply")
 @click.argument("plan_file", type=click.Path(path_type=Path))
-@data_options
+@calibration_options
+@evaluation_options
 @model_options
 @output_options
 def apply_command(
@@ -141,9 +144,10 @@ def apply_command(
     plan.check_fits(patient.survey)
     if dry_run:
         _dry(plan, patient, as_json)
-    else:
-        data = DataRequest(calibrate, images, evaluate, classes)
-        _operate(patient, plan, loaded, data, recipe.seed, folder, force, as_json)
+        return
+    data = DataRequest(calibrate, images, evaluate, classes)
+    calibration, evaluation = data.calibration(loaded, recipe.seed), data.evaluation(loaded)
+    _operate(patient, plan, calibration, evaluation, recipe.seed, folder, force, as_json)
 
 
 def _refuse_existing(folder: Path, force: bool, dry_run: bool) -> None:
@@ -175,18 +179,18 @@ def _admit(loaded: LoadedModel) -> Patient:
     return Patient.admit(loaded.model, loaded.example_inputs, loaded.weights, name=loaded.spec, rebuild=loaded.spec)
 
 
-def _plan(patient: Patient, recipe: Recipe, loaded: LoadedModel, data: DataRequest) -> Plan:
+def _plan(patient: Patient, recipe: Recipe, calibration: Unlabelled | None) -> Plan:
     from convsurgeon.conversion import planned
 
     with progress_bar() as progress:
-        return planned(patient, recipe, calibration=data.calibration(loaded, recipe.seed), progress=progress)
+        return planned(patient, recipe, calibration=calibration, progress=progress)
 
 
 def _operate(
     patient: Patient,
     plan: Plan,
-    loaded: LoadedModel,
-    data: DataRequest,
+    calibration: Unlabelled | None,
+    evaluation: ImageBatches | None,
     seed: int,
     folder: Path,
     force: bool,
@@ -194,15 +198,18 @@ def _operate(
 ) -> None:
     from convsurgeon.conversion import carry_out
 
-    calibration, evaluation = data.calibration(loaded, seed), data.evaluation(loaded)
     with progress_bar() as progress:
         done = carry_out(patient, plan, seed=seed, calibration=calibration, evaluation=evaluation, progress=progress)
+    warn_of_skipped(calibration.batches if calibration else None, evaluation)
     done.save(folder, force=force)
     if as_json:
         click.echo(done.report.to_json(), nl=False)
         return
     _show(done.report)
-    click.echo(f'saved to {folder}; load it with: convsurgeon.load("{folder}")')
+    from convsurgeon.models import is_factory
+
+    trust = ", trust_factory=True" if patient.rebuild and is_factory(patient.rebuild) else ""
+    click.echo(f'saved to {folder}; load it with: convsurgeon.load("{folder}"{trust})')
 
 
 def _planned_report(plan: Plan, patient: Patient) -> Report:

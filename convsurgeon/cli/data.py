@@ -17,26 +17,16 @@ if TYPE_CHECKING:
     from convsurgeon.images import ImageBatches, Transform
     from convsurgeon.models import LoadedModel
 
-__all__ = ["DataRequest", "data_options"]
+__all__ = ["DataRequest", "Unlabelled", "calibration_options", "evaluation_options", "warn_of_skipped"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULT_IMAGES = 256
 
 
-def data_options(command: Command) -> Command:
-    """Images to calibrate and to evaluate on."""
+def calibration_options(command: Command) -> Command:
+    """Images to calibrate on."""
     for option in (
-        click.option(
-            "--classes",
-            type=click.Path(path_type=Path),
-            help="Class names, one per line in output order, for the folders of --evaluate.",
-        ),
-        click.option(
-            "--evaluate",
-            type=click.Path(path_type=Path),
-            help="Folder of labelled images, DIR/CLASS/IMAGE: report accuracy before and after.",
-        ),
         click.option("--images", default=DEFAULT_IMAGES, show_default=True, help="Images to calibrate on, at most."),
         click.option(
             "--calibrate",
@@ -48,14 +38,42 @@ def data_options(command: Command) -> Command:
     return command
 
 
+def evaluation_options(command: Command) -> Command:
+    """Labelled images to evaluate on."""
+    for option in (
+        click.option(
+            "--classes",
+            type=click.Path(path_type=Path),
+            help="Class names, one per line in output order, for the folders of --evaluate.",
+        ),
+        click.option(
+            "--evaluate",
+            type=click.Path(path_type=Path),
+            help="Folder of labelled images, DIR/CLASS/IMAGE: report accuracy before and after.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def warn_of_skipped(*folders: ImageBatches | None) -> None:
+    """Say how many files were left out because they could not be read."""
+    for batches in folders:
+        if batches is not None and batches.skipped:
+            warn(
+                f"{len(batches.skipped)} of {len(batches)} images can't be read and were left out, "
+                f"e.g. {batches.skipped[0]}."
+            )
+
+
 @dataclass(frozen=True)
 class DataRequest:
     """The data options, as typed."""
 
     calibrate: Path | None
     images: int
-    evaluate: Path | None
-    classes: Path | None
+    evaluate: Path | None = None
+    classes: Path | None = None
 
     def calibration(self, loaded: LoadedModel, seed: int) -> Unlabelled | None:
         """Calibration batches; None without ``--calibrate``, or where the weights are random."""

@@ -2,7 +2,8 @@
 
 A factory is any callable without required arguments that returns an ``nn.Module``. Its attribute
 ``example_inputs``, where it has one, says what its model is called with (a tensor, a tuple of positional
-arguments, a dict of keyword arguments or a list of images); otherwise that is one image [1, 3, 224, 224].
+arguments, a dict of keyword arguments or a list of images); otherwise that is one image [1, 3, 224, 224]. Its
+attributes ``transform`` (PIL image → [C, H, W]) and ``categories`` (class names) serve folders of images.
 """
 
 from __future__ import annotations
@@ -106,7 +107,14 @@ class Factory:
             origin = WeightsOrigin("file", str(request.path))
         else:
             origin = WeightsOrigin("caller", f"as {self.spec} makes them")
-        return WeightedModel(self.spec, model, origin)
+        categories = getattr(self.make, "categories", None)
+        return WeightedModel(
+            self.spec,
+            model,
+            origin,
+            categories=None if categories is None else tuple(categories),
+            transform=getattr(self.make, "transform", None),
+        )
 
     def inputs(self, shape: tuple[int, ...] | None, seed: int, model: nn.Module | None = None) -> Inputs:
         """The factory's ``example_inputs``, or one tensor of ``shape``, by default [1, 3, 224, 224].

@@ -1,0 +1,84 @@
+"""``convert --calibrate --evaluate`` from end to end, on a small network and images that the test writes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+FACTORY = """
+import torch
+from torch import nn
+
+def build():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(),
+        nn.Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(),
+        nn.Conv2d(32, 32, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 2),
+    )
+
+build.example_inputs = torch.zeros(1, 3, 16, 16)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A factory, 40 images in two class folders, and one file that is no image."""
+    (tmp_path / "net.py").write_text(FACTORY)
+    random = np.random.default_rng(0)
+    for i in range(40):
+        path = tmp_path / "images" / f"class{i % 2}" / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(path)
+    (tmp_path / "images" / "class0" / "broken.png").write_bytes(b"no image")
+    return tmp_path
+
+
+def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {"CONVSURGEON_CACHE": str(folder / "cache"), "CONVSURGEON_OFFLINE": "1", "PATH": "/usr/bin:/bin"}
+    command = [sys.executable, "-m", "convsurgeon", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_calibrated_conversion_reports_errors_agreement_and_accuracy(folder: Path) -> None:
+    """With images the plan rests on measured damage, every replaced layer shows its error, and labels give accuracy."""
+    done = _run(
+        folder, "convert", "net.py:build", "--method", "igc", "--target", "macs=60%", "--json", "--calibrate",
+        "images", "--evaluate", "images",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["objective"].startswith("measured")
+    assert report["inherited"] == "fitted in closed form on calibration inputs"
+    assert report["after"]["macs"] <= 0.6 * report["before"]["macs"]
+    assert all(layer["error"] is not None for layer in report["layers"] if layer["action"] == "replaced")
+    assert report["fidelity"]["held_back"] is True
+    assert report["fidelity"]["output_error"] >= 0
+    assert report["fidelity"]["evaluated"] == 40
+    assert 0 <= report["fidelity"]["accuracy_after"] <= 1
+    assert "1 of 41 images can't be read and were left out, e.g. broken.png" in " ".join(done.stderr.split())
+
+
+def test_a_second_target_reuses_the_measured_damage(folder: Path) -> None:
+    """The damage file is written once; another target reads it and does not change it."""
+    arguments = ("plan", "net.py:build", "--method", "igc", "--calibrate", "images")
+    assert _run(folder, *arguments, "--target", "macs=60%", "-o", "a.json").returncode == 0
+    (file,) = (folder / "cache").glob("damage-*.json")
+    before = (file.read_bytes(), file.stat().st_mtime_ns)
+    assert _run(folder, *arguments, "--target", "macs=40%", "-o", "b.json").returncode == 0
+    assert (file.read_bytes(), file.stat().st_mtime_ns) == before
+
+
+def test_without_images_the_fit_is_said_to_see_the_weights_alone(folder: Path) -> None:
+    """A caller's weights without calibration are fitted blindly, and the report says what that loses."""
+    done = _run(folder, "convert", "net.py:build", "--method", "igc", "--target", "macs=60%", "--json")
+    report = json.loads(done.stdout)
+    assert report["inherited"].startswith("fitted to the original's weights alone")
+    assert report["objective"].startswith("data-free proxy")
+    assert report["fidelity"] is None
