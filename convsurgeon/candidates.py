@@ -30,6 +30,8 @@ _FAMILY_WEIGHT = {"igc": 1.0, "compconv": 4.0, "dgconv": 8.0}
 
 def _capacity_damage(site: Site, spec: Spec) -> float:
     """family weight × (1/r − 1), r = the share of the layer's MACs that is kept: convex, so no layer is drained."""
+    if site.cost.macs == 0:
+        return 0.0
     kept = spec.cost(site.shape, site.positions).macs / site.cost.macs
     return _FAMILY_WEIGHT[spec.family] * (1 / kept - 1)  # type: ignore[attr-defined]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -103,18 +103,18 @@ def _without_attention_fastpath() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
-def duplicate(model: nn.Module) -> nn.Module:
-    """A deep copy.
+def duplicate(model: nn.Module, instead: Mapping[nn.Module, nn.Module] | None = None) -> nn.Module:
+    """A deep copy, in which the keys of ``instead`` are replaced by their values wherever something refers to them.
 
     Raises:
         ModelLoadError: the model can't be copied, e.g. because it holds a tensor with history.
     """
-    return _deepcopy(model, {})
+    return _deepcopy(model, {id(old): new for old, new in (instead or {}).items()})
 
 
 def shadow(model: nn.Module) -> nn.Module:
     """A copy in eval mode whose parameters and buffers live on the meta device: no weight is ever copied."""
-    memo: dict[int, torch.Tensor] = {}
+    memo: dict[int, Any] = {}
     for parameter in model.parameters():
         memo[id(parameter)] = nn.Parameter(torch.empty_like(parameter, device="meta"), requires_grad=False)
     for buffer in model.buffers():
@@ -122,7 +122,7 @@ def shadow(model: nn.Module) -> nn.Module:
     return _deepcopy(model, memo).eval()
 
 
-def _deepcopy(model: nn.Module, memo: dict[int, torch.Tensor]) -> nn.Module:
+def _deepcopy(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
     try:
         return copy.deepcopy(model, memo)
     except Exception as error:

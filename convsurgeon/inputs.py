@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from convsurgeon.errors import ModelRunError, UsageError, first_line
+from convsurgeon.errors import ModelLoadError, ModelRunError, UsageError, first_line
 
 __all__ = ["Inputs", "as_inputs"]
 
@@ -53,7 +53,13 @@ class Inputs:
         )
 
     def like(self, model: nn.Module) -> Inputs:
-        """Follow the device and the floating-point dtype of the model's first parameter."""
+        """Follow the device and the floating-point dtype of the model's first parameter.
+
+        Raises:
+            ModelLoadError: the model is no module.
+        """
+        if not isinstance(model, nn.Module):
+            raise ModelLoadError(f"the model is a {type(model).__name__}; expected a torch.nn.Module.")
         first = next(model.parameters(), None)
         return self if first is None else self.to(first.device, first.dtype)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -115,10 +116,15 @@ def merged(recipe: Recipe | Path | str | None, **given: Any) -> Recipe:
     """
     base = read_recipe(recipe) if isinstance(recipe, (str, Path)) else recipe or Recipe()
     changes = {key: value for key, value in given.items() if value is not None}
-    if "target" in changes and not isinstance(changes["target"], str):
+    if isinstance(changes.get("target"), Iterable) and not isinstance(changes["target"], str):
         changes["target"] = tuple(changes["target"])
     if isinstance(changes.get("input"), str):
         changes["input"] = parse_shape(changes["input"])
-    parse_method(changes.get("method", base.method))
+    # Checked beforehand, so that a misspelt name raises its own class of error.
+    if isinstance(method := changes.get("method", base.method), str):
+        parse_method(method)
     parse_targets(changes.get("target", base.target))
-    return Recipe.model_validate({**base.model_dump(), **changes})
+    try:
+        return Recipe.model_validate({**base.model_dump(), **changes})
+    except ValidationError as error:
+        raise RecipeError(explain(error, "the request", _known_keys)) from error

@@ -29,7 +29,8 @@ class Site:
     """One convolution module, keyed by its first qualified name.
 
     ``aliases`` are its other names, ``calls`` how often one forward runs it, ``order`` its place in execution,
-    ``positions`` the output positions (batch × height × width) over all calls, ``cost`` what those cost.
+    ``positions`` the output positions (batch × height × width) over all calls, ``cost`` what those cost;
+    ``input_size`` is the first map it reads, ``output_size`` the smallest one it writes.
     ``obstacle`` says why no method may touch it; None if one may.
     """
 
@@ -80,6 +81,7 @@ class _Calls:
     positions: int = 0
     input_size: tuple[int, ...] = ()
     output_size: tuple[int, ...] = ()
+    batched: bool = True
 
 
 class _Watch:
@@ -101,8 +103,10 @@ class _Watch:
             calls = self.seen.setdefault(name, _Calls(order=len(self.seen)))
             calls.calls += 1
             calls.positions += output.numel() // output.shape[-axes - 1]
+            written = tuple(output.shape[-axes:])
+            calls.output_size = tuple(map(min, calls.output_size or written, written))
+            calls.batched = calls.batched and output.dim() == axes + 2
             if calls.calls == 1:
-                calls.output_size = tuple(output.shape[-axes:])
                 calls.input_size = tuple(args[0].shape[-axes:]) if args else ()
 
         return record
@@ -174,7 +178,7 @@ def _site(
         traced_by=role.traced_by,
         norm=role.norm,
         activation=role.activation,
-        obstacle=_obstacle(module, shape, seen.calls, tied),
+        obstacle=_obstacle(module, shape, seen, tied),
     )
 
 
@@ -192,14 +196,18 @@ def _cost(module: nn.Module, shape: ConvShape, positions: int) -> Cost:
     return Cost(cost.macs, count_params(module))
 
 
-def _obstacle(module: nn.Module, shape: ConvShape, calls: int, tied: set[int]) -> str | None:
+def _obstacle(module: nn.Module, shape: ConvShape, seen: _Calls, tied: set[int]) -> str | None:
     """Why no method may replace the module; None if one may."""
     if isinstance(module, (CompactConv, DGConv)):
         return "converted already"
-    if calls == 0:
+    if seen.calls == 0:
         return "never called as a module in this forward (eval mode)"
     if not isinstance(module, nn.Conv2d):
         return f"{type(module).__name__}: only Conv2d is replaced"
+    if not seen.batched:
+        return "called on inputs without a batch axis"
+    if module.weight.is_complex():
+        return "complex weights"
     if parametrize.is_parametrized(module):
         return "parametrised weight: remove the parametrisation first (torch.nn.utils.parametrize)"
     if type(module).forward is not nn.Conv2d.forward or type(module)._conv_forward is not nn.Conv2d._conv_forward:

@@ -25,25 +25,15 @@ def operate(model: nn.Module, plan: Plan, *, seed: int = 0) -> nn.Module:
         UnknownName: the plan names a convolution that is not there, or that has another shape.
     """
     refuse_unusable(model)
-    copy = duplicate(model)
+    # By identity and while copying, so that a convolution that a plain list or a bound method also refers to is
+    # replaced there too.
+    instead: dict[nn.Module, nn.Module] = {}
     with seeded(seed):
         for layer in plan.replaced:
-            copy = _swap(copy, layer)
-    return copy
-
-
-def _swap(model: nn.Module, layer: PlanLayer) -> nn.Module:
-    """Replace one convolution; returns the model, which is the new module where the model was that convolution."""
-    conv = _find(model, layer)
-    if layer.spec is None:
-        return model
-    new = replacement(conv, layer.spec)
-    if conv is model:
-        return new
-    for name in (layer.name, *layer.aliases):
-        parent, _, child = name.rpartition(".")
-        model.get_submodule(parent)._modules[child] = new
-    return model
+            if layer.spec is not None:
+                conv = _find(model, layer)
+                instead[conv] = replacement(conv, layer.spec)
+    return duplicate(model, instead)
 
 
 def _find(model: nn.Module, layer: PlanLayer) -> nn.Conv2d:

@@ -44,10 +44,14 @@ def parse_targets(texts: str | Iterable[str] | None) -> tuple[Target, ...]:
     """
     if texts is None:
         return ()
-    return tuple(_parse(text) for text in ([texts] if isinstance(texts, str) else texts))
+    return tuple(
+        _parse(text) for text in (texts if isinstance(texts, Iterable) and not isinstance(texts, str) else [texts])
+    )
 
 
-def _parse(text: str) -> Target:
+def _parse(text: object) -> Target:
+    if not isinstance(text, str):
+        raise _unreadable(text)
     name, _, value = (part.strip().lower() for part in text.partition("="))
     if name not in ("macs", "flops", "params") or not value:
         raise _unreadable(text)
@@ -64,7 +68,7 @@ def _parse(text: str) -> Target:
     return Target(text, metric, amount=amount // 2 if name == "flops" else amount)
 
 
-def _unreadable(text: str) -> TargetError:
+def _unreadable(text: object) -> TargetError:
     return TargetError(
         f"target '{text}' can't be read; expected what to keep at most, e.g. macs=50%, macs=2.0G, "
         "flops=4G (2 × MACs) or params=12M."

@@ -108,9 +108,11 @@ def convert(
 
 
 def _admit(model: nn.Module, example_inputs: Any, random_weights: bool) -> Patient:
-    weights = (
-        WeightsOrigin("random", "said by the caller")
-        if random_weights
-        else WeightsOrigin("caller", "the caller's own module")
-    )
-    return Patient.admit(model, as_inputs(example_inputs).like(model), weights)
+    inputs = as_inputs(example_inputs).like(model)
+    if random_weights:
+        weights = WeightsOrigin("random", "said by the caller")
+    elif any(tensor.is_meta for tensor in model.parameters()):
+        weights = WeightsOrigin("random", "the model is on the meta device, where weights have no values")
+    else:
+        weights = WeightsOrigin("caller", "the caller's own module")
+    return Patient.admit(model, inputs, weights)

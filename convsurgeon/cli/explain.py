@@ -73,14 +73,21 @@ def methods_command(as_json: bool) -> None:
 
 
 @click.command("schema")
-@click.argument("record", type=click.Choice(["recipe", "plan", "report"]))
+@click.argument("record", type=click.Choice(["recipe", "plan", "report", "budgets", "check"]))
 def schema_command(record: str) -> None:
-    """Print the JSON Schema of a recipe, a plan or a report (for editors and validators)."""
+    """Print the JSON Schema of a recipe, a plan, a report, a budget configuration or a check's report."""
     from pydantic import BaseModel
 
+    from convsurgeon.budgets import CheckReport, Settings
     from convsurgeon.planning import Plan
     from convsurgeon.recipe import Recipe
     from convsurgeon.report import Report
 
-    records: dict[str, type[BaseModel]] = {"recipe": Recipe, "plan": Plan, "report": Report}
+    records: dict[str, type[BaseModel]] = {
+        "recipe": Recipe,
+        "plan": Plan,
+        "report": Report,
+        "budgets": Settings,
+        "check": CheckReport,
+    }
     click.echo(json.dumps(records[record].model_json_schema(), indent=2, ensure_ascii=False))

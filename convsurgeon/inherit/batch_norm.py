@@ -9,7 +9,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 __all__ = ["fold", "keeps_statistics"]
 
 
-
 def keeps_statistics(module: nn.Module) -> bool:
     """Whether the module is a batch norm that normalises by running statistics in eval mode."""
     return isinstance(module, _BatchNorm) and module.running_mean is not None and module.running_var is not None

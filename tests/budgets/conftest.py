@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from budget_project import NETS, Project
+
+from tests.budgets.budget_project import NETS, Project
 
 
 @pytest.fixture

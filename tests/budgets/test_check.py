@@ -6,10 +6,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from budget_project import LARGE_MACS, SMALL_MACS, SMALL_PARAMS, Project
 
 from convsurgeon.budgets import read_config
 from convsurgeon.models import build_model
+from tests.budgets.budget_project import LARGE_MACS, SMALL_MACS, SMALL_PARAMS, Project
 
 SMALL, LARGE = 'name = "small"\nmodel = "nets.py:small"\n', 'name = "large"\nmodel = "nets.py:large"\n'
 

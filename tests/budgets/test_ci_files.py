@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 import yaml
-from budget_project import Project
 
 from convsurgeon.budgets import LOCK_FILE, Entry, Settings, read_config
 from convsurgeon.budgets.entries import expand
 from convsurgeon.budgets.lock import read_lock
+from tests.budgets.budget_project import Project
 
 ROOT = Path(__file__).parents[2]
 ACTION: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))

@@ -7,12 +7,12 @@ import re
 from pathlib import Path
 
 import pytest
-from budget_project import Project
 
 from convsurgeon.budgets import Entry, Settings, find_config, read_config
 from convsurgeon.budgets.entries import expand
 from convsurgeon.cli.app import run
 from convsurgeon.errors import RecipeError, UnknownName
+from tests.budgets.budget_project import Project
 
 IN_PYPROJECT = '[project]\nname = "x"\n\n[[tool.convsurgeon.budgets]]\nmodel = "nets.py:small"\n'
 

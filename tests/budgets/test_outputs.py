@@ -8,11 +8,11 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from budget_project import Project
 from junitparser import Error, Failure, JUnitXml, Skipped
 
 from convsurgeon.budgets import CheckReport
 from convsurgeon.budgets.markdown import to_markdown
+from tests.budgets.budget_project import Project
 
 ENTRIES = (
     'name = "fine"\nmodel = "nets.py:small"\nmacs = "7k"\nparams = "1k"',

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from budget_project import LARGE_MACS, NETS
 from torch import nn
 
 from convsurgeon.errors import ModelRunError, UsageError
 from convsurgeon.testing import assert_budget
+from tests.budgets.budget_project import LARGE_MACS, NETS
 
 pytest_plugins = ["pytester"]
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from loopback import Handler, closed_address, serving, silence
 
 from convsurgeon.errors import ModelLoadError, WeightsUnavailable
 from convsurgeon.models import downloads
 from convsurgeon.models.downloads import fetch, open_url
+from tests.models.loopback import Handler, closed_address, serving, silence
 
 CONTENT = b"the weights" * 1000
 NAME = f"net-{hashlib.sha256(CONTENT).hexdigest()[:8]}.pth"

@@ -9,15 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from loopback import closed_address, serving
 from torch import nn
 from torchvision import models as zoo
 
-from convsurgeon.errors import ModelLoadError
+from convsurgeon.errors import ModelLoadError, WeightsUnavailable
 from convsurgeon.models import build_model, known_models, load_model
 from convsurgeon.models.torchvision_models import torchvision_model
 from convsurgeon.models.torchvision_weights import WeightsInHand
-from convsurgeon.models.weights import WeightsUnavailable
+from tests.models.loopback import closed_address, serving
 
 NAMES = known_models()
 REGNETS = [name for name in NAMES if name.startswith("regnet")]
