@@ -38,21 +38,23 @@ def _stages(model_name: str, method: str) -> list[tuple[str, float]]:
         import convsurgeon.conversion  # noqa: F401
 
     _timed(rows, "import convsurgeon", import_ours)
-    from convsurgeon.conversion import planned
+    from convsurgeon.conversion import Patient, planned
     from convsurgeon.models import load_model
     from convsurgeon.recipe import Recipe
     from convsurgeon.report import make_report
-    from convsurgeon.sites import survey
     from convsurgeon.store import save
     from convsurgeon.surgery import operate
     from convsurgeon.verify import verify
 
     loaded = _timed(rows, "build the model", lambda: load_model(model_name, weights="none"))
-    found = _timed(rows, "survey", lambda: survey(loaded.model, loaded.example_inputs))
-    recipe = Recipe(model=model_name, method=method)
-    plan = _timed(rows, "plan", lambda: planned(found, recipe, model_name))
+    patient = _timed(
+        rows,
+        "survey",
+        lambda: Patient.admit(loaded.model, loaded.example_inputs, loaded.weights, rebuild=loaded.spec),
+    )
+    plan = _timed(rows, "plan", lambda: planned(patient, Recipe(model=model_name, method=method)))
     new = _timed(rows, "surgery", lambda: operate(loaded.model, plan))
-    _timed(rows, "verify", lambda: verify(loaded.model, new, plan, found, loaded.example_inputs))
+    _timed(rows, "verify", lambda: verify(loaded.model, new, plan, patient.survey, patient.inputs))
     report = make_report(plan, loaded.weights, inherited="")
     with tempfile.TemporaryDirectory() as folder:
         _timed(rows, "save", lambda: save(Path(folder) / "out", new, plan, report, model_name, force=False))
