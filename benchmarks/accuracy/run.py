@@ -203,7 +203,7 @@ def table(cache: Path) -> str:
         befores = {r.seed: r.before for (name, _, _), rs in groups.items() if name == net for r in rs}
         if not befores:
             continue
-        lines.append(f"\n### {net}, seeds {', '.join(map(str, seeds))}: top-1 {_spread(list(befores.values()))} %\n")
+        lines.append(f"\n## {net}, seeds {', '.join(map(str, seeds))}: top-1 {_spread(list(befores.values()))} %\n")
         lines.append("| method | " + " | ".join(f"{s:.0%} of the MACs | points lost | s" for s in SHARES) + " |")
         lines.append("|---|" + "---|" * (3 * len(SHARES)))
         for method, title in METHODS.items():

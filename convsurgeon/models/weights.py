@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from convsurgeon.errors import ModelLoadError, UnknownName, first_line
@@ -165,6 +166,9 @@ def _reading_words(error: Exception) -> str:
     if refused:
         return f"it holds Python objects ({refused[1]}), which are never unpickled"
     words = first_line(error)
+    if not isinstance(error, (OSError, RuntimeError, SafetensorError)):
+        # The reader stumbled over the bytes; its words (a KeyError's number, say) mean nothing to a person.
+        return "it is corrupt, or no weights at all"
     # torch's own advice (weights_only=False) would run whatever code is in the file
     return "it is corrupt, or no weights at all" if "weights_only" in words or "Weights only" in words else words
 
