@@ -88,14 +88,29 @@ def inherit(
         ModelRunError: a model fails on the calibration inputs.
     """
     settings = settings or InheritSettings()
-    reference = duplicate(original)
+    reference, progress = duplicate(original), progress or (lambda done, total, name: None)
     if calibration is None:
-        fits = tuple(SiteFit(row.name, _blind(reference, converted, row, settings)) for row in plan.replaced)
-        return Inherited(fits, (), None)
+        return _all_blind(reference, converted, plan.replaced, settings, progress)
     run = _Run(reference, converted, plan.replaced, Calibration.of(calibration), settings)
     with evaluating(reference, converted), run.unfitted_as_original():
-        run.fit_all(progress or (lambda done, total, name: None))
+        run.fit_all(progress)
         return run.judged()
+
+
+def _all_blind(
+    reference: nn.Module,
+    converted: nn.Module,
+    rows: tuple[PlanLayer, ...],
+    settings: InheritSettings,
+    progress: ProgressCallback,
+) -> Inherited:
+    """Fits to the weights alone; the order does not matter."""
+    fits = []
+    for done, row in enumerate(rows):
+        progress(done, len(rows), row.name)
+        fits.append(SiteFit(row.name, _blind(reference, converted, row, settings)))
+    progress(len(rows), len(rows), "")
+    return Inherited(tuple(fits), (), None)
 
 
 def _blind(reference: nn.Module, converted: nn.Module, row: PlanLayer, settings: InheritSettings) -> FitResult:

@@ -130,12 +130,14 @@ def test_a_generator_of_inputs_will_do() -> None:
     assert same(state(networks[0]), networks[1])
 
 
-def test_progress_is_told() -> None:
-    """Progress counts the sites and names the next one; at the end all are done."""
+@pytest.mark.parametrize("calibrated", [True, False])
+def test_progress_is_told(calibrated: bool) -> None:
+    """Progress counts the sites and names the next one, with data and without; at the end all are done."""
     model, x = trained(Chain()), feature_maps(16, 8)
     plan = plan_for(model, {"first": THIN, "third": THIN}, x[:1])
     told: list[tuple[int, int, str]] = []
-    inherit(model, operate(model, plan), plan, [x], progress=lambda *step: told.append(step))
+    batches = [x] if calibrated else None
+    inherit(model, operate(model, plan), plan, batches, progress=lambda *step: told.append(step))
     assert told == [(0, 2, "first"), (1, 2, "third"), (2, 2, "")]
 
 
