@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from convsurgeon.candidates import PROXY, Candidate, Choices, Damage, candidates
 from convsurgeon.convs import AnySpec, parse_method
 from convsurgeon.cost import ConvShape, Cost
 from convsurgeon.errors import NothingToConvert, RecipeError, TargetError, UnknownName, UsageError
+from convsurgeon.records import Record
 from convsurgeon.rules import Rules
 from convsurgeon.sites import Site, Survey
 from convsurgeon.solver import Infeasible, Option, solve
@@ -22,11 +23,7 @@ Action = Literal["replaced", "kept", "refused"]
 DEFAULT_TARGET = "macs=50%"
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class CostRecord(_Record):
+class CostRecord(Record):
     """MACs and parameters, exact."""
 
     macs: int
@@ -42,7 +39,7 @@ class CostRecord(_Record):
         return Cost(self.macs, self.params)
 
 
-class PlanLayer(_Record):
+class PlanLayer(Record):
     """What happens to one convolution. To change it, edit ``spec``: costs are priced anew when a plan is read."""
 
     name: str
@@ -59,7 +56,7 @@ class PlanLayer(_Record):
     after: CostRecord
 
 
-class Plan(_Record):
+class Plan(Record):
     """A versioned plan; ``fingerprint`` belongs to the model it was made for."""
 
     version: Literal[1] = 1

@@ -9,13 +9,14 @@ import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field, ValidationError
 
 from convsurgeon.budgets.config import shown
 from convsurgeon.budgets.measurement import Measured
 from convsurgeon.budgets.metrics import Metric
 from convsurgeon.errors import RecipeError, UsageError
 from convsurgeon.recipe import explain
+from convsurgeon.records import Record
 from convsurgeon.store import write_file
 
 __all__ = ["LOCK_FILE", "Lock", "LockedLayer", "LockedModel", "read_lock", "read_lock_at", "write_lock"]
@@ -25,11 +26,7 @@ _HEADER = "# Exact counts per model and layer, written by 'convsurgeon check --u
 _GIT_SECONDS = 30
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class LockedLayer(_Record):
+class LockedLayer(Record):
     """A module's own MACs and parameters; ``varies``: there are more MACs, which depend on the data."""
 
     macs: int = 0
@@ -37,7 +34,7 @@ class LockedLayer(_Record):
     varies: bool = False
 
 
-class LockedModel(_Record):
+class LockedModel(Record):
     """One model's counts, and what they were counted for. Latency is left out: it differs from machine to machine."""
 
     source: str
@@ -47,7 +44,7 @@ class LockedModel(_Record):
     weights_size: int
     activation_memory: int | None = None
     activation_peak_at: str | None = None
-    layers: dict[str, LockedLayer] = {}
+    layers: dict[str, LockedLayer] = Field(default_factory=dict)
 
     @classmethod
     def of(cls, source: str, found: Measured) -> LockedModel:
@@ -74,11 +71,11 @@ class LockedModel(_Record):
         return value
 
 
-class Lock(_Record):
+class Lock(Record):
     """All locked models by entry name."""
 
     version: Literal[1] = 1
-    models: dict[str, LockedModel] = {}
+    models: dict[str, LockedModel] = Field(default_factory=dict)
 
     def to_toml(self) -> str:
         """The file's text: models by name, layers in natural order (layer1.2 before layer1.10)."""

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from convsurgeon._version import __version__
 from convsurgeon.budgets.config import Level
 from convsurgeon.budgets.metrics import Metric, exact
+from convsurgeon.records import Record
 
 __all__ = ["CheckReport", "Figure", "LayerChange", "Row", "Status"]
 
 Status = Literal["ok", "no limit", "warn", "over", "failed", "off"]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Figure(_Record):
+class Figure(Record):
     """One number of one model: a count, bytes, or milliseconds (latency).
 
     ``limit`` is the largest allowed value, ``limit_text`` how it was written. ``varying`` MACs or FLOPs depend on the
@@ -45,7 +40,7 @@ class Figure(_Record):
         return f"{exact(self.metric, self.value)}{part}, at most {limit} allowed{beyond}"
 
 
-class LayerChange(_Record):
+class LayerChange(Record):
     """A module's own MACs or parameters now and in the baseline; None: not there."""
 
     metric: Literal["macs", "params"]
@@ -54,7 +49,7 @@ class LayerChange(_Record):
     now: int | None
 
 
-class Row(_Record):
+class Row(Record):
     """One entry. ``problem`` says why a failed one failed, ``notes`` what else there is to know.
 
     ``why`` lists the layers that differ from those of the lock or revision ``why_against``, or, where that is None,
@@ -86,7 +81,7 @@ class Row(_Record):
         ]
 
 
-class CheckReport(_Record):
+class CheckReport(Record):
     """All rows. ``exit_code``: 0 within budget, 1 over, 2 usage or configuration, 3 a model that can't be used."""
 
     schema_version: Literal[1] = 1

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -84,8 +84,6 @@ class CompactConv(nn.Module):
 
     It carries the attributes that surrounding code reads off a convolution (``in_channels``, ``stride``, …).
     """
-
-    spec_name: ClassVar[str] = "compact convolution"
 
     def __init__(self, shape: ConvShape, spec: Spec) -> None:
         super().__init__()

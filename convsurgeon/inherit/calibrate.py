@@ -30,15 +30,10 @@ ProgressCallback = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class InheritSettings:
-    """``seed`` draws the positions; ``memory_bytes`` bounds what is kept between passes.
-
-    ``fold_norms`` lets a batch norm right behind a site take the mean (and a copy's scale) that the site has no bias
-    for.
-    """
+    """``seed`` draws the positions; ``memory_bytes`` bounds what is kept between passes."""
 
     seed: int = 0
     memory_bytes: int = 1 << 30
-    fold_norms: bool = True
 
 
 @dataclass(frozen=True)
@@ -171,8 +166,6 @@ class _Run:
 
     def _norms(self) -> dict[str, str]:
         """Batch norms right behind replaced sites; one that stands behind several sites takes up nothing."""
-        if not self.settings.fold_norms:
-            return {}
         roles = read_roles(self.reference)
         norms = {row.name: role.norm for row in self.rows if (role := roles.get(row.name)) and role.norm}
         everyone = [role.norm for role in roles.values()]

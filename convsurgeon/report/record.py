@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from convsurgeon._version import __version__
 from convsurgeon.models import WeightsOrigin
 from convsurgeon.planning import Action, CostRecord, Plan, PlanLayer
+from convsurgeon.records import Record
 
 __all__ = ["Fidelity", "Report", "ReportLayer", "make_report"]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Fidelity(_Record):
+class Fidelity(Record):
     """How close the converted model is to its original on ``inputs`` inputs.
 
     ``held_back`` says that these were not fitted on. ``output_error`` is ‖y − ŷ‖² / ‖y − mean(y)‖²,
@@ -34,7 +29,7 @@ class Fidelity(_Record):
     accuracy_after: float | None = None
 
 
-class ReportLayer(_Record):
+class ReportLayer(Record):
     """One convolution. ``error`` is the relative error left in its output in the converted network."""
 
     name: str
@@ -48,7 +43,7 @@ class ReportLayer(_Record):
     error: float | None = None
 
 
-class Report(_Record):
+class Report(Record):
     """Everything a conversion has to say, with exact integers (MACs of one forward on the example inputs)."""
 
     schema_version: Literal[1] = 1
