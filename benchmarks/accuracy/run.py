@@ -31,12 +31,13 @@ from benchmarks.accuracy.train import DEFAULT_CACHE, load_trained, replace_file
 from convsurgeon.candidates import PROXY, Damage, candidates
 from convsurgeon.convs import parse_method
 from convsurgeon.counting import count
+from convsurgeon.inherit.agreement import agreement
 from convsurgeon.inputs import as_inputs
 from convsurgeon.planning import Plan, make_plan
 
 IMAGES = 2048
 BATCH = 128
-CELLS = (("resnet18", 0), ("resnet18", 1), ("resnet18", 2), ("vgg", 0))
+CELLS = (("vgg", 0), ("vgg", 1), ("vgg", 2), ("resnet18", 0))
 SHARES = (0.50, 0.25)
 METHODS = {
     "random": "IGC, fresh weights",
@@ -50,13 +51,15 @@ METHODS = {
     "igc-proxy": "IGC, data-free proxy, fitted",
     "igc-uniform": "IGC, one share for all layers, fitted",
 }
-# Ablations of the allocation, run for the first seed of each network.
-ONE_SEED = {"igc-uniform", "igc-proxy"}
 
 
 @dataclass(frozen=True)
 class Result:
-    """One cell; top-1 in percent, ``share`` of the MACs really kept, seconds of the whole conversion."""
+    """One cell; top-1 in percent, ``share`` of the MACs really kept, seconds of the whole conversion.
+
+    ``same`` is the percent of test images that get the original's class, ``output_error`` the relative error of the
+    outputs in percent (see ``Agreement``): both need no labels and scatter less than top-1.
+    """
 
     net: str
     seed: int
@@ -65,6 +68,8 @@ class Result:
     share: float
     before: float
     after: float
+    same: float
+    output_error: float
     seconds: float
     threads: int
     plan: str = ""
@@ -154,7 +159,10 @@ def run_cell(net: str, seed: int, method: str, target: float, cache: Path, data:
     share = count(new, example).macs / count(model, example).macs
     known = next(results(cache, f"{net}-seed{seed}-*"), None)
     before, after = known.before if known else top1(model, test), top1(new.eval(), test)
-    return Result(net, seed, method, target, share, before, after, seconds, torch.get_num_threads(), key)
+    close = agreement(model, new, map(as_inputs, test.images.split(500)), held_back=True)
+    same, output_error = 100 * (close.top1 or 0.0), 100 * (close.output_error or 0.0)
+    threads = torch.get_num_threads()
+    return Result(net, seed, method, target, share, before, after, same, output_error, seconds, threads, key)
 
 
 def results(cache: Path, pattern: str = "*") -> Iterator[Result]:
@@ -180,8 +188,6 @@ def wanted(net: str | None, seed: int | None, method: str | None) -> Iterator[tu
     """The cells, cheap methods first."""
     for name in METHODS:
         for cell_net, cell_seed in CELLS:
-            if name in ONE_SEED and cell_seed != 0:
-                continue
             if net in (None, cell_net) and seed in (None, cell_seed) and method in (None, name):
                 for target in SHARES:
                     yield cell_net, cell_seed, name, target
@@ -193,35 +199,39 @@ def result_path(cache: Path, net: str, seed: int, method: str, target: float) ->
 
 
 def table(cache: Path) -> str:
-    """The Markdown table over whatever results there are."""
-    groups: dict[tuple[str, str, float], list[Result]] = defaultdict(list)
+    """The Markdown tables, one for each network and share, over whatever results there are."""
+    groups: dict[tuple[str, float, str], list[Result]] = defaultdict(list)
     for result in results(cache):
-        groups[result.net, result.method, result.target].append(result)
+        groups[result.net, result.target, result.method].append(result)
     lines = []
     for net in dict.fromkeys(net for net, _ in CELLS):
-        seeds = sorted({r.seed for (name, _, _), rs in groups.items() if name == net for r in rs})
-        befores = {r.seed: r.before for (name, _, _), rs in groups.items() if name == net for r in rs}
-        if not befores:
-            continue
-        lines.append(f"\n## {net}, seeds {', '.join(map(str, seeds))}: top-1 {_spread(list(befores.values()))} %\n")
-        lines.append("| method | " + " | ".join(f"{s:.0%} of the MACs | points lost | s" for s in SHARES) + " |")
-        lines.append("|---|" + "---|" * (3 * len(SHARES)))
-        for method, title in METHODS.items():
-            cells = [_cells(groups.get((net, method, share), []), share) for share in SHARES]
-            lines.append(f"| {title} | " + " | ".join(cells) + " |")
+        known = {r.seed: r.before for (name, _, _), rs in groups.items() if name == net for r in rs}
+        for share in SHARES if known else ():
+            seeds = ", ".join(map(str, sorted(known)))
+            lines.append(f"\n## {net} at {share:.0%} of the MACs")
+            lines.append(f"\nOriginal: top-1 {spread(list(known.values()))} %, seeds {seeds}\n")
+            lines.append("| method | top-1, % | points lost | same class, % | output error, % | s |")
+            lines.append("|---|---|---|---|---|---|")
+            lines += [f"| {title} | {_row(groups[net, share, method], share)} |" for method, title in METHODS.items()]
     return "\n".join(lines)
 
 
-def _cells(results: list[Result], target: float) -> str:
+def _row(results: list[Result], target: float) -> str:
     if not results:
-        return "– | – | –"
+        return "– | – | – | – | –"
     kept = statistics.mean(r.share for r in results)
     note = f" (at {kept:.1%})" if abs(kept - target) > 0.01 else ""
-    lost = _spread([r.before - r.after for r in results])
-    return f"{_spread([r.after for r in results])}{note} | {lost} | {statistics.median(r.seconds for r in results):.0f}"
+    columns = [
+        spread([r.after for r in results]) + note,
+        spread([r.before - r.after for r in results]),
+        spread([r.same for r in results]),
+        spread([r.output_error for r in results]),
+        f"{statistics.median(r.seconds for r in results):.0f}",
+    ]
+    return " | ".join(columns)
 
 
-def _spread(values: list[float]) -> str:
+def spread(values: list[float]) -> str:
     """Mean, and half of the range where there is more than one value."""
     mean = f"{statistics.mean(values):.2f}"
     return mean if len(values) == 1 else f"{mean} ± {(max(values) - min(values)) / 2:.2f}"

@@ -36,14 +36,14 @@ DEFAULT_CACHE = Path("benchmarks/.cache/accuracy")
 class Settings:
     """How a network is trained: `lr` is the peak of the one-cycle schedule, `warmup` its rising share."""
 
-    epochs: int = 3
+    epochs: int = 6
     batch: int = 128
-    lr: float = 0.03
+    lr: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 5e-4
     warmup: float = 0.2
     label_smoothing: float = 0.0
-    crop_padding: int = 0
+    crop_padding: int = 2
     bf16: bool = True
 
 
