@@ -7,7 +7,7 @@ Additions of a bias, batch norm, activations and pooling count nothing, as in th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,7 +36,12 @@ class Cost:
 
 
 class ConvShape(BaseModel):
-    """The numbers that define a convolution; one entry per spatial axis in each tuple."""
+    """The numbers that define a convolution; one entry per spatial axis in each tuple.
+
+    ``padding`` is what torch takes, or pairs (before, after) per axis, or "dynamic": TensorFlow's SAME, which pads
+    for ceil(size / stride) outputs, the smaller half ahead. ``output_padding`` belongs to a transposed convolution;
+    None for any other.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,11 +49,29 @@ class ConvShape(BaseModel):
     out_channels: int
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
-    padding: tuple[int, ...] | Literal["same", "valid"]
+    padding: tuple[int, ...] | tuple[tuple[int, int], ...] | Literal["same", "valid", "dynamic"]
     dilation: tuple[int, ...]
     groups: int = 1
     padding_mode: Literal["zeros", "reflect", "replicate", "circular"] = "zeros"
     bias: bool = False
+    output_padding: tuple[int, ...] | None = None
+
+    @property
+    def transposed(self) -> bool:
+        """Whether it is a transposed convolution, whose MACs are counted per *input* position."""
+        return self.output_padding is not None
+
+    def pads(self, size: Sequence[int]) -> tuple[tuple[int, int], ...]:
+        """What is added before and after each axis of a map of ``size`` (H, W)."""
+        reach = [d * (k - 1) for d, k in zip(self.dilation, self.kernel, strict=True)]
+        if self.padding == "valid":
+            return ((0, 0),) * len(reach)
+        if self.padding == "same":
+            return tuple((r // 2, r - r // 2) for r in reach)
+        if self.padding == "dynamic":
+            wanted = [(-(-n // s) - 1) * s + r + 1 - n for n, s, r in zip(size, self.stride, reach, strict=True)]
+            return tuple((max(w, 0) // 2, max(w, 0) - max(w, 0) // 2) for w in wanted)
+        return tuple(pad if isinstance(pad, tuple) else (pad, pad) for pad in self.padding)
 
     @property
     def area(self) -> int:
@@ -64,7 +87,7 @@ class ConvShape(BaseModel):
             text += f" dilation {'×'.join(map(str, dict.fromkeys(self.dilation)))}"
         if self.groups > 1:
             text += f" groups {self.groups}"
-        return text
+        return f"{text} transposed" if self.transposed else text
 
 
 def conv_cost(
@@ -72,6 +95,7 @@ def conv_cost(
 ) -> Cost:
     """Cost of one convolution that writes ``positions`` output positions (batch × height × width, all calls).
 
+    A transposed one does its work per position that it reads, so there they are input positions.
     MACs = positions · C_out · C_in / groups · S, params = C_out · C_in / groups · S (+ C_out for a bias).
     """
     weights = out_channels * (in_channels // groups) * area

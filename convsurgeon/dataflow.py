@@ -12,6 +12,7 @@ from typing import Literal
 
 import torch
 from torch import fx, nn
+from torch.nn.modules.conv import _ConvTransposeNd
 
 from convsurgeon.convs import CompactConv
 
@@ -19,7 +20,7 @@ __all__ = ["Role", "TracedBy", "read_roles"]
 
 TracedBy = Literal["fx", "parts", "hooks"]
 
-_CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, CompactConv)
+_CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, _ConvTransposeNd, CompactConv)
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.modules.instancenorm._InstanceNorm)
 _ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.SiLU, nn.GELU, nn.Hardswish, nn.Mish, nn.ELU, nn.PReLU)
 _ADDITIONS = (operator.add, operator.iadd, torch.add)

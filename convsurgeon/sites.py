@@ -10,18 +10,17 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.utils import parametrize
+from torch.nn.modules.conv import _ConvTransposeNd
 
-from convsurgeon.convs import CompactConv, DGConv, conv_shape
+from convsurgeon.convs import CompactConv, DGConv, Refusal, conv_shape
 from convsurgeon.cost import ConvShape, Cost, conv_cost
 from convsurgeon.counting import CountedOn, count_params, run_on_copy
 from convsurgeon.dataflow import Role, TracedBy, read_roles
 from convsurgeon.errors import ModelLoadError
 from convsurgeon.inputs import Inputs
+from convsurgeon.sources import CONVS, Source, source_of
 
 __all__ = ["Site", "Survey", "refuse_unusable", "survey"]
-
-_CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,8 @@ class Site:
     """One convolution module, keyed by its first qualified name.
 
     ``aliases`` are its other names, ``calls`` how often one forward runs it, ``order`` its place in execution,
-    ``positions`` the output positions (batch × height × width) over all calls, ``cost`` what those cost;
+    ``positions`` the output positions (batch × height × width; of a transposed one the input positions) over all
+    calls, ``cost`` what those cost;
     ``input_size`` is the first map it reads, ``output_size`` the smallest one it writes.
     ``obstacle`` says why no method may touch it; None if one may.
     """
@@ -82,6 +82,7 @@ class _Calls:
     input_size: tuple[int, ...] = ()
     output_size: tuple[int, ...] = ()
     batched: bool = True
+    alone: bool = True
 
 
 class _Watch:
@@ -96,18 +97,24 @@ class _Watch:
         self.seen.clear()
         for names in self.paths:
             module = copy.get_submodule(names[0])
-            module.register_forward_hook(self._recorder(names[0], len(conv_kernel(module))))
+            axes, reads = len(conv_kernel(module)), isinstance(module, _ConvTransposeNd)
+            module.register_forward_hook(self._recorder(names[0], axes, reads), with_kwargs=True)
 
-    def _recorder(self, name: str, axes: int) -> Callable[[nn.Module, tuple[Any, ...], torch.Tensor], None]:
-        def record(_module: nn.Module, args: tuple[Any, ...], output: torch.Tensor) -> None:
+    def _recorder(self, name: str, axes: int, reads: bool) -> Callable[..., None]:
+        """``reads``: its work is done per position that it reads (a transposed convolution)."""
+
+        def record(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: torch.Tensor) -> None:
+            given = (*args, *kwargs.values())
             calls = self.seen.setdefault(name, _Calls(order=len(self.seen)))
             calls.calls += 1
-            calls.positions += output.numel() // output.shape[-axes - 1]
+            worked = given[0] if reads else output
+            calls.positions += worked.numel() // worked.shape[-axes - 1]
             written = tuple(output.shape[-axes:])
             calls.output_size = tuple(map(min, calls.output_size or written, written))
             calls.batched = calls.batched and output.dim() == axes + 2
+            calls.alone = calls.alone and all(value is None for value in given[1:])
             if calls.calls == 1:
-                calls.input_size = tuple(args[0].shape[-axes:]) if args else ()
+                calls.input_size = tuple(given[0].shape[-axes:])
 
         return record
 
@@ -145,7 +152,7 @@ def _conv_paths(model: nn.Module) -> list[tuple[str, ...]]:
     paths: dict[int, list[str]] = defaultdict(list)
 
     def walk(module: nn.Module, name: str) -> None:
-        if isinstance(module, (*_CONVS, CompactConv)):
+        if isinstance(module, (*CONVS, CompactConv)):
             paths[id(module)].append(name)
             return
         for child_name, child in module._modules.items():
@@ -159,7 +166,10 @@ def _conv_paths(model: nn.Module) -> list[tuple[str, ...]]:
 def _site(
     names: tuple[str, ...], module: nn.Module, calls: _Calls | None, roles: dict[str, Role], tied: set[int]
 ) -> Site:
-    shape = module.shape if isinstance(module, CompactConv) else conv_shape(module)  # type: ignore[arg-type]
+    source: Source | Refusal = Refusal("converted already")
+    if not isinstance(module, (CompactConv, DGConv)):
+        source = source_of(module, calls.input_size if calls else ())
+    shape = source.shape if isinstance(source, Source) else _own_shape(module)
     role = next((roles[name] for name in names if name in roles), Role(traced_by="hooks"))
     seen = calls or _Calls(order=-1)
     return Site(
@@ -178,8 +188,12 @@ def _site(
         traced_by=role.traced_by,
         norm=role.norm,
         activation=role.activation,
-        obstacle=_obstacle(module, shape, seen, tied),
+        obstacle=_obstacle(module, source, seen, tied),
     )
+
+
+def _own_shape(module: Any) -> ConvShape:
+    return module.shape if isinstance(module, CompactConv) else conv_shape(module)
 
 
 def _cost(module: nn.Module, shape: ConvShape, positions: int) -> Cost:
@@ -196,27 +210,25 @@ def _cost(module: nn.Module, shape: ConvShape, positions: int) -> Cost:
     return Cost(cost.macs, count_params(module))
 
 
-def _obstacle(module: nn.Module, shape: ConvShape, seen: _Calls, tied: set[int]) -> str | None:
+def _obstacle(module: nn.Module, source: Source | Refusal, seen: _Calls, tied: set[int]) -> str | None:
     """Why no method may replace the module; None if one may."""
     if isinstance(module, (CompactConv, DGConv)):
         return "converted already"
     if seen.calls == 0:
         return "never called as a module in this forward (eval mode)"
-    if not isinstance(module, nn.Conv2d):
-        return f"{type(module).__name__}: only Conv2d is replaced"
     if not seen.batched:
         return "called on inputs without a batch axis"
-    if module.weight.is_complex():
+    if not seen.alone:
+        return "called with more than its input"
+    if any(parameter.is_complex() for parameter in module.parameters()):
         return "complex weights"
-    if parametrize.is_parametrized(module):
-        return "parametrised weight: remove the parametrisation first (torch.nn.utils.parametrize)"
-    if type(module).forward is not nn.Conv2d.forward or type(module)._conv_forward is not nn.Conv2d._conv_forward:
-        return f"{type(module).__name__} computes its own forward, which a replacement would lose"
     if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:
         return "carries hooks, which a replacement would lose"
-    if id(module.weight) in tied:
+    if any(id(parameter) in tied for parameter in module.parameters()):
         return "its weight is shared with another module"
-    if shape.groups == shape.in_channels > 1:
+    if isinstance(source, Refusal):
+        return source.reason
+    if source.shape.groups == source.shape.in_channels > 1:
         return "depthwise: one input channel per group already"
     return None
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from convsurgeon.convs import DGConv, Spec, conv_shape, seeded
+from convsurgeon.convs import DGConv, Refusal, Spec, conv_shape, seeded
 from convsurgeon.counting import duplicate
 from convsurgeon.errors import UnknownName
 from convsurgeon.planning import Plan, PlanLayer
 from convsurgeon.sites import refuse_unusable
+from convsurgeon.sources import CONVS, Conv, plainly, source_of
 
 __all__ = ["operate", "replacement"]
 
@@ -36,31 +37,41 @@ def operate(model: nn.Module, plan: Plan, *, seed: int = 0) -> nn.Module:
     return duplicate(model, instead)
 
 
-def _find(model: nn.Module, layer: PlanLayer) -> nn.Conv2d:
+def _find(model: nn.Module, layer: PlanLayer) -> Conv:
     try:
         conv = model.get_submodule(layer.name)
     except AttributeError:
         conv = None
-    if not isinstance(conv, nn.Conv2d):
+    if not isinstance(conv, CONVS):
         found = "nothing" if conv is None else f"a {type(conv).__name__}"
         raise UnknownName(f"the plan replaces '{layer.name}', where this model has {found}; expected {layer.kind}.")
-    if conv_shape(conv) != layer.shape:
+    source = source_of(conv)
+    if isinstance(source, Refusal):
+        raise UnknownName(f"the plan replaces '{layer.name}', where this model's {source.reason}.")
+    if source.shape != layer.shape:
         raise UnknownName(
             f"the plan replaces '{layer.name}' as {layer.shape.describe()}, "
-            f"this model has {conv_shape(conv).describe()} there."
+            f"this model has {source.shape.describe()} there."
         )
     return conv
 
 
-def replacement(conv: nn.Conv2d, spec: Spec) -> nn.Module:
+def replacement(conv: Conv, spec: Spec) -> nn.Module:
     """A new module for one convolution, with its device, dtype, memory format and flags."""
-    new = spec.build(conv_shape(conv)).to(conv.weight.device, conv.weight.dtype)
-    if conv.weight.dim() == 4 and conv.weight.is_contiguous(memory_format=torch.channels_last):
-        new = new.to(memory_format=torch.channels_last)
+    plain = plainly(conv)
+    new = spec.build(conv_shape(plain)).to(plain.weight.device, plain.weight.dtype)
+    if (memory_format := _memory_format(plain.weight)) is not None:
+        new = new.to(memory_format=memory_format)
     if isinstance(new, DGConv):
         with torch.no_grad():
-            new.weight.copy_(conv.weight)
-            if conv.bias is not None and new.bias is not None:
-                new.bias.copy_(conv.bias)
-    new.requires_grad_(conv.weight.requires_grad)
+            new.weight.copy_(plain.weight)
+            if plain.bias is not None and new.bias is not None:
+                new.bias.copy_(plain.bias)
+    new.requires_grad_(plain.weight.requires_grad)
     return new.train(conv.training)
+
+
+def _memory_format(weight: Tensor) -> torch.memory_format | None:
+    """Channels last where the weight is stored so; None for the usual order."""
+    known = {4: torch.channels_last, 5: torch.channels_last_3d}.get(weight.dim())
+    return known if known is not None and weight.is_contiguous(memory_format=known) else None

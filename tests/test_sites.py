@@ -73,6 +73,11 @@ def test_convolutions_that_never_run_are_listed_and_left_alone() -> None:
 
 class _Own(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).tanh()
+
+
+class _Padding(nn.Conv2d):
+    def forward(self, x: Tensor) -> Tensor:
         return super().forward(F.pad(x, (1, 1, 1, 1)))
 
 
@@ -97,15 +102,16 @@ def _parametrised() -> nn.Module:
 @pytest.mark.parametrize(
     ("conv", "reason"),
     [
-        (_Own(64, 64, 3), "_Own computes its own forward, which a replacement would lose"),
+        (_Own(64, 64, 3), "_Own computes more than a convolution in its own forward, which a replacement would lose"),
         (_hooked(), "carries hooks, which a replacement would lose"),
-        (_parametrised(), "parametrised weight: remove the parametrisation first"),
+        (_Padding(64, 64, 3), None),
+        (_parametrised(), None),
         (nn.Conv2d(64, 64, 3, groups=64), "depthwise: one input channel per group already"),
         (_Named(64, 64, 3), None),
         (nn.Conv2d(64, 64, 3), None),
         (nn.Conv2d(64, 64, 3, groups=4), None),
     ],
-    ids=["own forward", "hooks", "parametrised", "depthwise", "plain subclass", "plain", "grouped"],
+    ids=["own forward", "hooks", "own padding", "parametrised", "depthwise", "plain subclass", "plain", "grouped"],
 )
 def test_what_stands_in_the_way_is_said(conv: nn.Module, reason: str | None) -> None:
     """A convolution that a replacement would break carries the reason; its plain twin carries none."""
@@ -123,12 +129,21 @@ def test_a_weight_shared_with_another_module_is_an_obstacle(tied: bool) -> None:
     assert obstacles == ({"its weight is shared with another module"} if tied else {None})
 
 
-@pytest.mark.parametrize(("conv", "shape"), [(nn.Conv1d, (1, 8, 9)), (nn.Conv3d, (1, 8, 5, 5, 5))])
-def test_other_dimensions_are_listed_but_not_replaced(conv: type[nn.Module], shape: tuple[int, ...]) -> None:
-    """Conv1d and Conv3d are priced and listed, with the reason why they stay."""
-    network = nn.Sequential(conv(8, 8, 3))
+@pytest.mark.parametrize(
+    ("conv", "shape", "kind"),
+    [
+        (nn.Conv1d(8, 8, 3), (1, 8, 9), "Conv1d"),
+        (nn.Conv3d(8, 8, 3), (1, 8, 5, 5, 5), "Conv3d"),
+        (nn.ConvTranspose1d(8, 4, 3, stride=2), (1, 8, 9), "ConvTranspose1d"),
+        (nn.ConvTranspose2d(8, 4, 4, stride=2, padding=1, groups=2), (2, 8, 5, 5), "ConvTranspose2d"),
+        (nn.ConvTranspose3d(8, 4, 2, stride=2), (1, 8, 3, 3, 3), "ConvTranspose3d"),
+    ],
+)
+def test_every_kind_is_listed_at_its_price(conv: nn.Module, shape: tuple[int, ...], kind: str) -> None:
+    """Convolutions over any axes and transposed ones are rows, whose MACs are those that PyTorch counts."""
+    network = nn.Sequential(conv)
     (site,) = inspect(network, torch.zeros(shape)).sites
-    assert site.obstacle == f"{conv.__name__}: only Conv2d is replaced"
+    assert (site.kind, site.obstacle) == (kind, None)
     assert site.cost.macs == outside_macs(network, torch.zeros(shape))
 
 

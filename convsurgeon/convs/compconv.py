@@ -141,8 +141,12 @@ class CompConv(CompactConv):
     def slots(self, x: Tensor) -> Tensor:
         """The output before the shuffle: A_0 ⊕ B_0 ⊕ A_1 ⊕ B_1 ⊕ … ⊕ A_{d−1} ⊕ B_{d−1}."""
         b = self.primary(x)
+        return self.assemble(b, list(self.identity_slices(x, b.shape[2:])))
+
+    def assemble(self, b: Tensor, copies: list[Tensor]) -> Tensor:
+        """The slots from B_{d−1} and the copies A_{d−1}, …, A_1."""
         deeper: list[Tensor] = []
-        for level, a in zip(self.levels, self.identity_slices(x, b.shape[2:]), strict=True):
+        for level, a in zip(self.levels, copies, strict=True):
             both = torch.cat((a, b), dim=1)
             deeper.insert(0, both)
             b = level(both)
@@ -164,9 +168,10 @@ class CompConv(CompactConv):
 def at_centres(x: Tensor, shape: ConvShape, size: torch.Size) -> Tensor:
     """Read each output position's receptive-field centre off the input; zeros where it lies outside."""
     pads: list[int] = []
+    ahead = shape.pads(x.shape[2:])
     for axis, out in enumerate(size):
         reach = shape.dilation[axis] * (shape.kernel[axis] - 1)
-        start = reach // 2 - _padding_before(shape, axis)
+        start = reach // 2 - ahead[axis][0]
         needed = (out - 1) * shape.stride[axis] + 1
         pads = [-start, start + needed - x.shape[2 + axis], *pads]
     if any(pads):
@@ -175,14 +180,6 @@ def at_centres(x: Tensor, shape: ConvShape, size: torch.Size) -> Tensor:
         if stride > 1:
             x = x[(slice(None),) * (2 + axis) + (slice(None, None, stride),)]
     return x
-
-
-def _padding_before(shape: ConvShape, axis: int) -> int:
-    if shape.padding == "valid":
-        return 0
-    if shape.padding == "same":
-        return shape.dilation[axis] * (shape.kernel[axis] - 1) // 2
-    return shape.padding[axis]
 
 
 def shuffle_order(channels: int, groups: int = 2) -> Tensor:
@@ -230,6 +227,8 @@ class CompConvMethod:
 
     def specs(self, shape: ConvShape, output_size: tuple[int, ...]) -> tuple[CompConvSpec, ...] | Refusal:
         """One spec (the formula's depth, lowered where it does not fit) or one per fitting depth."""
+        if shape.transposed:
+            return Refusal("transposed convolution: CompConv copies input channels, which have another size there")
         if shape.groups != 1:
             return Refusal(f"grouped convolution (groups={shape.groups}): CompConv replaces dense ones")
         if reason := _map_too_small(shape, output_size):

@@ -23,7 +23,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from convsurgeon.convs.family import Card, CompactConv, Refusal, Spec, conv_like, conv_shape
+from convsurgeon.convs.family import Card, CompactConv, Refusal, Spec, conv_like, conv_shape, pads_by_itself
 from convsurgeon.cost import ConvShape, Cost, conv_cost
 
 __all__ = [
@@ -223,17 +223,28 @@ class DGConvMethod:
         return self.hardened
 
     def specs(self, shape: ConvShape, output_size: tuple[int, ...]) -> tuple[DGConvSpec, ...] | Refusal:
-        """Open gates, or every power of two of groups."""
-        if shape.groups != 1:
-            return Refusal(f"grouped convolution (groups={shape.groups}): DGConv groups dense ones")
-        gates = gate_count(shape.in_channels, shape.out_channels)
+        """Open gates, or every power of two of groups (of finer groups, where there are some already)."""
+        if shape.transposed:
+            return Refusal("transposed convolution: DGConv groups ordinary ones")
+        gates = gate_count(shape.in_channels // shape.groups, shape.out_channels // shape.groups)
         if gates == 0:
-            return Refusal(f"{shape.in_channels} and {shape.out_channels} channels have no common factor 2")
+            reads, writes = shape.in_channels // shape.groups, shape.out_channels // shape.groups
+            inside = "" if shape.groups == 1 else " in each group"
+            return Refusal(f"{reads} and {writes} channels{inside} have no common factor 2")
         if not self.hardened:
-            if len(shape.kernel) != 2:
-                return Refusal("learnable gates exist for Conv2d only")
-            return (DGConvSpec(),)
-        return tuple(DGConvSpec(groups=2**z) for z in range(1, gates + 1))
+            return _open_gates(shape)
+        return tuple(DGConvSpec(groups=shape.groups * 2**z) for z in range(1, gates + 1))
+
+
+def _open_gates(shape: ConvShape) -> tuple[DGConvSpec, ...] | Refusal:
+    """Gates to be learned, for the convolutions that `DGConv` can be."""
+    if len(shape.kernel) != 2:
+        return Refusal("learnable gates exist for Conv2d only; with a target DGConv groups it at once")
+    if shape.groups != 1:
+        return Refusal("learnable gates exist for groups=1 only; with a target DGConv groups it more finely at once")
+    if pads_by_itself(shape):
+        return Refusal("learnable gates need a padding that Conv2d has; with a target DGConv groups it at once")
+    return (DGConvSpec(),)
 
 
 def parse_method(text: str) -> DGConvMethod | None:

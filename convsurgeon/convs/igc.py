@@ -9,6 +9,10 @@ share of every primary partition, so that exactly one path joins every input to 
 The strict unit has C_mid = L·M = C_in = C_out. Here the mid width is free (C_mid any multiple of L·M), which
 includes thin and wide units; L = M = 1 is a low-rank pair. The primary convolution carries stride, padding
 and dilation; nothing stands between the two; the bias, where the original has one, is the secondary's.
+
+A convolution of G groups becomes G units side by side: L and M are multiples of G and count all of them.
+Of a transposed convolution the roles are swapped, which the paper found as good: the primary is a 1×1 on the small
+map, and the secondary spreads it, C_mid·C_in/L + C_out·C_mid·S/M per position of that map.
 """
 
 from __future__ import annotations
@@ -53,16 +57,17 @@ class IGCSpec(Spec):
 
     def cost(self, shape: ConvShape, positions: int) -> Cost:
         """Per position C_mid·C_in·S/L + C_out·C_mid/M; for the strict unit G²·(S/L + 1/M)."""
+        ahead, behind = (1, shape.area) if shape.transposed else (shape.area, 1)
         return conv_cost(
             shape.in_channels,
             self.mid_channels,
-            shape.area,
+            ahead,
             groups=self.primary_groups,
             positions=positions,
         ) + conv_cost(
             self.mid_channels,
             shape.out_channels,
-            1,
+            behind,
             groups=self.secondary_groups,
             bias=shape.bias,
             positions=positions,
@@ -87,31 +92,22 @@ class IGC(CompactConv):
     def __init__(self, shape: ConvShape, spec: IGCSpec) -> None:
         super().__init__(shape, spec)
         groups, partitions = spec.primary_groups, spec.secondary_groups
-        self.primary = conv_like(shape, shape.in_channels, spec.mid_channels, groups=groups)
-        pointwise = shape.model_copy(
-            update={
-                "kernel": (1,) * len(shape.kernel),
-                "padding_mode": "zeros",
-                "dilation": (1,) * len(shape.kernel),
-            }
-        )
-        self.secondary = conv_like(
-            pointwise,
-            spec.mid_channels,
-            shape.out_channels,
-            groups=partitions,
-            bias=shape.bias,
-            strided=False,
-        )
+        pointwise = _pointwise(shape)
+        ahead, behind = (pointwise, shape) if shape.transposed else (shape, pointwise)
+        self.primary = conv_like(ahead, shape.in_channels, spec.mid_channels, groups=groups)
+        self.secondary = conv_like(behind, spec.mid_channels, shape.out_channels, groups=partitions, bias=shape.bias)
         # With M = 1 both permutations are the identity, so none is stored and none is run.
+        within = shape.groups
         self.register_buffer(
             "interleave",
-            interleave_order(spec.mid_channels, groups, partitions) if partitions > 1 else None,
+            interleave_order(spec.mid_channels, groups // within, partitions // within, within)
+            if partitions > within
+            else None,
         )
         self.register_buffer(
             "interleave_back",
-            interleave_order(shape.out_channels, partitions, shape.out_channels // partitions)
-            if partitions > 1
+            interleave_order(shape.out_channels, partitions // within, shape.out_channels // partitions, within)
+            if partitions > within
             else None,
         )
 
@@ -123,9 +119,16 @@ class IGC(CompactConv):
         return self.secondary(mid.index_select(1, self.interleave)).index_select(1, self.interleave_back)
 
 
-def interleave_order(channels: int, rows: int, columns: int) -> Tensor:
-    """Index [channels] that reads ``[rows, columns, rest]`` as ``[columns, rows, rest]``."""
-    return torch.arange(channels).view(rows, columns, -1).transpose(0, 1).reshape(-1)
+def _pointwise(shape: ConvShape) -> ConvShape:
+    """A 1×1 over the same axes."""
+    one, none = (1,) * len(shape.kernel), (0,) * len(shape.kernel)
+    spatial = {"kernel": one, "stride": one, "dilation": one, "padding": none, "padding_mode": "zeros"}
+    return shape.model_copy(update={**spatial, "output_padding": None})
+
+
+def interleave_order(channels: int, rows: int, columns: int, within: int = 1) -> Tensor:
+    """Index [channels] that reads ``[rows, columns, rest]`` as ``[columns, rows, rest]``, ``within`` each group."""
+    return torch.arange(channels).view(within, rows, columns, -1).transpose(1, 2).reshape(-1)
 
 
 def _misfit(spec: IGCSpec, shape: ConvShape) -> str | None:
@@ -135,8 +138,11 @@ def _misfit(spec: IGCSpec, shape: ConvShape) -> str | None:
         return f"L={groups} does not divide the {shape.in_channels} input channels"
     if shape.out_channels % partitions:
         return f"M={partitions} does not divide the {shape.out_channels} output channels"
-    if spec.mid_channels % (groups * partitions):
-        return f"the mid width {spec.mid_channels} is no multiple of L·M = {groups * partitions}"
+    if groups % shape.groups or partitions % shape.groups:
+        return f"L={groups} and M={partitions} are no multiples of the convolution's {shape.groups} groups"
+    if spec.mid_channels % (groups * partitions // shape.groups):
+        product = "L·M" if shape.groups == 1 else "L·M/groups"
+        return f"the mid width {spec.mid_channels} is no multiple of {product} = {groups * partitions // shape.groups}"
     return None
 
 
@@ -164,8 +170,6 @@ class IGCMethod:
 
     def specs(self, shape: ConvShape, output_size: tuple[int, ...]) -> tuple[IGCSpec, ...] | Refusal:
         """The named unit, or units of few partitions over a range of mid widths."""
-        if shape.groups != 1:
-            return Refusal(f"grouped convolution (groups={shape.groups}): IGC replaces dense ones")
         if self.primary_groups is None or self.secondary_groups is None:
             return _free_specs(shape)
         spec = IGCSpec(
@@ -178,28 +182,31 @@ class IGCMethod:
 
 
 def _free_specs(shape: ConvShape) -> tuple[IGCSpec, ...] | Refusal:
-    """Few, wide partitions: the ones that keep accuracy and pay in time (M = 1)."""
+    """Few, wide partitions: the ones that keep accuracy and pay in time (M = 1 in each group)."""
     specs = [
-        IGCSpec(primary_groups=groups, secondary_groups=1, mid_channels=width)
+        IGCSpec(primary_groups=groups, secondary_groups=shape.groups, mid_channels=width)
         for groups in _partition_counts(shape)
         for width in _mid_widths(shape, groups)
     ]
-    return tuple(specs) or Refusal(f"{shape.in_channels} input channels are too few for any mid width that saves MACs")
+    reads = shape.in_channels // shape.groups
+    return tuple(specs) or Refusal(f"{reads} input channels are too few for any mid width that saves MACs")
 
 
 def _partition_counts(shape: ConvShape) -> list[int]:
-    """L = 1, 4, 8 and C_in/8, as far as they divide C_in and leave a partition two channels or more."""
-    if shape.area == 1:
-        return [1]
-    wanted = {1, 4, 8, shape.in_channels // 8}
-    return sorted(g for g in wanted if g and shape.in_channels % g == 0 and shape.in_channels // g >= 2)
+    """L = 1, 4, 8 and C_in/8 in each group, as far as they divide C_in and leave a partition two channels or more."""
+    if shape.area == 1 or shape.transposed:
+        return [shape.groups]
+    channels = shape.in_channels // shape.groups
+    wanted = {1, 4, 8, channels // 8}
+    return sorted(shape.groups * g for g in wanted if g and channels % g == 0 and channels // g >= 2)
 
 
 def _mid_widths(shape: ConvShape, groups: int) -> list[int]:
     """Mid widths in steps that divide by L and by 8, over the shares of the dense cost worth trying."""
     step = math.lcm(groups, WIDTH_STEP)
-    dense = shape.in_channels * shape.out_channels * shape.area
-    per_width = shape.in_channels * shape.area // groups + shape.out_channels
+    dense = shape.in_channels // shape.groups * shape.out_channels * shape.area
+    spec = IGCSpec(primary_groups=groups, secondary_groups=shape.groups, mid_channels=step)
+    per_width = spec.cost(shape, 1).macs // step
     widths = {round(share * dense / per_width / step) * step for share in COST_SHARES}
     return sorted(width for width in widths if 0 < width * per_width < dense)
 

@@ -18,10 +18,12 @@ from convsurgeon.inherit.batch_norm import fold, keeps_statistics
 from convsurgeon.inherit.calibration import Calibration
 from convsurgeon.inherit.capture import evaluating, site_calls, watch
 from convsurgeon.inherit.fit import FitResult, fit_samples
+from convsurgeon.inherit.groups import unknowns_of
 from convsurgeon.inherit.patches import output_size
 from convsurgeon.inherit.site_data import Sample, Sampler, Samples
 from convsurgeon.inherit.targets import Traffic, count_traffic, groups_within, sample_targets
 from convsurgeon.planning import Plan, PlanLayer
+from convsurgeon.sources import plainly
 
 __all__ = ["InheritSettings", "Inherited", "SiteFit", "inherit"]
 
@@ -109,8 +111,8 @@ def _all_blind(
 
 
 def _blind(reference: nn.Module, converted: nn.Module, row: PlanLayer, settings: InheritSettings) -> FitResult:
-    module, conv = converted.get_submodule(row.name), reference.get_submodule(row.name)
-    return fit_samples(module, conv, None, seed=settings.seed, norm_behind=False)  # type: ignore[arg-type]
+    module, conv = converted.get_submodule(row.name), plainly(reference.get_submodule(row.name))
+    return fit_samples(module, conv, None, seed=settings.seed, norm_behind=False)
 
 
 class _Run:
@@ -150,7 +152,7 @@ class _Run:
         norms = self._norms()
         watched = [*(row.name for row in self.rows), *norms.values()]
         traffic = count_traffic(self.reference, watched, self.calibration.fitting(self.reference))
-        sizes = [traffic[row.name].sampled_bytes(_unknowns(row)) for row in self.rows]
+        sizes = [traffic[row.name].sampled_bytes(unknowns_of(row.shape)) for row in self.rows]
         done = 0
         for group in groups_within(sizes, self.settings.memory_bytes):
             samplers = {row.name: self._sampler(row, traffic[row.name]) for row in self.rows[group]}
@@ -176,10 +178,10 @@ class _Run:
         }
 
     def _sampler(self, row: PlanLayer, traffic: Traffic) -> Sampler:
-        return Sampler(traffic.images, traffic.positions, _unknowns(row), self.settings.seed)
+        return Sampler(traffic.images, traffic.positions, unknowns_of(row.shape), self.settings.seed)
 
     def _fit(self, row: PlanLayer, targets: list[list[Sample]], norm: str | None) -> None:
-        module, conv = self.modules[row.name], self.convs[row.name]
+        module, conv = self.modules[row.name], plainly(self.convs[row.name])
         reached = any(len(sample.chosen) for calls in targets for sample in calls)
         samples = Samples(lambda: self._samples(row, targets)).within(self.settings.memory_bytes) if reached else None
         result = fit_samples(module, conv, samples, seed=self.settings.seed, norm_behind=norm is not None)
@@ -222,10 +224,6 @@ class _Run:
     def _taken_up(self, name: str) -> tuple[Tensor | None, Tensor | None]:
         result = self.results[name]
         return (result.scale, result.shift) if name in self.folded else (None, None)
-
-
-def _unknowns(row: PlanLayer) -> int:
-    return row.shape.in_channels * row.shape.area
 
 
 def _batch_norm(model: nn.Module, name: str) -> _BatchNorm:

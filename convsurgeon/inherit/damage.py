@@ -51,8 +51,12 @@ class LinearSite:
 
     def error_of(self, found: Tensor) -> float:
         """Of predictions [Q, C_out] on the held samples."""
-        spread = (self.held_y - self.held_y.mean(0)).square().sum()
-        return float((self.held_y - found).square().sum()) / max(float(spread), 1e-30)
+        return float((self.held_y - found).square().sum()) / max(self.spread, 1e-30)
+
+    @property
+    def spread(self) -> float:
+        """‖y − mean(y)‖² of the held samples."""
+        return float((self.held_y - self.held_y.mean(0)).square().sum())
 
 
 def grouping_damages(site: LinearSite, specs: Iterable[DGConvSpec], area: int, seed: int) -> dict[Spec, float]:

@@ -12,8 +12,9 @@ from convsurgeon.convs import IGC, CompConv, DGConv, HardenedDGConv, conv_shape,
 from convsurgeon.errors import UsageError
 from convsurgeon.inherit.assess import assess
 from convsurgeon.inherit.compconv import fit_compconv
+from convsurgeon.inherit.groups import join, linears_of, parts_of, real_bias, unknowns_of
 from convsurgeon.inherit.linear_fit import solve, write_bias
-from convsurgeon.inherit.moments import Linear, Moments, collect
+from convsurgeon.inherit.moments import TINY, Linear, Moments, collect, collect_groups
 from convsurgeon.inherit.patches import matrix
 from convsurgeon.inherit.site_data import Samples, SiteData
 
@@ -93,7 +94,7 @@ def ridge_for(samples: int, unknowns: int) -> float:
 
 
 def _unknowns(conv: Conv) -> int:
-    return conv.in_channels * conv_shape(conv).area
+    return unknowns_of(conv_shape(conv))
 
 
 def _copy(module: DGConv, conv: Conv) -> FitResult:
@@ -108,30 +109,47 @@ def _copy(module: DGConv, conv: Conv) -> FitResult:
 def _fit_linear(
     module: IGC | HardenedDGConv, conv: Conv, samples: Samples | None, seed: int, norm_behind: bool
 ) -> FitResult:
-    original = linear_of(conv)
-    outputs, unknowns = original.weight.shape
-    white = Moments.white(unknowns, outputs)
+    """Every group of the convolution by itself."""
+    shape, unknowns = module.shape, unknowns_of(module.shape)
+    parts, originals = parts_of(module), linears_of(conv, shape)
     if samples is None:
-        solve(module, original.weight, white, seed=seed, sweeps=0).write()
-        write_bias(module, original.bias)
+        for part, original in zip(parts, originals, strict=True):
+            solve(part, original.weight, _white(original), seed=seed, sweeps=0).write()
+        join(module, parts)
+        write_bias(module, torch.cat([real_bias(shape, o.bias, o.bias) for o in originals]))
         return FitResult(None, 0, unknowns, None)
-    moments = collect(samples, module.shape, original).fitted.moments(centred=module.shape.bias or norm_behind)
-    ridged = moments.ridged(ridge_for(moments.count, unknowns))
-    found = solve(module, original.weight, ridged, seed=seed, sweeps=SWEEPS)
-    if moments.count < DOUBTFUL * unknowns:
-        # A ridge strong enough for few samples may lose to the plain weights on them: then those stand.
-        blind = solve(module, original.weight, white, seed=seed, sweeps=0)
-        found = min(found, blind, key=lambda s: moments.relative_error(original.weight - s.weight))
-    found.write()
-    bias = moments.bias(original, found.weight) if moments.centred else original.bias
+    centred = shape.bias or norm_behind
+    moments = [c.fitted.moments(centred=centred) for c in collect_groups(samples, shape, originals)]
+    fits = [_fit_part(*each, seed) for each in zip(parts, originals, moments, strict=True)]
+    join(module, parts)
+    bias = torch.cat([real_bias(shape, moved, o.bias) for (_, moved), o in zip(fits, originals, strict=True)])
     write_bias(module, bias)
     return FitResult(
-        error=moments.relative_error(original.weight - found.weight),
-        samples=moments.count,
+        error=sum(lost for lost, _ in fits) / max(sum(float(m.yy.sum()) for m in moments), TINY),
+        samples=moments[0].count,
         unknowns=unknowns,
-        warning=_warning(moments.count, unknowns),
-        shift=bias if norm_behind and not module.shape.bias else None,
+        warning=_warning(moments[0].count, unknowns),
+        shift=bias if norm_behind and not shape.bias else None,
     )
+
+
+def _white(original: Linear) -> Moments:
+    outputs, unknowns = original.weight.shape
+    return Moments.white(unknowns, outputs)
+
+
+def _fit_part(part: IGC | HardenedDGConv, original: Linear, moments: Moments, seed: int) -> tuple[float, Tensor]:
+    """Fit one group; what it loses, and the bias that its linear problem should have."""
+    unknowns = original.weight.shape[1]
+    ridged = moments.ridged(ridge_for(moments.count, unknowns))
+    found = solve(part, original.weight, ridged, seed=seed, sweeps=SWEEPS)
+    if moments.count < DOUBTFUL * unknowns:
+        # A ridge strong enough for few samples may lose to the plain weights on them: then those stand.
+        blind = solve(part, original.weight, _white(original), seed=seed, sweeps=0)
+        found = min(found, blind, key=lambda s: float(moments.errors(original.weight - s.weight).sum()))
+    found.write()
+    bias = moments.bias(original, found.weight) if moments.centred else original.bias
+    return float(moments.errors(original.weight - found.weight).sum()), bias
 
 
 def fit_by_stages(

@@ -71,12 +71,11 @@ def _write_grouped(module: HardenedDGConv, grouped: Grouped) -> None:
 def write_bias(module: IGC | HardenedDGConv, bias: Tensor) -> None:
     """Put an output bias [C_out] where the module keeps it; nothing if it has none."""
     if isinstance(module, IGC):
-        held, groups = module.secondary.bias, module.spec.secondary_groups
-        order = torch.arange(module.out_channels).view(-1, groups).T.reshape(-1)
+        held, order = module.secondary.bias, module.interleave_back
     else:
-        held, order = module.grouped.bias, module.output_order.cpu().argsort()
+        held, order = module.grouped.bias, module.output_order
     if held is not None:
-        _put(held, bias[order])
+        _put(held, bias if order is None else bias[order.cpu().argsort()])
 
 
 def _put(parameter: Tensor, values: Tensor) -> None:

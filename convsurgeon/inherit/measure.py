@@ -23,11 +23,13 @@ from convsurgeon.inherit.calibration import Calibration
 from convsurgeon.inherit.capture import evaluating, site_calls, watch
 from convsurgeon.inherit.damage import LinearSite, grouping_damages, igc_damages
 from convsurgeon.inherit.damage_file import DamageFile, Estimate, data_hash, spec_key, weights_hash
-from convsurgeon.inherit.fit import fit_by_stages, linear_of, ridge_for
-from convsurgeon.inherit.moments import Collected, Gathering, Moments
+from convsurgeon.inherit.fit import fit_by_stages, ridge_for
+from convsurgeon.inherit.groups import group_spec, linears_of, unknowns_of
+from convsurgeon.inherit.moments import TINY, Collected, Gathering, Moments
 from convsurgeon.inherit.site_data import HELD_ROWS, Sample, Sampler, Samples
 from convsurgeon.inherit.targets import Traffic, count_traffic, groups_within
 from convsurgeon.inputs import Inputs
+from convsurgeon.sources import CONVS, Conv, plainly
 
 __all__ = ["DamageSettings", "DamageTable", "measure_damage"]
 
@@ -146,11 +148,11 @@ class _Measurement:
         return self.data.fitting(self.reference)
 
     def _sampler(self, name: str, traffic: Traffic) -> Sampler:
-        unknowns = _unknowns(self.shapes[name])
+        unknowns = unknowns_of(self.shapes[name])
         return Sampler(traffic.images, traffic.positions, unknowns, self.settings.seed, held_out=True)
 
     def _gather(self, traffic: Mapping[str, Traffic]) -> dict[str, Gathering]:
-        gathered = {name: Gathering(self.shapes[name], linear_of(self.convs[name])) for name in traffic}
+        gathered = {name: self._gathering(name) for name in traffic}
 
         def watcher(name: str, sampler: Sampler) -> Callable[[Tensor, Tensor], None]:
             return lambda x, y: gathered[name].add(sampler.sample(x, y))
@@ -160,23 +162,45 @@ class _Measurement:
             watch(self.reference, watchers, inputs)
         return gathered
 
-    def _estimates(self, name: str, collected: Collected, traffic: Traffic) -> dict[str, Estimate]:
+    def _gathering(self, name: str) -> Gathering:
+        return Gathering(self.shapes[name], *linears_of(self.convs[name], self.shapes[name]))
+
+    def _estimates(self, name: str, collected: Sequence[Collected], traffic: Traffic) -> dict[str, Estimate]:
         """The errors of all of a site's specs."""
-        shape, specs = self.shapes[name], self.requests[name]
-        samples, held = collected.fitted.count, len(collected.held_u)
+        specs = self.requests[name]
+        samples, held = collected[0].fitted.count, len(collected[0].held_u)
         reliable = held >= FEWEST_HELD and traffic.images // 5 >= FEWEST_HELD_IMAGES
         errors: dict[Spec, float] = {}
         if samples and held:
-            centred = shape.bias or self.norms[name]
-            site = LinearSite.of(collected, ridge_for(samples, _unknowns(shape)), centred=centred)
-            errors.update(igc_damages(site, [s for s in specs if isinstance(s, IGCSpec)]))
-            groupings = [s for s in specs if isinstance(s, DGConvSpec)]
-            if groupings:
-                errors.update(grouping_damages(site, groupings, shape.area, self.settings.seed))
+            sites = self._linear_sites(name, collected)
+            errors.update(self._by_moments(name, [s for s in specs if isinstance(s, (IGCSpec, DGConvSpec))], sites))
             stacked = [s for s in specs if isinstance(s, CompConvSpec)]
-            errors.update(self._by_stages(name, stacked, site.moments, traffic))
+            errors.update(self._by_stages(name, stacked, sites[0].moments, traffic))
         known = {spec: (errors.get(spec, 1.0), reliable and spec in errors) for spec in specs}
         return {spec_key(spec): Estimate(error, samples, held, sure) for spec, (error, sure) in known.items()}
+
+    def _linear_sites(self, name: str, collected: Sequence[Collected]) -> list[LinearSite]:
+        """One for each group of the convolution."""
+        ridge = ridge_for(collected[0].fitted.count, unknowns_of(self.shapes[name]))
+        centred = self.shapes[name].bias or self.norms[name]
+        return [LinearSite.of(one, ridge, centred=centred) for one in collected]
+
+    def _by_moments(
+        self, name: str, specs: Sequence[IGCSpec | DGConvSpec], sites: Sequence[LinearSite]
+    ) -> dict[Spec, float]:
+        """Every group's damage, together."""
+        area, whole = self.shapes[name].area, max(sum(site.spread for site in sites), TINY)
+        inside = {group_spec(spec, len(sites)): spec for spec in specs}
+        found: dict[Spec, float] = dict.fromkeys(specs, 0.0)
+        for site in sites:
+            share = site.spread / whole if whole > TINY else 1 / len(sites)
+            damages = igc_damages(site, [s for s in inside if isinstance(s, IGCSpec)])
+            groupings = [s for s in inside if isinstance(s, DGConvSpec)]
+            if groupings:
+                damages |= grouping_damages(site, groupings, area, self.settings.seed)
+            for spec, damage in damages.items():
+                found[inside[spec]] += damage * share  # type: ignore[index]
+        return found
 
     def _by_stages(
         self, name: str, specs: Sequence[CompConvSpec], moments: Moments, traffic: Traffic
@@ -200,22 +224,18 @@ class _Measurement:
                 yield sampler.sample(x, conv(x))
 
 
-def _conv(model: nn.Module, name: str) -> nn.Conv1d | nn.Conv2d | nn.Conv3d:
+def _conv(model: nn.Module, name: str) -> Conv:
     try:
         module = model.get_submodule(name)
     except AttributeError:
         module = None
-    if not isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+    if not isinstance(module, CONVS):
         found = "nothing" if module is None else f"a {type(module).__name__}"
         raise UsageError(f"damage of '{name}' was asked for, where the model has {found}; expected a convolution.")
-    return module
-
-
-def _unknowns(shape: ConvShape) -> int:
-    return shape.in_channels * shape.area
+    return plainly(module)
 
 
 def _bytes(shape: ConvShape) -> int:
     """Covariance in float64 and its copies while solving, and the held samples."""
-    unknowns = _unknowns(shape)
-    return 8 * unknowns**2 + 4 * HELD_ROWS * (unknowns + shape.out_channels)
+    unknowns = unknowns_of(shape)
+    return 8 * shape.groups * unknowns**2 + 4 * HELD_ROWS * (shape.groups * unknowns + shape.out_channels)

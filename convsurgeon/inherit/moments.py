@@ -7,17 +7,17 @@ starts at the original weights and corrects them: no information means no correc
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from convsurgeon.cost import ConvShape
-from convsurgeon.inherit.patches import patches_at
+from convsurgeon.inherit.patches import patches_at, sources_at
 from convsurgeon.inherit.site_data import Sample, Samples
 
-__all__ = ["Collected", "Gathering", "Linear", "MomentSum", "Moments", "collect"]
+__all__ = ["Collected", "Gathering", "Linear", "MomentSum", "Moments", "collect", "collect_groups"]
 
 CHUNK_BYTES = 128 << 20
 TINY = 1e-30
@@ -152,27 +152,46 @@ class Collected:
 
 
 class Gathering:
-    """One pass over a site's samples, fed sample by sample."""
+    """One pass over a site's samples, fed sample by sample; ``originals`` are its groups, one matrix each."""
 
-    def __init__(self, shape: ConvShape, original: Linear) -> None:
+    def __init__(self, shape: ConvShape, *originals: Linear) -> None:
         self._shape = shape
-        self._sums = MomentSum(original)
+        self._sums = [MomentSum(original) for original in originals]
+        self._columns = sum(original.weight.shape[1] for original in originals)
         self._held: list[tuple[Tensor, Tensor]] = []
 
     def add(self, sample: Sample, x: Tensor | None = None) -> None:
         """Add one batch's sample; with ``x``, u is a patch of that map instead."""
         x = sample.x if x is None else x
-        rows = max(1, CHUNK_BYTES // (4 * self._sums.original.weight.shape[1]))
+        rows = max(1, CHUNK_BYTES // (4 * self._columns))
         for chosen, y in zip(torch.split(sample.chosen, rows), torch.split(sample.y_chosen, rows), strict=True):
-            self._sums.add(patches_at(x, self._shape, chosen), y)
+            u, wanted = self._problem(x, chosen, y)
+            for sums, u_group, y_group in zip(self._sums, *self._cut(u, wanted), strict=True):
+                sums.add(u_group, y_group)
         if len(sample.held):
-            self._held.append((patches_at(x, self._shape, sample.held).cpu(), sample.y_held.cpu()))
+            u, wanted = self._problem(x, sample.held, sample.y_held)
+            self._held.append((u.cpu(), wanted.cpu()))
 
-    def collected(self) -> Collected:
-        """What the pass brought."""
-        outputs, inputs = self._sums.original.weight.shape
-        held = [(torch.zeros(0, inputs), torch.zeros(0, outputs)), *self._held]
-        return Collected(self._sums, torch.cat([u for u, _ in held]), torch.cat([y for _, y in held]))
+    def _problem(self, x: Tensor, chosen: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows of the linear problem: what a chosen output position reads, and what should come out.
+
+        Of a transposed convolution: the input positions below, and what each of them spreads.
+        """
+        if not self._shape.transposed:
+            return patches_at(x, self._shape, chosen), y
+        u = sources_at(x, self._shape, chosen)
+        parts = zip(u.chunk(len(self._sums), dim=1), self._sums, strict=True)
+        return u, torch.cat([each @ s.original.weight.to(u).T + s.original.bias.to(u) for each, s in parts], dim=1)
+
+    def _cut(self, u: Tensor, y: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        return u.chunk(len(self._sums), dim=1), y.chunk(len(self._sums), dim=1)
+
+    def collected(self) -> tuple[Collected, ...]:
+        """What the pass brought, group by group."""
+        outputs = sum(len(sums.original.bias) for sums in self._sums)
+        held = [(torch.zeros(0, self._columns), torch.zeros(0, outputs)), *self._held]
+        pairs = self._cut(torch.cat([u for u, _ in held]), torch.cat([y for _, y in held]))
+        return tuple(Collected(sums, u, y) for sums, u, y in zip(self._sums, *pairs, strict=True))
 
 
 def collect(
@@ -182,4 +201,12 @@ def collect(
     gathering = Gathering(shape, original)
     for sample in samples:
         gathering.add(sample, None if features is None else features(sample.x))
+    return gathering.collected()[0]
+
+
+def collect_groups(samples: Samples, shape: ConvShape, originals: Sequence[Linear]) -> tuple[Collected, ...]:
+    """One pass over the samples, every group of the convolution by itself."""
+    gathering = Gathering(shape, *originals)
+    for sample in samples:
+        gathering.add(sample)
     return gathering.collected()

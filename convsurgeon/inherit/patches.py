@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from convsurgeon.convs.family import padded
 from convsurgeon.cost import ConvShape
 
-__all__ = ["block_diagonal", "columns_at", "matrix", "output_size", "patches_at", "same_size"]
-
-_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
+__all__ = ["block_diagonal", "columns_at", "matrix", "output_size", "patches_at", "same_size", "sources_at"]
 
 
 def patches_at(x: Tensor, shape: ConvShape, chosen: Tensor) -> Tensor:
@@ -19,11 +17,22 @@ def patches_at(x: Tensor, shape: ConvShape, chosen: Tensor) -> Tensor:
     Column order is that of ``weight.flatten(1)``: channel first, then the kernel. Half-precision inputs are read
     as float32.
     """
-    windows = _windows(_padded(x, shape), shape)
+    windows = _windows(padded(_at_least_float(x), shape), shape)
     axes = len(shape.kernel)
     places = torch.unravel_index(chosen, (windows.shape[0], *windows.shape[2 : 2 + axes]))
     ahead = windows.permute(0, *range(2, 2 + axes), 1, *range(2 + axes, 2 + 2 * axes))
     return _at_least_float(ahead[places]).flatten(1)
+
+
+def sources_at(x: Tensor, shape: ConvShape, chosen: Tensor) -> Tensor:
+    """Values [P, C_in] of ``x`` below ``chosen`` flat output positions [P] of a transposed convolution."""
+    size = x.shape[2:]
+    images, *places = torch.unravel_index(chosen, (len(x), *output_size(x, shape)))
+    below = [
+        ((place + pad) // stride).clamp(max=n - 1)
+        for place, (pad, _), stride, n in zip(places, shape.pads(size), shape.stride, size, strict=True)
+    ]
+    return _at_least_float(x.movedim(1, -1)[(images, *below)])
 
 
 def columns_at(y: Tensor, chosen: Tensor) -> Tensor:
@@ -35,8 +44,12 @@ def columns_at(y: Tensor, chosen: Tensor) -> Tensor:
 def output_size(x: Tensor, shape: ConvShape) -> torch.Size:
     """(H', W') of the convolution on ``x`` [N, C_in, H, W]."""
     sizes = []
+    pads = shape.pads(x.shape[2:])
+    if shape.output_padding is not None:
+        axes = zip(x.shape[2:], shape.stride, shape.dilation, shape.kernel, shape.output_padding, pads, strict=True)
+        return torch.Size((n - 1) * s + d * (k - 1) + 1 + more - sum(ends) for n, s, d, k, more, ends in axes)
     for axis, (kernel, dilation, stride) in enumerate(zip(shape.kernel, shape.dilation, shape.stride, strict=True)):
-        room = x.shape[2 + axis] + sum(_pads(shape, axis)) - dilation * (kernel - 1) - 1
+        room = x.shape[2 + axis] + sum(pads[axis]) - dilation * (kernel - 1) - 1
         sizes.append(room // stride + 1)
     return torch.Size(sizes)
 
@@ -74,25 +87,6 @@ def same_size(shape: ConvShape, channels: int, kernel: tuple[int, ...] | None = 
 
 def _at_least_float(values: Tensor) -> Tensor:
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
-
-
-def _padded(x: Tensor, shape: ConvShape) -> Tensor:
-    pads: list[int] = []
-    for axis in reversed(range(len(shape.kernel))):
-        pads += _pads(shape, axis)
-    if not any(pads):
-        return x
-    return F.pad(_at_least_float(x), pads, mode=_MODES[shape.padding_mode])
-
-
-def _pads(shape: ConvShape, axis: int) -> tuple[int, int]:
-    if shape.padding == "valid":
-        return 0, 0
-    if shape.padding == "same":
-        total = shape.dilation[axis] * (shape.kernel[axis] - 1)
-        return total // 2, total - total // 2
-    pad = shape.padding[axis]
-    return int(pad), int(pad)
 
 
 def _windows(x: Tensor, shape: ConvShape) -> Tensor:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from convsurgeon import IGCSpec
 from convsurgeon.convs import CompactConv, DGConv, Refusal, conv_shape, parse_method
 from convsurgeon.surgery import replacement
 
@@ -88,11 +89,27 @@ def test_reading_the_weight_says_why_there_is_none(method: str, attribute: str) 
     conv = nn.Conv2d(64, 64, 3, padding=1)
     (spec,) = parse_method(method).specs(conv_shape(conv), (8, 8))
     module = spec.build(conv_shape(conv))
-    with pytest.raises(AttributeError, match=f"has no single '{attribute}'.*before the conversion, or skip"):
-        getattr(module, attribute)
+    with pytest.raises(AttributeError, match=f"has no single '{attribute}'.*before the conversion"):
+        getattr(module, attribute).view(-1)
     with pytest.raises(AttributeError, match="no attribute 'wieght'"):
         module.wieght  # noqa: B018
-    assert not hasattr(module, attribute)
+
+
+def test_a_weight_that_is_only_asked_for_its_type_answers() -> None:
+    """Forwards ask a weight for dtype, device and shape; that is answered, and mathematics on it is refused."""
+    conv = nn.Conv2d(8, 16, 3, groups=2, bias=False, dtype=torch.bfloat16)
+    weight = replacement(conv, IGCSpec(primary_groups=2, secondary_groups=2, mid_channels=8)).weight
+    assert (weight.dtype, weight.device, weight.shape) == (torch.bfloat16, conv.weight.device, conv.weight.shape)
+    with pytest.raises(AttributeError, match="IGC has no single 'weight'"):
+        torch.mul(weight, 2)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_bias_that_the_convolution_lacks_is_none(bias: bool) -> None:
+    """Code that asks whether there is a bias learns the truth where there is none."""
+    conv = nn.Conv2d(8, 16, 3, bias=bias)
+    module = replacement(conv, IGCSpec(primary_groups=1, secondary_groups=1, mid_channels=8))
+    assert hasattr(module, "bias") != bias
 
 
 @pytest.mark.parametrize("method", ["compconv128", "igc-l4m2", "dgconv"])
