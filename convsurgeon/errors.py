@@ -10,7 +10,8 @@ ConvsurgeonError
 └── ModelError                 3   the model can't be used
     ├── ModelLoadError         3   it can't be built, or its weights can't be had
     │   └── WeightsUnavailable 3   pretrained weights are neither cached nor to be downloaded
-    └── ModelRunError          3   it fails in forward, or on these inputs
+    ├── ModelRunError          3   it fails in forward, or on these inputs
+    └── TrainingFailed         3   its loss or gradient is not finite any more
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ __all__ = [
     "OutputExists",
     "RecipeError",
     "TargetError",
+    "TrainingFailed",
     "UnknownName",
     "UsageError",
     "WeightsUnavailable",
@@ -83,6 +85,10 @@ class WeightsUnavailable(ModelLoadError):
 
 class ModelRunError(ModelError):
     """The model fails in forward, or does not accept the inputs."""
+
+
+class TrainingFailed(ModelError):
+    """Training can't go on: the loss or the gradient is not finite; the last good checkpoint stays."""
 
 
 def did_you_mean(name: str, known: Iterable[str], count: int = 3) -> str:

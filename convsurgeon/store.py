@@ -27,6 +27,7 @@ __all__ = [
     "MANIFEST",
     "Manifest",
     "load",
+    "read_manifest",
     "read_report",
     "read_saved_plan",
     "refuse_existing",
@@ -170,14 +171,20 @@ def load(directory: Path | str, *, model: nn.Module | None = None, trust_factory
         ModelLoadError: damaged files, or weights that do not fit.
     """
     folder = Path(directory)
-    manifest = _manifest(folder)
+    manifest = read_manifest(folder)
     base = _base(manifest, folder, model, trust_factory)
     network = operate(base, read_saved_plan(folder)).eval()
     _restore(network, folder / WEIGHTS)
     return network
 
 
-def _manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path) -> Manifest:
+    """What a saved model says of itself.
+
+    Raises:
+        UnknownName: no saved model there.
+        ModelLoadError: the file is damaged.
+    """
     path = folder / MANIFEST
     if not path.is_file():
         raise UnknownName(f"no saved model at '{folder}': it has no {MANIFEST}.")

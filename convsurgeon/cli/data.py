@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from convsurgeon.images import ImageBatches, Transform
     from convsurgeon.models import LoadedModel
 
-__all__ = ["DataRequest", "Unlabelled", "calibration_options", "evaluation_options", "warn_of_skipped"]
+__all__ = [
+    "DataRequest",
+    "Unlabelled",
+    "calibration_options",
+    "class_count",
+    "evaluation_options",
+    "preprocessing",
+    "warn_of_skipped",
+]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -81,7 +89,7 @@ class DataRequest:
             return None
         from convsurgeon.images import calibration_images
 
-        found = calibration_images(self.calibrate, _transform(loaded), limit=self.images, seed=seed)
+        found = calibration_images(self.calibrate, preprocessing(loaded), limit=self.images, seed=seed)
         if loaded.weights.origin == "random":
             warn("--calibrate is ignored: random weights are not worth fitting.")
             return None
@@ -100,8 +108,8 @@ class DataRequest:
 
         return labelled_images(
             self.evaluate,
-            _transform(loaded),
-            outputs=_outputs(loaded),
+            preprocessing(loaded),
+            outputs=class_count(loaded),
             categories=loaded.categories,
             classes_file=self.classes,
         ).batches
@@ -117,7 +125,7 @@ class Unlabelled:
         return (images for images, _ in self.batches)
 
 
-def _transform(loaded: LoadedModel) -> Transform:
+def preprocessing(loaded: LoadedModel) -> Transform:
     """The weights' own preprocessing, or a plain one, which is said."""
     from convsurgeon.images import plain_transform
 
@@ -131,7 +139,7 @@ def _transform(loaded: LoadedModel) -> Transform:
     return plain_transform(shapes[0] if len(shapes) == 1 else ())
 
 
-def _outputs(loaded: LoadedModel) -> int:
+def class_count(loaded: LoadedModel) -> int:
     """The number of classes, from one forward."""
     import torch
 

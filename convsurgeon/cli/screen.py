@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-__all__ = ["output", "progress_bar", "warn"]
+__all__ = ["is_main_process", "output", "progress_bar", "warn"]
 
 # A pipe has no width; tables that people will read in a file or a log need room for their names.
 PIPE_WIDTH = 160
@@ -20,8 +21,15 @@ def output() -> Console:
     return console if console.is_terminal else _plain(width=PIPE_WIDTH)
 
 
+def is_main_process() -> bool:
+    """Whether this process prints and writes, where a launcher (accelerate, torchrun) started several."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def warn(text: str) -> None:
-    """A warning that nobody overlooks, on standard error."""
+    """A warning that nobody overlooks, on standard error; one of several launched processes says it."""
+    if not is_main_process():
+        return
     _plain(stderr=True).print(f"WARNING: {text}", style="bold yellow", soft_wrap=True)
 
 

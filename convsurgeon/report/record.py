@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 from convsurgeon._version import __version__
+from convsurgeon.latencies import LayerLatency, PlanLatency
 from convsurgeon.models import WeightsOrigin
 from convsurgeon.planning import Action, CostRecord, Plan, PlanLayer
 from convsurgeon.records import Record
+from convsurgeon.recovery.history import History
 
 __all__ = ["Fidelity", "Report", "ReportLayer", "make_report"]
 
@@ -41,6 +43,7 @@ class ReportLayer(Record):
     after: CostRecord
     damage: float | None = None
     error: float | None = None
+    latency: LayerLatency | None = None
 
 
 class Report(Record):
@@ -58,8 +61,10 @@ class Report(Record):
     input_shapes: tuple[tuple[int, ...], ...]
     before: CostRecord
     after: CostRecord
+    latency: PlanLatency | None = None
     notes: tuple[str, ...] = ()
     fidelity: Fidelity | None = None
+    recovery: History | None = None
     layers: tuple[ReportLayer, ...]
 
     def to_json(self) -> str:
@@ -88,6 +93,7 @@ def make_report(
         input_shapes=plan.input_shapes,
         before=plan.before,
         after=plan.after,
+        latency=plan.latency,
         notes=(*plan.notes, *notes),
         fidelity=fidelity,
         layers=tuple(_layer(row, (errors or {}).get(row.name)) for row in plan.layers),
@@ -105,4 +111,5 @@ def _layer(row: PlanLayer, error: float | None) -> ReportLayer:
         after=row.after,
         damage=row.damage,
         error=error,
+        latency=row.latency,
     )

@@ -10,7 +10,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from convsurgeon.report.lines import result_line, share, summary_lines, target_lines
+from convsurgeon.report.lines import layer_latency, result_line, share, summary_lines, target_lines
 from convsurgeon.report.record import Report, ReportLayer
 from convsurgeon.targets import human
 
@@ -51,8 +51,11 @@ def _layers(report: Report) -> Table:
     with_errors = any(layer.error is not None for layer in report.layers)
     if with_errors:
         table.add_column("error left", justify="right", no_wrap=True)
+    timed = any(layer.latency is not None for layer in report.layers)
+    if timed:
+        table.add_column("latency", justify="right", no_wrap=True)
     for layer in report.layers:
-        table.add_row(*_cells(layer, with_errors), style=_STYLES[layer.action])
+        table.add_row(*_cells(layer, with_errors, timed), style=_STYLES[layer.action])
     return table
 
 
@@ -65,10 +68,11 @@ def _narrow_layers(report: Report) -> Table:
         table.add_column(f"{title}\nafter", justify="right", no_wrap=True)
     table.add_column("MACs\nkept", justify="right", no_wrap=True)
     for layer in report.layers:
+        latency = "" if layer.latency is None else f"\n{layer_latency(layer.latency)}"
         error = "" if layer.error is None else f"\nerror left {layer.error:.2%}"
         table.add_row(
             _name(layer),
-            f"{layer.was}\n{_became(layer)}{error}",
+            f"{layer.was}\n{_became(layer)}{error}{latency}",
             f"{human(layer.before.macs)}\n{human(layer.after.macs)}",
             f"{human(layer.before.params)}\n{human(layer.after.params)}",
             share(layer.after.macs, layer.before.macs),
@@ -85,7 +89,7 @@ def _became(layer: ReportLayer) -> str:
     return layer.reason if layer.action == "replaced" else f"{layer.action}: {layer.reason}"
 
 
-def _cells(layer: ReportLayer, with_errors: bool) -> list[str]:
+def _cells(layer: ReportLayer, with_errors: bool, timed: bool) -> list[str]:
     cells = [
         _name(layer),
         layer.was,
@@ -98,6 +102,8 @@ def _cells(layer: ReportLayer, with_errors: bool) -> list[str]:
     ]
     if with_errors:
         cells.append("" if layer.error is None else f"{layer.error:.2%}")
+    if timed:
+        cells.append(layer_latency(layer.latency))
     return cells
 
 

@@ -1,0 +1,99 @@
+"""DIR|MODEL: a saved conversion or a model by its name, as a network with inputs for it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from convsurgeon.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import nn
+
+    from convsurgeon.inputs import Inputs
+    from convsurgeon.models import LoadedModel
+
+__all__ = ["open_original", "open_subject", "rebuilt_by", "subject_options"]
+
+Command = TypeVar("Command", bound="Callable[..., Any]")
+
+
+def subject_options(command: Command) -> Command:
+    """The argument DIR|MODEL, and the options that say how to open it."""
+    for option in reversed(
+        (
+            click.argument("subject", metavar="DIR|MODEL"),
+            click.option("--input", "input_shape", metavar="N,C,H,W", help="Input shape, e.g. 8,3,224,224."),
+            click.option("--weights", metavar="auto|DEFAULT|none|FILE", help="Of MODEL.  [default: auto]"),
+            click.option("--original", metavar="MODEL", help="The original of DIR, where DIR does not name it."),
+            click.option("--trust-factory", is_flag=True, help="Run the factory that DIR names."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def open_subject(
+    subject: str, original: str | None, input_shape: str | None, weights: str | None, trust_factory: bool
+) -> tuple[nn.Module, Inputs]:
+    """The network with its weights, and inputs for it.
+
+    Raises:
+        UsageError: options that belong to the other kind of subject, or an original that nothing names.
+    """
+    from convsurgeon.models import load_model
+    from convsurgeon.store import MANIFEST, load
+
+    folder = Path(subject)
+    if not (folder / MANIFEST).is_file():
+        if original is not None:
+            raise UsageError(f"--original belongs to a saved conversion, and '{subject}' is none; leave it out.")
+        loaded = load_model(subject, weights=weights or "auto", input_shape=input_shape)
+        return loaded.model, loaded.example_inputs
+    if weights is not None:
+        raise UsageError(f"--weights belongs to a model's name; '{subject}' brings its own weights, leave it out.")
+    loaded = open_original(folder, original, input_shape, trust_factory)
+    return load(folder, model=loaded.model), loaded.example_inputs
+
+
+def open_original(
+    folder: Path, original: str | None, input_shape: str | None, trust_factory: bool, device: str = "cpu"
+) -> LoadedModel:
+    """The architecture that a saved conversion was made from, with random weights and the conversion's inputs.
+
+    Raises:
+        UsageError: an original that nothing names, or an untrusted factory.
+    """
+    from convsurgeon.models import load_model
+    from convsurgeon.store import read_saved_plan
+
+    name = original or rebuilt_by(folder, trust_factory, "name it with --original MODEL.")
+    loaded = load_model(name, weights="none", input_shape=input_shape, device=device)
+    if input_shape is not None:
+        return loaded
+    shapes = read_saved_plan(folder).input_shapes
+    return dataclasses.replace(loaded, example_inputs=loaded.example_inputs.reshaped(shapes))
+
+
+def rebuilt_by(folder: Path, trust_factory: bool, otherwise: str) -> str:
+    """The name that builds the original of a saved conversion; ``otherwise`` says what to do where there is none.
+
+    Raises:
+        UsageError: it was the caller's own module, or a factory that nobody trusts.
+    """
+    from convsurgeon.models import is_factory
+    from convsurgeon.store import read_manifest
+
+    name = read_manifest(folder).rebuild
+    if name is None:
+        raise UsageError(
+            f"'{folder}' was converted from a model object, so nothing says how to build the original; {otherwise}"
+        )
+    if is_factory(name) and not trust_factory:
+        raise UsageError(f"'{folder}' is built by the factory '{name}', which is code. Pass --trust-factory to run it.")
+    return name

@@ -1,0 +1,97 @@
+"""Held-out inputs and what a network makes of them: accuracy with labels, closeness to the original without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DistributedSampler
+
+from convsurgeon.errors import UsageError
+from convsurgeon.images import ImageBatches
+from convsurgeon.inherit.agreement import agreement
+from convsurgeon.inherit.capture import evaluating
+from convsurgeon.inputs import Inputs
+from convsurgeon.recovery.batches import UNLABELLED, as_labelled
+from convsurgeon.recovery.engine import Engine
+from convsurgeon.recovery.history import Score
+
+__all__ = ["Judge"]
+
+
+class Judge:
+    """Scores networks in eval mode and full precision; each process looks at its own part of the inputs.
+
+    ``evaluation`` yields batches as the training data does; None scores nothing.
+
+    Raises:
+        UsageError: it yields nothing.
+    """
+
+    def __init__(self, teacher: nn.Module, evaluation: Iterable[Any] | None, engine: Engine) -> None:
+        self._teacher = teacher
+        self._engine = engine
+        self._data: Iterable[Any] | None = list(evaluation) if isinstance(evaluation, Iterator) else evaluation
+        first = next(iter(self._data), None) if self._data is not None else None
+        if self._data is not None and first is None:
+            raise UsageError("evaluation yields no batch; pass held-out inputs, or None.")
+        labels = as_labelled(first)[1] if first is not None else None
+        self.labelled = labels is not None and bool((labels != UNLABELLED).any())
+
+    def score(self, model: nn.Module) -> Score:
+        """Judge a network; all processes call it alike and get the same answer.
+
+        Raises:
+            UsageError: labels without a classifier's output [N, K].
+        """
+        if self._data is None:
+            return Score()
+        with evaluating(model, self._teacher):
+            return self._accuracy(model) if self.labelled else self._closeness(model)
+
+    def _accuracy(self, model: nn.Module) -> Score:
+        counts = torch.zeros(2, device=self._engine.device)
+        for inputs, labels in self._share(model):
+            output = inputs.call(model)
+            if not isinstance(output, Tensor) or output.dim() != 2 or labels is None:
+                raise UsageError(
+                    "accuracy needs labels in every batch and a classifier: one output tensor [N, classes]."
+                )
+            known = labels.to(output.device) != UNLABELLED
+            right = (output.argmax(1) == labels.to(output.device)) & known
+            counts += torch.stack([right.sum(), known.sum()])
+        right, seen = self._engine.total(counts).tolist()
+        return Score(images=int(seen), accuracy=right / max(1, seen))
+
+    def _closeness(self, model: nn.Module) -> Score:
+        mine = self._share(model)
+        first = next(mine, None)
+        sums = torch.zeros(4, device=self._engine.device)
+        if first is not None:
+            found = agreement(self._teacher, model, (inputs for inputs, _ in chain([first], mine)), held_back=True)
+            sums += torch.tensor(
+                [
+                    found.images,
+                    found.images * (found.top1 or 0.0),
+                    found.images * (found.output_error or 0.0),
+                    found.images * (found.top1 is not None),
+                ]
+            )
+        images, same, error, classified = self._engine.total(sums).tolist()
+        agreed = same / images if classified else None
+        return Score(images=int(images), agreement=agreed, output_error=error / max(1, images))
+
+    def _share(self, model: nn.Module) -> Iterator[tuple[Inputs, Tensor | None]]:
+        rank, processes = self._engine.rank, self._engine.processes
+        data: Iterable[Any] = self._data or ()
+        if isinstance(data, ImageBatches) and processes > 1:
+            data = ImageBatches(data.files[rank::processes], data.transform)
+            rank, processes = 0, 1
+        if isinstance(getattr(data, "sampler", None), DistributedSampler):
+            rank, processes = 0, 1
+        for element in islice(iter(data), rank, None, processes):
+            inputs, labels = as_labelled(element)
+            yield inputs.like(model), labels

@@ -1,0 +1,36 @@
+"""Which modules are in training mode while a network recovers."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from convsurgeon.recovery.settings import RecoverSettings
+
+__all__ = ["norms_follow", "set_modes"]
+
+
+def norms_follow(settings: RecoverSettings, step: int, total: int) -> bool:
+    """Whether batch norms use and follow the batch's statistics in the step after ``step`` steps."""
+    return settings.norms == "batch" or (settings.norms == "settle" and step < settings.settle_share * total)
+
+
+def set_modes(model: nn.Module, following: bool) -> None:
+    """Eval mode throughout, as the original runs, except batch norms where they follow the batch.
+
+    So outputs have the original's structure (no auxiliary heads, no detector losses), and dropout adds no noise to
+    what is compared. A batch norm in a frozen part of the network keeps its statistics.
+    """
+    model.eval()
+    if following:
+        _follow_batches(model, True)
+
+
+def _follow_batches(module: nn.Module, learning: bool) -> None:
+    own = list(module.parameters())
+    # A norm without parameters of its own goes with what it stands in.
+    learns = any(p.requires_grad for p in own) if own else learning
+    if isinstance(module, _BatchNorm):
+        module.training = learns and module.track_running_stats
+    for child in module.children():
+        _follow_batches(child, learns)

@@ -1,0 +1,47 @@
+"""Random numbers that depend on where a run is, not on how it got there: the reason why a resumed run ends the same."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+__all__ = ["mixed", "reseed", "seeded_torch", "untouched_generators"]
+
+
+def mixed(*numbers: int) -> int:
+    """One seed below 2^32 from several non-negative numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def reseed(*numbers: int) -> None:
+    """Set torch's, Python's and numpy's global generators from the numbers (a seed and a step, say)."""
+    seed = mixed(*numbers)
+    torch.manual_seed(seed)
+    random.seed(seed)
+    # Transforms of callers use the old global generator.
+    np.random.seed(seed)
+
+
+@contextmanager
+def seeded_torch(seed: int) -> Iterator[None]:
+    """torch's generator on the CPU starts from ``seed`` inside, and is as before outside."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def untouched_generators() -> Iterator[None]:
+    """Whatever happens inside, the caller's generators are as they were afterwards."""
+    python, numpy = random.getstate(), np.random.get_state()
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    try:
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
