@@ -12,7 +12,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from convsurgeon.accuracy import top1_accuracy
-from convsurgeon.candidates import PROXY, Damage, candidates
+from convsurgeon.candidates import PROXY, Choices, Damage, candidates
+from convsurgeon.clocking import Ask, Bench, Timekeeper, known_latencies, plan_in_time
 from convsurgeon.convs import Spec, parse_method
 from convsurgeon.inherit import (
     Agreement,
@@ -24,16 +25,20 @@ from convsurgeon.inherit import (
     measure_damage,
 )
 from convsurgeon.inputs import Inputs
+from convsurgeon.latencies import Latencies
 from convsurgeon.models import WeightsOrigin
 from convsurgeon.planning import Plan, effective_targets, make_plan
 from convsurgeon.recipe import Recipe
 from convsurgeon.report import Fidelity, Report, make_report
+from convsurgeon.runtimes import Runtime, find_runtime, require
 from convsurgeon.sites import Site, Survey, survey
 from convsurgeon.store import save
 from convsurgeon.surgery import operate
+from convsurgeon.targets import parse_targets
+from convsurgeon.timing.batches import rebatched
 from convsurgeon.verify import verify
 
-__all__ = ["Conversion", "Patient", "Progress", "carry_out", "planned"]
+__all__ = ["Conversion", "Patient", "Progress", "carry_out", "planned", "timekeeper"]
 
 # Called with the stage ("measuring damage", "fitting"), layers done, layers in all, and the next layer's name.
 Progress = Callable[[str, int, int, str], None]
@@ -102,11 +107,15 @@ def planned(
 ) -> Plan:
     """The plan that a recipe asks for.
 
+    A latency target, or ``time_layers``, times every candidate on this machine (cached; see ``cache_directory``) and
+    measures the planned network. Times that earlier runs left there for all candidates veto slower swaps, too.
+
     Where the solver has a choice to make and calibration inputs are given, its objective is damage measured on them
     (cached; see ``cache_directory``); otherwise a data-free proxy.
 
     Raises:
-        UnknownName, TargetError, NothingToConvert: see ``make_plan``.
+        UnknownName, TargetError, NothingToConvert: see ``make_plan`` and ``plan_in_time``.
+        UsageError: a runtime that is not installed.
     """
     damage = PROXY
     if (
@@ -115,6 +124,13 @@ def planned(
         and effective_targets(settings.method, settings.target, settings.rules)
     ):
         damage = _measured(patient, settings, calibration, progress or _silent)
+    if settings.time_layers or any(target.metric == "latency" for target in parse_targets(settings.target)):
+        return _planned_in_time(patient, settings, damage, progress or _silent)
+    latencies = None if settings.allow_slower else _known(patient, settings, damage)
+    return _plan(patient, settings, damage, latencies)
+
+
+def _plan(patient: Patient, settings: Recipe, damage: Damage, latencies: Latencies | None) -> Plan:
     return make_plan(
         patient.survey,
         model=patient.name,
@@ -122,7 +138,48 @@ def planned(
         target=settings.target or None,
         rules=settings.rules,
         damage=damage,
+        latencies=latencies,
+        allow_slower=settings.allow_slower,
     )
+
+
+def _planned_in_time(patient: Patient, settings: Recipe, damage: Damage, progress: Progress) -> Plan:
+    runtime = find_runtime(settings.runtime)
+    require(runtime)
+    ask = Ask(
+        patient.model,
+        _timed_inputs(patient, settings),
+        _choices(patient, settings, damage),
+        partial(_plan, patient, settings, damage),
+        settings.seed,
+    )
+    return plan_in_time(ask, timekeeper(runtime), cache_directory(), progress)
+
+
+def _known(patient: Patient, settings: Recipe, damage: Damage) -> Latencies | None:
+    """Times from earlier runs, where all that this plan could ask for are there."""
+    runtime = find_runtime(settings.runtime)
+    if not any(cache_directory().glob("latency-*.json")) or runtime.available() is not None:
+        return None
+    inputs, choices = _timed_inputs(patient, settings), _choices(patient, settings, damage)
+    return known_latencies(patient.model, inputs, choices, timekeeper(runtime), cache_directory())
+
+
+def timekeeper(runtime: Runtime) -> Timekeeper:
+    """What reads the clock when plans are timed."""
+    return Bench(runtime)
+
+
+def _choices(patient: Patient, settings: Recipe, damage: Damage) -> tuple[Choices, ...]:
+    hardened = bool(effective_targets(settings.method, settings.target, settings.rules))
+    method = parse_method(settings.method, hardened=hardened)
+    return candidates(patient.survey.sites, method, settings.rules, damage, hardened=hardened)
+
+
+def _timed_inputs(patient: Patient, settings: Recipe) -> Inputs:
+    if settings.latency_batch is None:
+        return patient.inputs
+    return rebatched(patient.inputs, settings.latency_batch)
 
 
 def _measured(patient: Patient, settings: Recipe, calibration: Iterable[Any], progress: Progress) -> Damage:

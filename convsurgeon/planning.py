@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -11,11 +12,12 @@ from convsurgeon.candidates import PROXY, Candidate, Choices, Damage, candidates
 from convsurgeon.convs import AnySpec, parse_method
 from convsurgeon.cost import ConvShape, Cost
 from convsurgeon.errors import NothingToConvert, RecipeError, TargetError, UnknownName, UsageError
+from convsurgeon.latencies import Latencies, LayerLatency, PlanLatency, only_paying
 from convsurgeon.records import Record
 from convsurgeon.rules import Rules
 from convsurgeon.sites import Site, Survey
 from convsurgeon.solver import Infeasible, Option, solve
-from convsurgeon.targets import Target, human, parse_targets
+from convsurgeon.targets import Target, human, human_ms, parse_targets
 
 __all__ = ["Action", "CostRecord", "Plan", "PlanLayer", "effective_targets", "make_plan", "read_plan"]
 
@@ -54,6 +56,7 @@ class PlanLayer(Record):
     damage: float | None = None
     before: CostRecord
     after: CostRecord
+    latency: LayerLatency | None = None
 
 
 class Plan(Record):
@@ -71,6 +74,7 @@ class Plan(Record):
     notes: tuple[str, ...] = ()
     before: CostRecord
     after: CostRecord
+    latency: PlanLatency | None = None
     layers: tuple[PlanLayer, ...]
 
     @property
@@ -124,11 +128,14 @@ def make_plan(
     target: str | tuple[str, ...] | list[str] | None = None,
     rules: Rules | None = None,
     damage: Damage = PROXY,
+    latencies: Latencies | None = None,
+    allow_slower: bool = False,
 ) -> Plan:
     """Choose what each convolution becomes.
 
     Fixed methods without a target convert every eligible layer; methods with a choice take ``macs=50%``;
-    ``dgconv`` without a target keeps its gates open.
+    ``dgconv`` without a target keeps its gates open. With measured ``latencies``, swaps that do not pay in time are
+    left out unless ``allow_slower``, and targets may be latencies.
 
     Raises:
         UnknownName: an unknown method or a rule that matches nothing.
@@ -143,10 +150,18 @@ def make_plan(
         notes.append(f"no target given: '{free}' has a choice, so {DEFAULT_TARGET} was taken")
     chosen_method = parse_method(method, hardened=bool(targets))
     choices = candidates(survey.sites, chosen_method, rules, damage, hardened=bool(targets))
+    if latencies is not None:
+        choices, vetoed = only_paying(choices, latencies, allow_slower=allow_slower)
+        if vetoed:
+            notes.append(
+                f"{vetoed} swaps were left out, since they do not pay in time ({latencies.place.describe()}, "
+                f"batch {latencies.batch}); --allow-slower takes them"
+            )
     if not any(c.options for c in choices):
         raise NothingToConvert(_nothing(choices, method))
-    picks, solver = _pick(choices, targets, survey.total)
-    layers = tuple(_layer(c, pick, bool(targets)) for c, pick in zip(choices, picks, strict=True))
+    whole = _Whole(survey.total, latencies)
+    picks, solver = _pick(choices, targets, whole)
+    layers = tuple(_layer(c, pick, bool(targets), latencies) for c, pick in zip(choices, picks, strict=True))
     after = survey.total + Cost.total(row.after.cost() - row.before.cost() for row in layers)
     if method == "dgconv" and not targets:
         notes.append(
@@ -165,7 +180,23 @@ def make_plan(
         notes=tuple(notes),
         before=CostRecord.of(survey.total),
         after=CostRecord.of(after),
+        latency=_latency(latencies, layers),
         layers=layers,
+    )
+
+
+def _latency(latencies: Latencies | None, layers: tuple[PlanLayer, ...]) -> PlanLatency | None:
+    """What the whole network is predicted to take; None where only layers, or nothing, was timed."""
+    saved = sum(row.latency.before_ns - row.latency.after_ns for row in layers if row.latency is not None)
+    predicted = None if latencies is None else latencies.predicted(saved)
+    if latencies is None or latencies.total_ns is None or predicted is None:
+        return None
+    return PlanLatency(
+        place=latencies.place,
+        batch=latencies.batch,
+        before_ns=latencies.total_ns,
+        predicted_ns=predicted,
+        realised=latencies.realised,
     )
 
 
@@ -185,51 +216,89 @@ def _first_with_choice(method: str, rules: Rules) -> str | None:
     return next((name for name in names if parse_method(name).has_choice), None)
 
 
+@dataclass(frozen=True)
+class _Whole:
+    """The whole model, and what its layers add to it, in every metric."""
+
+    cost: Cost
+    latencies: Latencies | None
+
+    @property
+    def latency_ns(self) -> int | None:
+        return None if self.latencies is None else self.latencies.total_ns
+
+    def of(self, target: Target) -> int:
+        return target.of(self.cost, self.latency_ns)
+
+    def spared(self, target: Target) -> int:
+        """What the layers must cost less in sum, for the model to keep within the target."""
+        limit = target.limit(self.cost, self.latency_ns)
+        if target.metric == "latency" and self.latencies is not None:
+            return self.latencies.needed(limit)
+        return self.of(target) - limit
+
+    def less(self, target: Target, spared: int) -> int:
+        """The model's value once its layers cost ``spared`` less."""
+        if target.metric == "latency" and self.latencies is not None:
+            return self.latencies.predicted(spared) or 0
+        return self.of(target) - spared
+
+    def layer(self, target: Target, site: Site, candidate: Candidate | None) -> int:
+        """One layer's value; layers without options stay, and count as nothing where they were not timed."""
+        if target.metric == "latency" and self.latencies is not None:
+            return self.latencies.of(site, candidate.spec if candidate else None) or 0
+        return target.of(candidate.cost if candidate else site.cost)
+
+
 def _pick(
-    choices: tuple[Choices, ...], targets: tuple[Target, ...], total: Cost
+    choices: tuple[Choices, ...], targets: tuple[Target, ...], whole: _Whole
 ) -> tuple[tuple[Candidate | None, ...], str]:
     """The candidate for each site (None: keep), and how it was found."""
     if not targets:
         return tuple(c.options[0] if c.options else None for c in choices), "every eligible layer"
     menus = [(None, *c.options) for c in choices]
     layers = [
-        [_option(c.site, candidate, targets) for candidate in menu] for c, menu in zip(choices, menus, strict=True)
+        [_option(c.site, candidate, targets, whole) for candidate in menu]
+        for c, menu in zip(choices, menus, strict=True)
     ]
-    fixed = [getattr(total, t.metric) - sum(getattr(c.site.cost, t.metric) for c in choices) for t in targets]
-    limits = [t.limit(total) - rest for t, rest in zip(targets, fixed, strict=True)]
+    now = [sum(layer[0].costs[i] for layer in layers) for i in range(len(targets))]
+    limits = [have - whole.spared(target) for target, have in zip(targets, now, strict=True)]
     answer = solve(layers, limits)
     if isinstance(answer, Infeasible):
-        raise TargetError(_unreachable(answer, targets, fixed, total, choices))
+        spared = [have - low for have, low in zip(now, answer.lowest, strict=True)]
+        raise TargetError(_unreachable(spared, targets, whole, choices))
     picks = tuple(menu[i] for menu, i in zip(menus, answer.picks, strict=True))
     return picks, f"scipy milp (HiGHS), relative gap {answer.gap:.1e}"
 
 
-def _option(site: Site, candidate: Candidate | None, targets: tuple[Target, ...]) -> Option:
-    cost = site.cost if candidate is None else candidate.cost
-    return Option(tuple(getattr(cost, t.metric) for t in targets), 0.0 if candidate is None else candidate.damage)
+def _option(site: Site, candidate: Candidate | None, targets: tuple[Target, ...], whole: _Whole) -> Option:
+    costs = tuple(whole.layer(target, site, candidate) for target in targets)
+    return Option(costs, 0.0 if candidate is None else candidate.damage)
 
 
-def _unreachable(
-    answer: Infeasible,
-    targets: tuple[Target, ...],
-    fixed: list[int],
-    total: Cost,
-    choices: tuple[Choices, ...],
-) -> str:
+def _unreachable(spared: list[int], targets: tuple[Target, ...], whole: _Whole, choices: tuple[Choices, ...]) -> str:
     ranges = []
-    for target, low, rest in zip(targets, answer.lowest, fixed, strict=True):
-        whole = getattr(total, target.metric)
+    for target, most in zip(targets, spared, strict=True):
+        full, lowest = whole.of(target), whole.less(target, most)
+        asked = target.limit(whole.cost, whole.latency_ns)
         ranges.append(
-            f"{target.metric} from {human(low + rest)} ({(low + rest) / whole:.1%}) to {human(whole)} (100 %), "
-            f"asked: {human(target.limit(total))}"
+            f"{target.metric} from {_bare(target, lowest)} ({lowest / full:.1%}) to {_bare(target, full)} (100 %), "
+            f"asked: {_bare(target, asked)}"
         )
     together = "" if len(targets) == 1 else " (each alone; together they may reach less)"
     free = sum(bool(c.options) for c in choices)
+    slow = "" if whole.latencies is None else ", take swaps that do not pay in time (--allow-slower)"
     return (
         f"target {', '.join(t.text for t in targets)} can't be reached by {free} eligible of {len(choices)} "
         f"convolutions. Reachable: {'; '.join(ranges)}{together}. "
-        "Raise the target, choose a method with more reach (auto, igc), or free more layers (--shortcuts, --stem)."
+        "Raise the target, choose a method with more reach (auto, igc), or free more layers (--shortcuts, --stem)"
+        f"{slow}."
     )
+
+
+def _bare(target: Target, value: int) -> str:
+    """A value without its metric's name, which stands beside it already."""
+    return human_ms(value) if target.metric == "latency" else human(value)
 
 
 def _nothing(choices: tuple[Choices, ...], method: str) -> str:
@@ -239,7 +308,7 @@ def _nothing(choices: tuple[Choices, ...], method: str) -> str:
     return f"nothing to convert: '{method}' can replace none of the {len(choices)} convolutions:\n{rows}"
 
 
-def _layer(choices: Choices, pick: Candidate | None, solved: bool) -> PlanLayer:
+def _layer(choices: Choices, pick: Candidate | None, solved: bool, latencies: Latencies | None) -> PlanLayer:
     site = choices.site
     before = CostRecord.of(site.cost)
     action: Action = "replaced" if pick else ("refused" if choices.refused else "kept")
@@ -257,6 +326,7 @@ def _layer(choices: Choices, pick: Candidate | None, solved: bool) -> PlanLayer:
         damage=pick.damage if pick and solved else None,
         before=before,
         after=CostRecord.of(pick.cost) if pick else before,
+        latency=latencies.layer(site, pick.spec if pick else None) if latencies else None,
     )
 
 
@@ -273,16 +343,22 @@ def read_plan(text: str, origin: str = "plan") -> Plan:
         raise RecipeError(f"{origin} is not a plan of version 1:\n" + "\n".join(lines)) from error
     layers = tuple(_repriced(layer, origin) for layer in plan.layers)
     after = plan.before.cost() + Cost.total(row.after.cost() - row.before.cost() for row in layers)
-    return plan.model_copy(update={"layers": layers, "after": CostRecord.of(after)})
+    changed: dict[str, Any] = {"layers": layers, "after": CostRecord.of(after)}
+    if any(row.latency is None and old.latency is not None for row, old in zip(layers, plan.layers, strict=True)):
+        # Nobody timed what was written into it by hand.
+        changed["latency"] = None
+    return plan.model_copy(update=changed)
 
 
 def _repriced(layer: PlanLayer, origin: str) -> PlanLayer:
     if (layer.spec is None) != (layer.action != "replaced"):
         raise RecipeError(f"{origin}: layer '{layer.name}' is '{layer.action}' but has spec {layer.spec!r}.")
-    if layer.spec is None:
-        return layer.model_copy(update={"after": layer.before})
-    after = CostRecord.of(layer.spec.cost(layer.shape, layer.positions))
-    return layer.model_copy(update={"after": after, "reason": layer.spec.describe()})
+    after, reason = layer.before, layer.reason
+    if layer.spec is not None:
+        after, reason = CostRecord.of(layer.spec.cost(layer.shape, layer.positions)), layer.spec.describe()
+    edited = (after, reason) != (layer.after, layer.reason)
+    latency = None if edited else layer.latency
+    return layer.model_copy(update={"after": after, "reason": reason, "latency": latency})
 
 
 def read_plan_file(path: Path) -> Plan:

@@ -13,6 +13,7 @@ from convsurgeon.convs import parse_method
 from convsurgeon.errors import ConvsurgeonError, RecipeError, UnknownName, did_you_mean
 from convsurgeon.models.input_sizes import parse_shape
 from convsurgeon.rules import LayerRule, Rules
+from convsurgeon.runtimes import find_runtime
 from convsurgeon.targets import parse_targets
 
 __all__ = ["Recipe", "explain", "merged", "read_recipe"]
@@ -31,12 +32,16 @@ class Recipe(BaseModel):
     )
     method: str = Field("auto", description="see 'convsurgeon methods'")
     target: Annotated[tuple[str, ...], WithJsonSchema(_ONE_OR_MANY)] = Field(
-        (), description="what to keep at most, e.g. macs=50% or params=12M"
+        (), description="what to keep at most, e.g. macs=50%, params=12M or latency=60%"
     )
     weights: str = Field("auto", description="auto, DEFAULT, none, or a file")
     input: tuple[int, ...] | None = Field(None, description="input shape, e.g. [1, 3, 224, 224]")
     seed: int = Field(0, description="seed of fresh weights, example inputs and subsampling")
     rules: Rules = Field(Rules(), description="which convolutions may be replaced")
+    time_layers: bool = Field(False, description="time every candidate on this machine; a latency target does so too")
+    allow_slower: bool = Field(False, description="also take swaps that were timed and do not pay in time")
+    runtime: str = Field("eager", description="what layers are timed in: eager, onnxruntime or openvino")
+    latency_batch: int | None = Field(None, description="batch size to time in; the input's own without it", ge=1)
 
     @field_validator("target", mode="before")
     @classmethod
@@ -47,6 +52,12 @@ class Recipe(BaseModel):
     @classmethod
     def _readable_targets(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         _as_value_error(lambda: parse_targets(value))
+        return value
+
+    @field_validator("runtime")
+    @classmethod
+    def _known_runtime(cls, value: str) -> str:
+        _as_value_error(lambda: find_runtime(value).for_layers())
         return value
 
     @field_validator("method")
@@ -124,6 +135,8 @@ def merged(recipe: Recipe | Path | str | None, **given: Any) -> Recipe:
     if isinstance(method := changes.get("method", base.method), str):
         parse_method(method)
     parse_targets(changes.get("target", base.target))
+    if isinstance(runtime := changes.get("runtime", base.runtime), str):
+        find_runtime(runtime).for_layers()
     try:
         return Recipe.model_validate({**base.model_dump(), **changes})
     except ValidationError as error:

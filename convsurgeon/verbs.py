@@ -40,11 +40,18 @@ def plan(
     rules: Rules | None = None,
     recipe: Recipe | Path | str | None = None,
     calibration: Iterable[Any] | None = None,
+    time_layers: bool | None = None,
+    allow_slower: bool | None = None,
+    runtime: str | None = None,
+    latency_batch: int | None = None,
     seed: int | None = None,
     progress: Progress | None = None,
 ) -> Plan:
     """Choose what each convolution becomes, without changing a weight; arguments and errors as in ``convert``."""
-    settings = merged(recipe, method=method, target=target, rules=rules, seed=seed)
+    clock = {"time_layers": time_layers, "allow_slower": allow_slower, "runtime": runtime}
+    settings = merged(
+        recipe, method=method, target=target, rules=rules, seed=seed, latency_batch=latency_batch, **clock
+    )
     patient = _admit(model, example_inputs, random_weights=False)
     return planned(patient, settings, calibration=calibration, progress=progress)
 
@@ -79,6 +86,10 @@ def convert(
     recipe: Recipe | Path | str | None = None,
     calibration: Iterable[Any] | None = None,
     random_weights: bool = False,
+    time_layers: bool | None = None,
+    allow_slower: bool | None = None,
+    runtime: str | None = None,
+    latency_batch: int | None = None,
     seed: int | None = None,
     progress: Progress | None = None,
 ) -> Conversion:
@@ -88,12 +99,17 @@ def convert(
         model: any module; itself, its train flags and its batch-norm statistics stay as they are.
         example_inputs: a tensor, a tuple of positional arguments or a dict of keyword arguments.
         method: ``auto`` (the default), ``compconv128``, ``igc``, …; see ``convsurgeon methods``.
-        target: what to keep at most, e.g. ``"macs=50%"`` or ``["macs=2.0G", "params=12M"]``.
+        target: what to keep at most, e.g. ``"macs=50%"`` or ``["macs=2.0G", "params=12M", "latency=60%"]``.
         rules: which convolutions may be replaced.
         recipe: a Recipe or its TOML file; the arguments above win over it.
         calibration: unlabelled inputs to measure damage and to fit the new layers on, batch by batch, each element
             as ``example_inputs``; read several times. Without it the fit sees the weights alone, which keeps far less.
         random_weights: the model is untrained, so its weights are not worth carrying over.
+        time_layers: time every candidate on this machine and leave out swaps that do not pay in time; a latency
+            target (``"latency=60%"``) does so by itself.
+        allow_slower: take swaps that were timed and do not pay, too.
+        runtime: what layers are timed in: ``eager`` (the default), ``onnxruntime`` or ``openvino``.
+        latency_batch: the batch size to time in; the example inputs' own without it.
         seed: of fresh weights and of subsampling (default 0, or the recipe's).
         progress: called with the stage, layers done, layers in all, and the name of the next one.
 
@@ -101,7 +117,10 @@ def convert(
         UsageError: an unknown method, rule or recipe, an unreachable target, nothing eligible.
         ModelError: the model can't be opened, or fails on the inputs.
     """
-    settings = merged(recipe, method=method, target=target, rules=rules, seed=seed)
+    clock = {"time_layers": time_layers, "allow_slower": allow_slower, "runtime": runtime}
+    settings = merged(
+        recipe, method=method, target=target, rules=rules, seed=seed, latency_batch=latency_batch, **clock
+    )
     patient = _admit(model, example_inputs, random_weights)
     chosen = planned(patient, settings, calibration=calibration, progress=progress)
     return carry_out(patient, chosen, seed=settings.seed, calibration=calibration, progress=progress)

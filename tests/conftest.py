@@ -1,4 +1,4 @@
-"""What every test starts from: no network, one thread, repeatable random examples."""
+"""What every test starts from: no network, no cache, one thread, repeatable random examples."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
-def _offline_and_seeded(monkeypatch: pytest.MonkeyPatch) -> None:
+def _offline_and_seeded(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     monkeypatch.setenv("CONVSURGEON_OFFLINE", "1")
+    # Times and damage that the user's own runs left on disk would change plans.
+    monkeypatch.setenv("CONVSURGEON_CACHE", str(tmp_path_factory.mktemp("cache")))
     torch.manual_seed(0)

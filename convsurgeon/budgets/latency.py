@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import statistics
-import time
-
 import torch
 from torch import nn
 
 from convsurgeon.inputs import Inputs
+from convsurgeon.timing import Effort, Stopwatch, time_in_turn
+from convsurgeon.timing.machine import device_of, synchroniser
 
 __all__ = ["latency_ms"]
 
-WARM_UP_S, TIMED_S, FEWEST_RUNS = 0.5, 2.0, 5
+WARM_UP_S, TIMED_S, FEWEST_RUNS, MOST_RUNS = 0.5, 2.0, 5, 2000
 
 
 def latency_ms(model: nn.Module, inputs: Inputs) -> float:
@@ -21,16 +20,7 @@ def latency_ms(model: nn.Module, inputs: Inputs) -> float:
     Raises:
         ModelRunError: the model fails on these inputs.
     """
+    watch = Stopwatch(wait=synchroniser(device_of(model)))
+    effort = Effort(WARM_UP_S, TIMED_S, FEWEST_RUNS, MOST_RUNS, sample_s=0)
     with torch.inference_mode():
-        _timed(model, inputs, WARM_UP_S, 1)
-        return statistics.median(_timed(model, inputs, TIMED_S, FEWEST_RUNS))
-
-
-def _timed(model: nn.Module, inputs: Inputs, seconds: float, fewest: int) -> list[float]:
-    times: list[float] = []
-    end = time.perf_counter() + seconds
-    while len(times) < fewest or time.perf_counter() < end:
-        start = time.perf_counter()
-        inputs.call(model)
-        times.append((time.perf_counter() - start) * 1000)
-    return times
+        return time_in_turn([lambda: inputs.call(model)], effort, watch)[0].median_ms

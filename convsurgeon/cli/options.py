@@ -42,6 +42,20 @@ def plan_options(command: Command) -> Command:
     """What to replace, by what, how far."""
     for option in (
         click.option(
+            "--latency-batch", type=click.IntRange(min=1), help="Batch size to time in.  [default: the input's]"
+        ),
+        click.option("--runtime", metavar="NAME", help="Time in eager, onnxruntime or openvino.  [default: eager]"),
+        click.option(
+            "--allow-slower/--no-slower",
+            default=None,
+            help="Take swaps that were timed and do not pay in time, or leave them out (the default).",
+        ),
+        click.option(
+            "--time-layers/--no-time-layers",
+            default=None,
+            help="Time every candidate on this machine; a latency target does so by itself.",
+        ),
+        click.option(
             "--recipe",
             "recipe_file",
             type=click.Path(path_type=Path),
@@ -60,7 +74,8 @@ def plan_options(command: Command) -> Command:
             "--target",
             multiple=True,
             metavar="macs=50%",
-            help="Keep at most this: macs=50%, macs=2.0G, flops=4G (2 × MACs), params=12M. Repeatable.",
+            help="Keep at most this: macs=50%, macs=2.0G, flops=4G (2 × MACs), params=12M, latency=60%, latency=12ms. "
+            "Repeatable.",
         ),
         click.option("--method", metavar="NAME", help="See 'convsurgeon methods'.  [default: auto]"),
     ):
@@ -92,6 +107,10 @@ class Request:
     skip: tuple[str, ...]
     stem: bool | None
     shortcuts: bool | None
+    time_layers: bool | None
+    allow_slower: bool | None
+    runtime: str | None
+    latency_batch: int | None
     weights: str | None
     input_shape: str | None
     seed: int | None
@@ -121,6 +140,10 @@ class Request:
             input=self.input_shape,
             seed=self.seed,
             rules=rules,
+            time_layers=self.time_layers,
+            allow_slower=self.allow_slower,
+            runtime=self.runtime,
+            latency_batch=self.latency_batch,
         )
         if recipe.model is None:
             raise UsageError("no model given: name one (convsurgeon convert resnet50), or a recipe that does.")

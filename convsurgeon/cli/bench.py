@@ -1,0 +1,107 @@
+"""``bench``: milliseconds beside MACs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from convsurgeon.cli.options import json_option
+from convsurgeon.cli.screen import output, progress_bar
+from convsurgeon.cli.subject import open_original
+from convsurgeon.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from convsurgeon.inputs import Inputs
+
+__all__ = ["bench_command"]
+
+
+@click.command("bench")
+@click.argument("subject", metavar="DIR|MODEL")
+@click.option("--batch", "batches", default="1", show_default=True, help="Batch sizes, e.g. 1,8.")
+@click.option(
+    "--runtime",
+    "runtimes",
+    metavar="NAMES",
+    help="eager, compile, onnxruntime, openvino, with commas between.  [default: all that are installed]",
+)
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's own number]")
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Of samples, per network and row.")
+@click.option("--layers", is_flag=True, help="Also time every convolution inside the running networks (eager).")
+@click.option("--lowered", is_flag=True, help="Bring both networks into their deployment form first.")
+@click.option("--original", metavar="MODEL", help="The original of DIR, where DIR does not say what builds it.")
+@click.option("--input", "input_shape", metavar="N,C,H,W", help="Input shape, e.g. 1,3,224,224.")
+@click.option("--device", default="cpu", show_default=True, help="Device to run on.")
+@click.option("--trust-factory", is_flag=True, help="Run the factory that DIR names.")
+@json_option
+def bench_command(
+    subject: str,
+    batches: str,
+    runtimes: str | None,
+    threads: int | None,
+    seconds: float | None,
+    layers: bool,
+    lowered: bool,
+    original: str | None,
+    input_shape: str | None,
+    device: str,
+    trust_factory: bool,
+    as_json: bool,
+) -> None:
+    """Time a saved conversion DIR beside its original, in turn; or MODEL alone.
+
+    Weights are random where they do not matter to time. Runtimes that are not installed are listed with what brings
+    them; naming one that is not there ends with exit code 2.
+    """
+    sizes = _sizes(batches)
+    first, second, inputs = _subjects(subject, original, input_shape, device, trust_factory)
+    from convsurgeon.benching import bench
+    from convsurgeon.benching.terminal import render
+
+    with progress_bar() as progress:
+        report = bench(
+            first,
+            second,
+            inputs,
+            batches=sizes,
+            runtimes=runtimes,
+            threads_used=threads,
+            layers=layers,
+            lowered=lowered,
+            seconds=seconds,
+            name=subject,
+            progress=progress,
+        )
+    if as_json:
+        click.echo(report.to_json(), nl=False)
+    else:
+        output().print(render(report))
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isascii() and word.isdigit() and int(word) > 0 for word in words):
+        raise UsageError(f"--batch '{text}' can't be read; expected whole numbers from 1 on, e.g. 1,8.")
+    return tuple(int(word) for word in words)
+
+
+def _subjects(
+    subject: str, original: str | None, input_shape: str | None, device: str, trust_factory: bool
+) -> tuple[nn.Module, nn.Module | None, Inputs]:
+    """The original, its converted twin, and inputs for both; a model named alone has no twin."""
+    from convsurgeon.models import load_model
+    from convsurgeon.store import MANIFEST
+
+    if not (Path(subject) / MANIFEST).is_file():
+        if original is not None:
+            raise UsageError(f"--original belongs to a saved conversion, and '{subject}' is none; leave it out.")
+        loaded = load_model(subject, weights="none", input_shape=input_shape, device=device)
+        return loaded.model, None, loaded.example_inputs
+    from convsurgeon.store import load
+
+    loaded = open_original(Path(subject), original, input_shape, trust_factory, device)
+    return loaded.model, load(subject, model=loaded.model).to(device), loaded.example_inputs

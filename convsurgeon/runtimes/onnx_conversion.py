@@ -1,0 +1,207 @@
+"""A network as an ONNX graph, in memory, compared with the module in ONNX Runtime before anybody gets it.
+
+The default exporter (torch.export) comes first; where it fails, or its graph computes something else, the older one
+(TorchScript) is tried, and last a fixed batch size.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_map
+
+from convsurgeon.counting import duplicate
+from convsurgeon.errors import ModelRunError, first_line
+from convsurgeon.inputs import Inputs
+from convsurgeon.runtimes.agreement import TOLERANCE, as_tensors, disagreement
+from convsurgeon.runtimes.runtime import missing
+from convsurgeon.timing.batches import batch_of, rebatched
+
+__all__ = ["Exporter", "OnnxGraph", "onnx_missing", "run_onnx", "session_for", "to_onnx"]
+
+Exporter = Literal["torch.export", "TorchScript"]
+
+_LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")
+
+
+@dataclass(frozen=True)
+class OnnxGraph:
+    """A graph that was compared with its module.
+
+    Attributes:
+        content: the ONNX file's bytes, weights included.
+        exporter: which of PyTorch's exporters made it.
+        dynamic_batch: whether the batch axis is free; compared in two batch sizes then.
+        error: the largest |a − b| / max(1, max |a|) seen in the comparison.
+        problems: what the attempts before this one failed with.
+    """
+
+    content: bytes
+    exporter: Exporter
+    dynamic_batch: bool
+    error: float
+    problems: tuple[str, ...] = ()
+
+
+def onnx_missing() -> str | None:
+    """Which package is missing; None if all are there."""
+    return missing(("onnx", "onnxscript", "onnxruntime"), "onnx")
+
+
+def to_onnx(
+    model: nn.Module,
+    inputs: Inputs,
+    *,
+    tolerance: float = TOLERANCE,
+    dynamic_batch: bool = True,
+    first: Exporter = "torch.export",
+) -> OnnxGraph:
+    """Export a copy in eval mode on the CPU, and compare its outputs with the module's in ONNX Runtime.
+
+    ``first`` names the exporter that is tried first.
+
+    Raises:
+        ModelRunError: no exporter makes a graph that computes the same; the message holds what each failed with.
+    """
+    copy = duplicate(model).eval().cpu()
+    given = inputs.to("cpu")
+    problems: list[str] = []
+    for exporter, dynamic in _attempts(first, dynamic_batch):
+        try:
+            with _quiet(), torch.no_grad():
+                content = _EXPORT[exporter](copy, rebatched(given, 2) if dynamic else given, dynamic)
+            error = _compared(content, copy, given, dynamic)
+        # Exporters and runtimes raise whatever their dependencies do; every failure leads to the next attempt.
+        except Exception as error_raised:
+            problems.append(f"{_attempt(exporter, dynamic)}: {first_line(error_raised)}")
+            continue
+        if error <= tolerance:
+            return OnnxGraph(content, exporter, dynamic, error, tuple(problems))
+        problems.append(f"{_attempt(exporter, dynamic)}: its outputs differ by {error:.1e}, allowed {tolerance:.0e}")
+    raise ModelRunError(f"the model can't be exported to ONNX. {'; '.join(problems)}.")
+
+
+def _attempts(first: Exporter, dynamic_batch: bool) -> list[tuple[Exporter, bool]]:
+    exporters: list[Exporter] = sorted(_EXPORT, key=lambda exporter: exporter != first)
+    return [(exporter, dynamic) for dynamic in ((True, False) if dynamic_batch else (False,)) for exporter in exporters]
+
+
+def _attempt(exporter: Exporter, dynamic: bool) -> str:
+    return f"{exporter} with a {'free' if dynamic else 'fixed'} batch size"
+
+
+def _by_torch_export(model: nn.Module, inputs: Inputs, dynamic: bool) -> bytes:
+    program = torch.onnx.export(
+        model,
+        tuple(inputs.args),
+        kwargs=dict(inputs.kwargs),
+        dynamo=True,
+        dynamic_shapes=_free_axes(inputs) if dynamic else None,
+        external_data=False,
+        verbose=False,
+    )
+    if program is None:
+        raise ModelRunError("the exporter returned nothing")
+    return bytes(program.model_proto.SerializeToString())
+
+
+def _free_axes(inputs: Inputs) -> tuple[Any, ...]:
+    """The batch axis of every tensor that has it, in the shape of the arguments."""
+    batch, size = torch.export.Dim("batch", min=1), batch_of(inputs)
+
+    def axes(value: Any) -> Any:
+        if isinstance(value, torch.Tensor) and value.dim() > 0 and value.shape[0] == size:
+            return {0: batch}
+        return None
+
+    positional = tree_map(axes, tuple(inputs.args))
+    # Keyword arguments follow the positional ones by name.
+    return (*positional, *(tree_map(axes, value) for value in inputs.kwargs.values()))
+
+
+def _by_torchscript(model: nn.Module, inputs: Inputs, dynamic: bool) -> bytes:
+    names = [f"input{i}" if i else "input" for i in range(len(inputs.tensors()))]
+    size = batch_of(inputs)
+    free = {
+        name: {0: "batch"}
+        for name, tensor in zip(names, inputs.tensors(), strict=True)
+        if dynamic and tensor.dim() > 0 and tensor.shape[0] == size
+    }
+    file = io.BytesIO()
+    torch.onnx.export(
+        model,
+        (*inputs.args, dict(inputs.kwargs)) if inputs.kwargs else tuple(inputs.args),
+        file,  # type: ignore[arg-type]
+        dynamo=False,
+        input_names=names,
+        dynamic_axes=free or None,
+    )
+    return file.getvalue()
+
+
+_EXPORT: dict[Exporter, Callable[[nn.Module, Inputs, bool], bytes]] = {
+    "torch.export": _by_torch_export,
+    "TorchScript": _by_torchscript,
+}
+
+
+def _compared(content: bytes, model: nn.Module, inputs: Inputs, dynamic: bool) -> float:
+    """The largest disagreement, on the inputs and, for a free batch axis, on three of them."""
+    cases = [inputs, rebatched(inputs, 3)] if dynamic else [inputs]
+    session = session_for(content, threads=torch.get_num_threads())
+    with torch.no_grad():
+        return max(disagreement(as_tensors(case.call(model)), run_onnx(session, case)) for case in cases)
+
+
+def session_for(content: bytes, *, threads: int, providers: Sequence[str] = ("CPUExecutionProvider",)) -> Any:
+    """An ONNX Runtime session with every graph optimisation on."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    return onnxruntime.InferenceSession(content, options, providers=list(providers))
+
+
+def run_onnx(session: Any, inputs: Inputs) -> list[torch.Tensor]:
+    """One run; tensors go in and come out in order."""
+    return [torch.as_tensor(output) for output in session.run(None, feed_for(session, inputs))]
+
+
+def feed_for(session: Any, inputs: Inputs) -> dict[str, Any]:
+    """The graph's inputs by name.
+
+    Raises:
+        ModelRunError: the graph takes another number of tensors, e.g. because it ignores one.
+    """
+    names = [value.name for value in session.get_inputs()]
+    tensors = inputs.tensors()
+    if len(names) != len(tensors):
+        raise ModelRunError(f"the graph takes {len(names)} tensors, the model {len(tensors)}")
+    return {name: tensor.detach().cpu().numpy() for name, tensor in zip(names, tensors, strict=True)}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Exporters warn about what the comparison will find anyway."""
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

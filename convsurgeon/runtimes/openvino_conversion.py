@@ -1,0 +1,132 @@
+"""A network as an OpenVINO model, in memory, compared with the module in float32 before anybody gets it."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from convsurgeon.counting import duplicate
+from convsurgeon.errors import ModelRunError, first_line
+from convsurgeon.inputs import Inputs
+from convsurgeon.runtimes.agreement import TOLERANCE, as_tensors, disagreement
+from convsurgeon.runtimes.onnx_conversion import onnx_missing, to_onnx
+from convsurgeon.runtimes.runtime import missing
+from convsurgeon.timing.batches import batch_of, rebatched
+
+__all__ = ["OpenVinoModel", "compiled_for", "openvino_missing", "run_openvino", "to_openvino"]
+
+
+@dataclass(frozen=True)
+class OpenVinoModel:
+    """A model (``openvino.Model``) that was compared with its module.
+
+    Attributes:
+        model: with a free batch axis where ``dynamic_batch``.
+        source: read from the module itself, or through ONNX.
+        error: the largest |a − b| / max(1, max |a|) seen in the comparison, in float32.
+        problems: what the attempts before this one failed with.
+    """
+
+    model: Any
+    source: Literal["module", "ONNX"]
+    dynamic_batch: bool
+    error: float
+    problems: tuple[str, ...] = ()
+
+
+def openvino_missing() -> str | None:
+    """Which package is missing; None if it is there."""
+    return missing(("openvino",), "openvino")
+
+
+def to_openvino(
+    model: nn.Module, inputs: Inputs, *, tolerance: float = TOLERANCE, dynamic_batch: bool = True
+) -> OpenVinoModel:
+    """Convert a copy in eval mode on the CPU, and compare its outputs with the module's.
+
+    Raises:
+        ModelRunError: no way leads to a model that computes the same; the message holds what each failed with.
+    """
+    copy = duplicate(model).eval().cpu()
+    given = inputs.to("cpu")
+    ways = {"module": _from_module} | ({} if onnx_missing() else {"ONNX": _through_onnx})
+    problems: list[str] = []
+    for source, convert in ways.items():
+        for dynamic in (True, False) if dynamic_batch else (False,):
+            try:
+                with warnings.catch_warnings(), torch.no_grad():
+                    warnings.simplefilter("ignore")
+                    converted = convert(copy, given, dynamic)
+                    error = _compared(converted, copy, given, dynamic)
+            # The converter raises whatever its frontends do; every failure leads to the next attempt.
+            except Exception as raised:
+                problems.append(f"from the {source}: {first_line(raised)}")
+                continue
+            if error <= tolerance:
+                way: Literal["module", "ONNX"] = "module" if source == "module" else "ONNX"
+                return OpenVinoModel(converted, way, dynamic, error, tuple(problems))
+            problems.append(f"from the {source}: its outputs differ by {error:.1e}, allowed {tolerance:.0e}")
+    raise ModelRunError(f"the model can't be converted to OpenVINO. {'; '.join(problems)}.")
+
+
+def _from_module(model: nn.Module, inputs: Inputs, dynamic: bool) -> Any:
+    import openvino
+
+    example: Any = dict(inputs.kwargs) if inputs.kwargs and not inputs.args else tuple(inputs.args)
+    if inputs.kwargs and inputs.args:
+        raise ModelRunError("positional and keyword arguments together can't be traced")
+    converted = openvino.convert_model(model, example_input=example)
+    _set_shapes(converted, inputs, dynamic)
+    return converted
+
+
+def _through_onnx(model: nn.Module, inputs: Inputs, dynamic: bool) -> Any:
+    import openvino
+
+    graph = to_onnx(model, inputs, dynamic_batch=dynamic)
+    converted = openvino.Core().read_model(graph.content)
+    _set_shapes(converted, inputs, dynamic and graph.dynamic_batch)
+    return converted
+
+
+def _set_shapes(converted: Any, inputs: Inputs, dynamic: bool) -> None:
+    """The inputs' shapes, with a free batch axis: a traced model leaves every axis free, which is slower."""
+    tensors, size = inputs.tensors(), batch_of(inputs)
+    if len(tensors) != len(converted.inputs):
+        raise ModelRunError(f"the model takes {len(converted.inputs)} tensors there, {len(tensors)} here")
+    shapes = {
+        port: [-1 if dynamic and axis == 0 and length == size else length for axis, length in enumerate(tensor.shape)]
+        for port, tensor in zip(converted.inputs, tensors, strict=True)
+    }
+    converted.reshape(shapes)
+
+
+def _compared(converted: Any, model: nn.Module, inputs: Inputs, dynamic: bool) -> float:
+    cases = [inputs, rebatched(inputs, 3)] if dynamic else [inputs]
+    compiled = compiled_for(converted, precision="float32", threads=torch.get_num_threads())
+    return max(disagreement(as_tensors(case.call(model)), run_openvino(compiled, case)) for case in cases)
+
+
+_HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+
+
+def compiled_for(converted: Any, *, precision: str, threads: int) -> Any:
+    """Compiled for the CPU and for the latency of one request, calculating in ``precision``."""
+    import openvino
+
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],
+    }
+    return openvino.Core().compile_model(converted, "CPU", settings)
+
+
+def run_openvino(compiled: Any, inputs: Inputs) -> list[torch.Tensor]:
+    """One run; tensors go in and come out in order."""
+    results = compiled([tensor.detach().cpu().numpy() for tensor in inputs.tensors()])
+    return [torch.as_tensor(results[port].copy()) for port in compiled.outputs]

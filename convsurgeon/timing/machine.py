@@ -1,0 +1,116 @@
+"""Where a time was taken: device, threads, versions. Times hold for one such place and no other."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from convsurgeon.errors import UsageError
+from convsurgeon.records import Record
+
+__all__ = ["Place", "busy", "device_name", "device_of", "dtype_name", "dtype_of", "place", "synchroniser", "threads"]
+
+# Load per core from which on timing waits for its turn.
+BUSY = 0.75
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+class Place(Record):
+    """Where and how something was timed; ``precision`` is the number format of the arithmetic, e.g. ``float32``."""
+
+    runtime: str
+    precision: str
+    device: str
+    threads: int
+    torch: str
+
+    def describe(self) -> str:
+        """E.g. ``eager, float32, 2 threads, Intel(R) Xeon(R) Processor, torch 2.9.0``."""
+        count = f"{self.threads} thread{'' if self.threads == 1 else 's'}"
+        return f"{self.runtime}, {self.precision}, {count}, {self.device}, torch {self.torch}"
+
+
+def place(runtime: str, precision: str, device: torch.device) -> Place:
+    """Here and now, with the threads that torch uses."""
+    return Place(
+        runtime=runtime,
+        precision=precision,
+        device=device_name(device),
+        threads=torch.get_num_threads(),
+        torch=str(torch.__version__),
+    )
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the first parameter lives; the CPU for a model without any."""
+    first = next(model.parameters(), None)
+    return torch.device("cpu") if first is None else first.device
+
+
+def dtype_of(model: nn.Module) -> torch.dtype:
+    """The first floating-point parameter's dtype; float32 for a model without any."""
+    return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """E.g. ``float32``."""
+    return str(dtype).removeprefix("torch.")
+
+
+def device_name(device: torch.device) -> str:
+    """The product's name, as far as the system tells it."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    if device.type != "cpu":
+        return str(device)
+    try:
+        match = re.search(r"^model name\s*:\s*(.+)$", _CPUINFO.read_text(encoding="utf-8"), re.MULTILINE)
+    except OSError:
+        match = None
+    return match[1].strip() if match else platform.processor() or platform.machine()
+
+
+def synchroniser(device: torch.device) -> Callable[[], object]:
+    """What waits for the device: kernels on accelerators run behind the program's back."""
+    if device.type == "cuda":
+        return lambda: torch.cuda.synchronize(device)
+    if device.type == "mps":
+        return torch.mps.synchronize
+    return lambda: None
+
+
+def busy() -> str | None:
+    """What to say where other programs keep the processor busy, so that times mean little; None where they do not."""
+    if not hasattr(os, "getloadavg"):
+        return None
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load <= BUSY * cores:
+        return None
+    return (
+        f"the machine was busy when timing began (load {load:.1f} on {cores} cores): times are long and vary; "
+        "trust ratios more than milliseconds, and repeat on an idle machine"
+    )
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[int]:
+    """Let torch use ``count`` threads inside, and as many as before afterwards; yields the number in use.
+
+    Raises:
+        UsageError: fewer than one.
+    """
+    if count is not None and count < 1:
+        raise UsageError(f"{count} threads can't run anything; expected 1 or more.")
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield count or before
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,111 @@
+"""Conversions in memory: what a runtime computes is compared with the module, and the next exporter is tried."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from convsurgeon.errors import ModelRunError, UsageError
+from convsurgeon.inputs import Inputs, as_inputs
+from convsurgeon.runtimes import RUNTIMES, find_runtime, parse_runtimes
+from convsurgeon.runtimes import onnx_conversion as onnx
+from convsurgeon.runtimes.agreement import disagreement
+from tests.nets import Residual
+
+onnxruntime = pytest.importorskip("onnxruntime")
+INPUTS = as_inputs(torch.rand(1, 3, 8, 8))
+
+
+class Two(nn.Module):
+    """Two tensors in, a dict of two tensors out."""
+
+    def forward(self, a: torch.Tensor, b: torch.Tensor) -> dict[str, torch.Tensor]:
+        """[N, C], [N, C] → sum and difference [N, C]."""
+        return {"sum": a + b, "difference": a - b}
+
+
+def test_a_graph_computes_what_the_module_does_in_any_batch() -> None:
+    """The default exporter's graph has a free batch axis and was compared; other batch sizes give the same too."""
+    network = Residual().eval()
+    graph = onnx.to_onnx(network, INPUTS)
+    assert (graph.exporter, graph.dynamic_batch, graph.problems) == ("torch.export", True, ())
+    assert graph.error <= 1e-4
+    session = onnx.session_for(graph.content, threads=1)
+    x = torch.rand(5, 3, 8, 8)
+    with torch.no_grad():
+        assert disagreement([network(x)], onnx.run_onnx(session, as_inputs(x))) <= 1e-4
+
+
+def test_several_inputs_and_outputs_keep_their_order() -> None:
+    """Positional or by name, tensors go in and come out in the module's order."""
+    a, b = torch.rand(2, 4), torch.rand(2, 4)
+    for inputs in (Inputs(args=(a, b)), Inputs(kwargs={"a": a, "b": b})):
+        graph = onnx.to_onnx(Two().eval(), inputs)
+        total, difference = onnx.run_onnx(onnx.session_for(graph.content, threads=1), inputs)
+        assert torch.allclose(total, a + b)
+        assert torch.allclose(difference, a - b)
+
+
+def test_a_wrong_graph_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exporter whose graph computes something else is passed over for the next one, and the reason is kept."""
+    wrong = onnx._EXPORT["TorchScript"]
+
+    def other_weights(model: nn.Module, inputs: Inputs, dynamic: bool) -> bytes:
+        return wrong(Residual().eval(), inputs, dynamic)
+
+    monkeypatch.setitem(onnx._EXPORT, "torch.export", other_weights)
+    graph = onnx.to_onnx(Residual().eval(), INPUTS)
+    assert (graph.exporter, graph.dynamic_batch) == ("TorchScript", True)
+    assert len(graph.problems) == 1
+    assert graph.problems[0].startswith("torch.export with a free batch size: its outputs differ by ")
+
+
+def test_a_module_that_no_exporter_takes_is_the_model_s_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When every attempt fails, the error holds what each one failed with."""
+
+    def fail(*_: Any) -> bytes:
+        raise RuntimeError("no such operator.\nmore")
+
+    monkeypatch.setitem(onnx._EXPORT, "torch.export", fail)
+    monkeypatch.setitem(onnx._EXPORT, "TorchScript", fail)
+    with pytest.raises(ModelRunError) as caught:
+        onnx.to_onnx(Residual().eval(), INPUTS)
+    words = str(caught.value)
+    assert words.count("no such operator") == 4
+    assert "TorchScript with a fixed batch size: no such operator" in words
+
+
+def test_disagreement_is_relative_to_large_outputs() -> None:
+    """|a − b| over the largest |a| or 1; other shapes or numbers of outputs never agree; NaN agrees with NaN alone."""
+    a = torch.tensor([100.0, float("nan"), float("inf")])
+    assert disagreement([a], [a.clone()]) == 0.0
+    assert disagreement([torch.tensor([100.0])], [torch.tensor([101.0])]) == pytest.approx(0.01)
+    assert disagreement([torch.tensor([0.5])], [torch.tensor([0.6])]) == pytest.approx(0.1)
+    assert disagreement([torch.zeros(2)], [torch.zeros(3)]) == float("inf")
+    assert disagreement([torch.zeros(2)], []) == float("inf")
+    assert disagreement([torch.zeros(1)], [torch.tensor([float("nan")])]) == float("inf")
+
+
+@pytest.mark.parametrize("name", ["eager", "onnxruntime", "openvino"])
+def test_a_prepared_runtime_runs_the_network(name: str) -> None:
+    """Every runtime that is here prepares a network once and runs it as often as asked."""
+    runtime = find_runtime(name)
+    if (reason := runtime.available()) is not None:
+        pytest.skip(reason)
+    run_once = runtime.for_layers().prepare(Residual().eval(), INPUTS, precision="float32", threads=1)
+    assert run_once() is not None
+    assert run_once() is not None
+    assert runtime.precisions(torch.float32)[0] == "float32"
+    assert runtime.precisions(torch.float64) == ("float64",)
+
+
+def test_runtimes_are_named_once_each() -> None:
+    """A list or a text with commas, in the given order, doubles once."""
+    assert [r.name for r in parse_runtimes("openvino, eager,openvino")] == ["openvino", "eager"]
+    assert [r.name for r in parse_runtimes(["eager"])] == ["eager"]
+    assert [r.name for r in RUNTIMES] == ["eager", "compile", "onnxruntime", "openvino"]
+    with pytest.raises(UsageError, match="no runtime named; expected one or more of eager, compile"):
+        parse_runtimes("")
