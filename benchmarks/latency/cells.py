@@ -1,0 +1,128 @@
+"""One JSON file per cell: a network, a method, a share of the MACs, a runtime, a batch size."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from benchmarks.latency.networks import NETS, macs
+from convsurgeon.inputs import Inputs, as_inputs
+from convsurgeon.lowering import lower
+from convsurgeon.runtimes import Runtime, find_runtime
+from convsurgeon.timing import BENCH, Spread, Stopwatch, time_in_turn
+from convsurgeon.timing.machine import busy, dtype_of, place
+
+__all__ = ["DEFAULT_CACHE", "Cell", "Row", "measured", "read_rows", "write_rows"]
+
+DEFAULT_CACHE = Path("benchmarks/.cache/latency")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is timed; ``lowered`` brings all three networks into their deployment form first."""
+
+    net: str
+    method: str
+    share: float
+    runtime: str
+    batch: int
+    lowered: bool = True
+
+    def path(self, cache: Path) -> Path:
+        """Where the cell's rows are kept."""
+        form = "lowered" if self.lowered else "plain"
+        name = f"{self.net}-{self.method}-{self.share:.2f}-{self.runtime}-b{self.batch}-{form}.json"
+        return cache / name.replace(" ", "_")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One precision of a cell: medians and quartiles in ms, shares of the original's MACs, where it was timed."""
+
+    net: str
+    method: str
+    share: float
+    runtime: str
+    precision: str
+    batch: int
+    lowered: bool
+    macs_kept: float
+    rival_macs_kept: float | None
+    original_ms: tuple[float, float, float]
+    converted_ms: tuple[float, float, float]
+    rival_ms: tuple[float, float, float] | None
+    threads: int
+    device: str
+    torch: str
+    note: str = ""
+
+    @property
+    def ratio(self) -> float:
+        """Latency of the converted network over its original's."""
+        return self.converted_ms[0] / self.original_ms[0]
+
+    @property
+    def rival_ratio(self) -> float | None:
+        """The same for channel pruning; None where it failed."""
+        return None if self.rival_ms is None else self.rival_ms[0] / self.original_ms[0]
+
+
+def measured(cell: Cell, original: nn.Module, ours: nn.Module, rival: nn.Module | None) -> list[Row]:
+    """Time the networks of a cell in turn, once for each precision that the runtime has."""
+    net, runtime = NETS[cell.net], find_runtime(cell.runtime)
+    shares = [macs(model, net) / macs(original, net) for model in (ours, rival) if model is not None]
+    inputs, note = as_inputs(net.image(cell.batch)), busy() or ""
+    models = [model for model in (original, ours, rival) if model is not None]
+    if cell.lowered:
+        models = [lower(model, inputs, runtime=cell.runtime).model for model in models]
+    rows = []
+    for precision in runtime.precisions(dtype_of(original)):
+        here = place(cell.runtime, precision, torch.device("cpu"))
+        times = [_ms(spread) for spread in _timed(runtime, precision, models, inputs)]
+        rows.append(
+            Row(
+                **asdict(cell),
+                precision=precision,
+                macs_kept=shares[0],
+                rival_macs_kept=shares[1] if rival is not None else None,
+                original_ms=times[0],
+                converted_ms=times[1],
+                rival_ms=times[2] if rival is not None else None,
+                threads=here.threads,
+                device=here.device,
+                torch=here.torch,
+                note=note,
+            )
+        )
+    return rows
+
+
+def _timed(runtime: Runtime, precision: str, models: Sequence[nn.Module], inputs: Inputs) -> tuple[Spread, ...]:
+    threads = torch.get_num_threads()
+    runs = [runtime.prepare(model, inputs, precision=precision, threads=threads) for model in models]
+    return time_in_turn(runs, BENCH, Stopwatch())
+
+
+def _ms(spread: Spread) -> tuple[float, float, float]:
+    return spread.median_ns / 1e6, spread.low_ns / 1e6, spread.high_ns / 1e6
+
+
+def write_rows(rows: Sequence[Row], path: Path) -> None:
+    """Whole, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def read_rows(cache: Path) -> Iterator[Row]:
+    """Whatever is there."""
+    for path in sorted(cache.glob("*.json")):
+        for fields in json.loads(path.read_text(encoding="utf-8")):
+            times = {k: tuple(v) for k, v in fields.items() if k.endswith("_ms") and v is not None}
+            yield Row(**{**fields, **times})

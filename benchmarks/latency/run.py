@@ -1,0 +1,123 @@
+"""Latency of every method, runtime and batch size beside channel pruning; resumable, one JSON file per cell.
+
+    python -m benchmarks.latency.run                            # everything that is not there yet, then page and plot
+    python -m benchmarks.latency.run --net resnet18 --method igc --runtime eager --batch 1
+    python -m benchmarks.latency.run --table-only
+
+Needs the extras onnx and openvino, torch-pruning and matplotlib. Run it on an idle machine; a busy one is noted in
+every cell. ``--plain`` leaves out the lowering, for all networks of a row.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from functools import cache as once
+from pathlib import Path
+
+import click
+import torch
+from rich.console import Console
+from torch import nn
+
+from benchmarks.latency.cells import DEFAULT_CACHE, Cell, measured, read_rows, write_rows
+from benchmarks.latency.networks import METHODS, NETS, converted, macs, pruned
+from benchmarks.latency.table import draw, page
+from convsurgeon.errors import ConvsurgeonError
+from convsurgeon.timing.machine import threads as torch_threads
+
+SHARES = (0.50, 0.25)
+RUNTIMES = ("eager", "onnxruntime", "openvino")
+BATCHES = (1, 8)
+LOG = Console(stderr=True)
+
+
+@once
+def original_of(net: str) -> nn.Module:
+    """Built once, from one seed."""
+    torch.manual_seed(0)
+    return NETS[net].build().eval()
+
+
+@once
+def ours(net: str, method: str, share: float) -> nn.Module:
+    """Converted once for all runtimes and batch sizes."""
+    return converted(original_of(net), NETS[net], method, share)
+
+
+@once
+def rival(net: str, limit: int) -> nn.Module | None:
+    """Pruned once for each number of MACs; None where Torch-Pruning can't."""
+    try:
+        return pruned(original_of(net), NETS[net], limit)
+    # A rival that fails on a network shall not end the sweep; the table shows a dash.
+    except (RuntimeError, ValueError, AttributeError, KeyError, ConvsurgeonError) as error:
+        LOG.print(f"Torch-Pruning on {net}: {type(error).__name__}: {error}", markup=False)
+        return None
+
+
+def wanted(net: str | None, method: str | None, runtime: str | None, batch: int | None, plain: bool) -> Iterator[Cell]:
+    """The cells, network by network."""
+    for cell in itertools.product(NETS, METHODS, SHARES, RUNTIMES, BATCHES):
+        given = (net, method, None, runtime, batch)
+        if all(wish in (None, value) for wish, value in zip(given, cell, strict=True)):
+            yield Cell(*cell, lowered=not plain)
+
+
+def run_cell(cell: Cell, cache: Path) -> None:
+    """Convert, prune to the same MACs, time all three in turn, keep the rows."""
+    new = ours(cell.net, cell.method, cell.share)
+    other = rival(cell.net, macs(new, NETS[cell.net]))
+    rows = measured(cell, original_of(cell.net), new, other)
+    write_rows(rows, cell.path(cache))
+    for row in rows:
+        beside = "" if row.rival_ratio is None else f", Torch-Pruning {row.rival_ratio:.2f}"
+        LOG.print(
+            f"{cell.path(cache).stem} {row.precision}: {row.ratio:.2f} at {row.macs_kept:.1%}{beside}", markup=False
+        )
+
+
+@click.command()
+@click.option("--net", type=click.Choice(list(NETS)))
+@click.option("--method", type=click.Choice(list(METHODS)))
+@click.option("--runtime", type=click.Choice(RUNTIMES))
+@click.option("--batch", type=click.Choice([str(batch) for batch in BATCHES]))
+@click.option("--plain", is_flag=True, help="Time the networks as they are, without lowering.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's own number]")
+@click.option("--cache", type=click.Path(path_type=Path), default=DEFAULT_CACHE, show_default=True)
+@click.option(
+    "--page", "page_file", type=click.Path(path_type=Path), default=Path("docs/latency.md"), show_default=True
+)
+@click.option(
+    "--plot", "plot_file", type=click.Path(path_type=Path), default=Path("docs/latency.svg"), show_default=True
+)
+@click.option("--table-only", is_flag=True, help="Write the page and the plot of what is there.")
+def main(
+    net: str | None,
+    method: str | None,
+    runtime: str | None,
+    batch: str | None,
+    plain: bool,
+    threads: int | None,
+    cache: Path,
+    page_file: Path,
+    plot_file: Path,
+    table_only: bool,
+) -> None:
+    """Fill the missing cells, then write the page and the plot."""
+    cells = [] if table_only else list(wanted(net, method, runtime, int(batch) if batch else None, plain))
+    with torch_threads(threads):
+        for cell in cells:
+            if not cell.path(cache).is_file():
+                run_cell(cell, cache)
+    rows = list(read_rows(cache))
+    if not rows:
+        raise click.ClickException(f"no cell in {cache} yet")
+    draw(rows, plot_file)
+    page_file.parent.mkdir(parents=True, exist_ok=True)
+    page_file.write_text(page(rows, plot_file.name), encoding="utf-8")
+    click.echo(f"{len(rows)} rows → {page_file}, {plot_file}")
+
+
+if __name__ == "__main__":
+    main()

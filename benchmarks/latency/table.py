@@ -1,0 +1,115 @@
+"""The rows as a Markdown page and as a plot of latency ratio against MACs ratio."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from benchmarks.latency.cells import Row
+from benchmarks.latency.networks import METHODS, NETS
+
+__all__ = ["draw", "page"]
+
+HEAD = """\
+# Latency
+
+Latency of converted networks as a share of their originals', median of samples taken in turn in one run, beside
+Torch-Pruning (one channel ratio, by magnitude) at the same MACs. Weights are random; time does not depend
+on them. `MACs` is what is really kept: where a method can't reach the share asked for, its lowest reachable one.
+*Realised* is (1 − latency ratio) / (1 − MACs ratio). All networks of a row got the same lowering where the row says so.
+
+    python -m benchmarks.latency.run                 # every missing cell
+    python -m benchmarks.latency.run --table-only    # this page and the plot, from what is there
+"""
+
+
+def page(rows: Sequence[Row], plot: str | None) -> str:
+    """One table per network."""
+    parts = [HEAD]
+    for place in dict.fromkeys(
+        f"{row.device}, {row.threads} thread{'s' if row.threads > 1 else ''}, torch {row.torch}" for row in rows
+    ):
+        parts.append(f"Timed on: {place}.\n")
+    if busy := sum(bool(row.note) for row in rows):
+        parts.append(
+            f"{busy} of {len(rows)} rows were timed on a busy machine: trust their ratios more than their ms.\n"
+        )
+    if plot is not None:
+        parts.append(f"![Latency ratio against MACs ratio; on the diagonal every MAC saved is time saved.]({plot})\n")
+    for net in NETS:
+        if found := [row for row in rows if row.net == net]:
+            parts.append(f"## {net}, [N, 3, {NETS[net].size}, {NETS[net].size}]\n\n{_table(found)}")
+    return "\n".join(parts)
+
+
+def _table(rows: Iterable[Row]) -> str:
+    lines = [
+        "| method | MACs | runtime | batch | original ms | converted ms | ratio | realised | "
+        "Torch-Pruning: MACs | ratio |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    order = list(METHODS)
+    for row in sorted(rows, key=lambda r: (-r.share, order.index(r.method), r.runtime, r.precision, r.batch)):
+        lines.append("| " + " | ".join(_cells(row)) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _cells(row: Row) -> list[str]:
+    form = " lowered" if row.lowered else ""
+    rival = ("–", "–") if row.rival_ratio is None else (f"{row.rival_macs_kept:.1%}", f"{row.rival_ratio:.2f}")
+    return [
+        METHODS[row.method],
+        f"{row.macs_kept:.1%}" + (f" (asked {row.share:.0%})" if row.macs_kept > row.share + 0.01 else ""),
+        f"{row.runtime} {row.precision}{form}",
+        str(row.batch),
+        _spread(row.original_ms),
+        _spread(row.converted_ms),
+        f"**{row.ratio:.2f}**" if row.ratio < 1 else f"{row.ratio:.2f} (slower)",
+        f"{(1 - row.ratio) / (1 - row.macs_kept):.0%}" if row.macs_kept < 1 else "–",
+        *rival,
+    ]
+
+
+def _spread(times: tuple[float, float, float]) -> str:
+    return f"{times[0]:.1f} ({times[1]:.1f}–{times[2]:.1f})"
+
+
+def draw(rows: Sequence[Row], path: Path) -> None:
+    """One panel per runtime and precision; colours are methods, shapes are networks."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    panels = sorted({(row.runtime, row.precision) for row in rows})
+    figure, axes = pyplot.subplots(1, len(panels), figsize=(max(9, 4.2 * len(panels)), 4.6), squeeze=False, sharey=True)
+    for axis, (runtime, precision) in zip(axes[0], panels, strict=True):
+        _panel(axis, [row for row in rows if (row.runtime, row.precision) == (runtime, precision)])
+        axis.set_title(f"{runtime} {precision}")
+        axis.set_xlabel("MACs ratio")
+    axes[0][0].set_ylabel("latency ratio")
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncols=4, fontsize=8)
+    figure.tight_layout(rect=(0, 0.14, 1, 1))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+    pyplot.close(figure)
+
+
+def _panel(axis: object, rows: Sequence[Row]) -> None:
+    shapes = dict(zip(NETS, "os^D", strict=True))
+    colours = dict(zip((*METHODS, "rival"), ("C0", "C1", "C2", "C3", "0.5"), strict=True))
+    axis.plot([0, 1], [0, 1], "k--", linewidth=0.8, label="every MAC saved is time saved")  # type: ignore[attr-defined]
+    axis.axhline(1, color="k", linewidth=0.5)  # type: ignore[attr-defined]
+    for method, title in METHODS.items():
+        axis.scatter([], [], c=colours[method], label=title)  # type: ignore[attr-defined]
+    axis.scatter([], [], c=colours["rival"], label="Torch-Pruning")  # type: ignore[attr-defined]
+    for net, shape in shapes.items():
+        axis.scatter([], [], c="k", marker=shape, label=net)  # type: ignore[attr-defined]
+    for row in rows:
+        size = 18 if row.batch == 1 else 42
+        axis.scatter(row.macs_kept, row.ratio, s=size, marker=shapes[row.net], c=colours[row.method])  # type: ignore[attr-defined]
+        if row.rival_ratio is not None:
+            axis.scatter(row.rival_macs_kept, row.rival_ratio, s=size, marker=shapes[row.net], c=colours["rival"])  # type: ignore[attr-defined]
+    axis.set_xlim(0, 1)  # type: ignore[attr-defined]
+    axis.set_ylim(bottom=0)  # type: ignore[attr-defined]

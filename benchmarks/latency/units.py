@@ -1,0 +1,109 @@
+"""Every form of every unit of a converted network beside the convolution it replaces, in turn, in one runtime.
+
+    python -m benchmarks.latency.units resnet50 compconv128 --runtime eager --batch 4 --threads 1
+
+One row per kind of unit and shape: how many there are, milliseconds of the plain convolution (batch norm folded), and
+each form's time as a share of it, in the forms' own channel order. With one thread the process's own CPU time counts,
+so that other programs on the machine disturb little. Random weights: nothing here depends on their values.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+import convsurgeon
+from convsurgeon.convs import CompactConv
+from convsurgeon.lowering.absorbed import Absorbed
+from convsurgeon.lowering.choice import prepared, settled, stopwatch_for
+from convsurgeon.lowering.forms import forms_of
+from convsurgeon.models import load_model
+from convsurgeon.runtimes import find_runtime
+from convsurgeon.timing import Effort, time_in_turn
+
+EFFORT = Effort(warm_up_s=0.01, timed_s=0.3, fewest=5, most=31, sample_s=0.002)
+
+
+def unit_inputs(network: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    """What each unit reads in one forward."""
+    seen: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        def hook(_module: nn.Module, args: tuple[Tensor, ...]) -> None:
+            # Later layers may overwrite what they are given.
+            seen[name] = args[0].clone()
+
+        return hook
+
+    for name, module in network.named_modules():
+        if isinstance(module, CompactConv):
+            module.register_forward_pre_hook(keep(name))
+    network(x)
+    for module in network.modules():
+        module._forward_pre_hooks.clear()
+    return seen
+
+
+def dense_like(unit: CompactConv) -> nn.Module:
+    """The convolution that the unit replaced, with a bias as it has once a batch norm is folded in."""
+    shape = unit.shape
+    conv = nn.Conv2d(
+        shape.in_channels, shape.out_channels, shape.kernel, shape.stride, shape.padding, shape.dilation, shape.groups
+    )
+    return conv.eval()
+
+
+def timed(unit: CompactConv, x: Tensor, runtime: str, layout: torch.memory_format) -> tuple[float, dict[str, float]]:
+    """Milliseconds of the plain convolution, and each form's share of them."""
+    absorbed = Absorbed.nothing(unit).then(torch.rand(unit.out_channels) + 0.5, torch.randn(unit.out_channels))
+    modules = {"convolution": dense_like(unit)}
+    modules |= {form.name: form.realise(settled(absorbed, form)).eval() for form in forms_of(absorbed)}
+    modules["the unit as it is"] = unit
+    x = x.contiguous(memory_format=layout)
+    place = find_runtime(runtime)
+    runs = [prepared(place, m.to(memory_format=layout), x) for m in modules.values()]
+    times = time_in_turn(runs, EFFORT, stopwatch_for(x.device))
+    base = times[0].median_ms
+    return base, {name: spread.median_ms / base for name, spread in list(zip(modules, times, strict=True))[1:]}
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("method")
+    parser.add_argument("--target")
+    parser.add_argument("--only", action="append", default=[])
+    parser.add_argument("--runtime", default="eager")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--channels-last", action="store_true")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    torch.set_grad_enabled(False)
+    loaded = load_model(given.model, weights="none", input_shape=None, device="cpu")
+    x = torch.randn(given.batch, *loaded.example_inputs.shapes()[0][1:])
+    rules = convsurgeon.Rules(only=tuple(given.only)) if given.only else None
+    done = convsurgeon.convert(
+        loaded.model, x[:1], method=given.method, target=given.target, rules=rules, random_weights=True
+    )
+    network = done.model.eval()
+    reads = unit_inputs(network, x)
+    units = {name: module for name, module in network.named_modules() if isinstance(module, CompactConv)}
+    kinds = {name: (unit.shape, unit.spec, tuple(reads[name].shape)) for name, unit in units.items()}
+    count = Counter(kinds.values())
+    layout = torch.channels_last if given.channels_last else torch.contiguous_format
+    for kind, names in {kind: [n for n, k in kinds.items() if k == kind] for kind in count}.items():
+        base, shares = timed(units[names[0]], reads[names[0]], given.runtime, layout)
+        shape, spec, size = kind
+        print(f"{len(names)} × {shape.describe()} on {size[2]}×{size[3]}, {spec.describe()}: {base:.2f} ms", flush=True)
+        for name, share in shares.items():
+            print(f"    {share:.2f}  {name}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

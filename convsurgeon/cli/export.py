@@ -1,0 +1,73 @@
+"""``export``: a network as a file for a deployment runtime."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from convsurgeon.cli.options import json_option
+from convsurgeon.cli.subject import open_subject, subject_options
+
+if TYPE_CHECKING:
+    from convsurgeon.exporting import Exported
+
+__all__ = ["export_command"]
+
+
+@click.command("export")
+@subject_options
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="File that ends in .pt2 (torch.export), .onnx or .xml (OpenVINO, with a .bin beside it).",
+)
+@click.option("--no-lower", is_flag=True, help="Keep batch norms and compact units as they are.")
+@click.option("--force", is_flag=True, help="Replace the file if it exists.")
+@json_option
+def export_command(
+    subject: str,
+    input_shape: str | None,
+    weights: str | None,
+    original: str | None,
+    trust_factory: bool,
+    output: Path,
+    no_lower: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Write a saved conversion DIR, or MODEL, to a file that runs without convsurgeon.
+
+    The network is lowered first (batch norms folded, units as plain convolutions, in the form that is fastest in that
+    runtime). The file takes any batch size where the model does. Its outputs are read back and compared with the
+    network's, within 1e-4.
+    """
+    from convsurgeon.exporting import export
+    from convsurgeon.exporting.file import require_writable
+
+    require_writable(output, None, force)
+    model, inputs = open_subject(subject, original, input_shape, weights, trust_factory)
+    done = export(model, inputs, output, lowered=not no_lower, force=force)
+    if as_json:
+        click.echo(json.dumps(_record(done), indent=2, ensure_ascii=False))
+        return
+    for line in (*done.steps, *done.notes):
+        click.echo(line)
+    batch = "any batch size" if done.dynamic_batch else "this batch size only"
+    click.echo(f"outputs equal within {done.error:.1e}, read back from the file; {batch}")
+    click.echo(f"written to {done.path}")
+
+
+def _record(done: Exported) -> dict[str, object]:
+    return {
+        "path": str(done.path),
+        "format": done.format,
+        "dynamic_batch": done.dynamic_batch,
+        "error": done.error,
+        "steps": list(done.steps),
+        "notes": list(done.notes),
+    }

@@ -1,0 +1,101 @@
+"""``lower``: a network's deployment form as a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from convsurgeon.cli.options import json_option
+from convsurgeon.cli.subject import open_subject, subject_options
+from convsurgeon.errors import UsageError
+
+if TYPE_CHECKING:
+    from convsurgeon.inputs import Inputs
+    from convsurgeon.lowering import Lowered
+
+__all__ = ["lower_command"]
+
+
+@click.command("lower")
+@subject_options
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File.  [default: SUBJECT.lowered.pt2]")
+@click.option(
+    "--runtime",
+    default="eager",
+    show_default=True,
+    metavar="NAME",
+    help="Where forms are timed: eager, compile, onnxruntime, openvino; none times nothing.",
+)
+@click.option("--batch", type=click.IntRange(min=1), help="Batch size to time with.  [default: the inputs' own]")
+@click.option("--force", is_flag=True, help="Replace the files if they exist.")
+@json_option
+def lower_command(
+    subject: str,
+    output: Path | None,
+    runtime: str,
+    batch: int | None,
+    input_shape: str | None,
+    weights: str | None,
+    original: str | None,
+    trust_factory: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Write the deployment form of a saved conversion DIR, or of MODEL: a .pt2 file, for inference only.
+
+    The outputs are equal (checked: within 1e-4 of the largest). torch.export.load(FILE).module() runs it without
+    convsurgeon; what was done stands in a .json file beside it.
+    """
+    from convsurgeon.exporting import export
+    from convsurgeon.exporting.file import refuse_existing_file
+    from convsurgeon.lowering import lower
+    from convsurgeon.store import write_file
+    from convsurgeon.timing.batches import rebatched
+
+    path = output or Path(f"{subject.rstrip('/').replace('/', '-').replace(':', '-')}.lowered.pt2")
+    if path.suffix != ".pt2":
+        raise UsageError(f"'{path.name}' is to hold a torch.export program; expected a name that ends in .pt2.")
+    beside = path.with_suffix(".json")
+    for file in (path, beside):
+        refuse_existing_file(file, force)
+    model, inputs = open_subject(subject, original, input_shape, weights, trust_factory)
+    if batch is not None:
+        inputs = rebatched(inputs, batch)
+    lowered = lower(model, inputs, runtime=None if runtime == "none" else runtime)
+    written = export(lowered.model, inputs, path, lowered=False, force=force)
+    text = _as_json(lowered, inputs, written.dynamic_batch)
+    write_file(beside, text, force)
+    if as_json:
+        click.echo(text, nl=False)
+        return
+    _show(lowered, path, beside, written.notes)
+
+
+def _as_json(lowered: Lowered, inputs: Inputs, dynamic_batch: bool) -> str:
+    import torch
+
+    from convsurgeon._version import __version__
+
+    data = {
+        "convsurgeon": __version__,
+        "torch": str(torch.__version__),
+        "input_shapes": [list(shape) for shape in inputs.shapes()],
+        "dynamic_batch": dynamic_batch,
+        "timed_in": lowered.runtime,
+        "relative_error": lowered.error,
+        "steps": [step.model_dump() for step in lowered.steps],
+    }
+    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+
+
+def _show(lowered: Lowered, path: Path, beside: Path, notes: tuple[str, ...]) -> None:
+    for line in (*lowered.summary(), *notes):
+        click.echo(line)
+    for step in lowered.steps:
+        if not step.done:
+            click.echo(f"left alone: {step.where or 'the model'}: {step.what}")
+    click.echo(f"outputs equal within {lowered.error:.1e} of the largest")
+    click.echo(f"written to {path} (steps in {beside}); run it with: torch.export.load('{path}').module()")

@@ -1,0 +1,27 @@
+"""Forms: the ways to compute a compact unit, one file per family. This list is the only place that names them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from convsurgeon.convs import IGC, CompactConv, CompConv, HardenedDGConv
+from convsurgeon.lowering.absorbed import Absorbed
+from convsurgeon.lowering.forms.as_is import as_is
+from convsurgeon.lowering.forms.compconv import compconv_forms
+from convsurgeon.lowering.forms.dgconv import dgconv_forms
+from convsurgeon.lowering.forms.form import Form
+from convsurgeon.lowering.forms.igc import igc_forms
+
+__all__ = ["Form", "forms_of"]
+
+_FORMS: dict[type[CompactConv], Callable[[Absorbed], list[Form]]] = {
+    CompConv: compconv_forms,
+    IGC: igc_forms,
+    HardenedDGConv: dgconv_forms,
+}
+
+
+def forms_of(absorbed: Absorbed) -> list[Form]:
+    """Every way to compute a unit, cheapest in multiplications first; the unit as it is where nothing else fits."""
+    known = _FORMS.get(type(absorbed.unit))
+    return (known(absorbed) if known else []) or [as_is(absorbed)]

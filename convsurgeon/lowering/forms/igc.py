@@ -1,0 +1,120 @@
+"""Forms of an IGC unit: two convolutions, with fewer groups where that is faster, or one dense convolution.
+
+With y = A · P(x), P the primary convolution and A the secondary one with both permutations in it, A takes in scale,
+shift and output order. Joining groups adds multiplications by zero and makes kernels wider.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from convsurgeon.convs import IGC
+from convsurgeon.lowering.absorbed import Absorbed
+from convsurgeon.lowering.convolution import Conv, convolution
+from convsurgeon.lowering.forms.form import Form
+from convsurgeon.lowering.forms.kernels import bias_of, blocks, coarser_groups, kernel_of, over, regrouped, written_out
+from convsurgeon.lowering.forms.pieces import Gather
+from convsurgeon.lowering.graph import CONVS
+
+__all__ = ["igc_forms"]
+
+
+def igc_forms(absorbed: Absorbed) -> list[Form]:
+    """Fewest multiplications first; none for a unit whose parts are not torch's own."""
+    unit = _unit(absorbed)
+    if any(type(part) not in CONVS for part in (unit.primary, unit.secondary)):
+        return []
+    groups, partitions = unit.primary.groups, unit.secondary.groups
+    forms = [_pair(unit, groups)] if partitions == 1 else [_interleaved(unit), _pair(unit, groups)]
+    forms += [_pair(unit, fewer) for fewer in coarser_groups(groups, unit.in_channels // groups)]
+    return [*forms, Form("one dense convolution", _dense)]
+
+
+def _pair(unit: IGC, groups: int) -> Form:
+    """P with ``groups`` groups, then A as a dense 1×1 convolution."""
+    inputs = None if groups == 1 else torch.arange(unit.in_channels, device=unit.primary.weight.device)
+    name = "two convolutions" if groups == unit.primary.groups else f"two convolutions, the first in {groups} groups"
+    return Form(name, partial(_build_pair, groups=groups), reads=inputs)
+
+
+def _build_pair(absorbed: Absorbed, groups: int) -> nn.Module:
+    unit = _unit(absorbed)
+    kernel = regrouped(kernel_of(unit.primary), unit.primary.groups, groups)
+    matrix, bias = _after(absorbed)
+    shift = unit.primary.bias
+    if groups == 1:
+        kernel = kernel[:, absorbed.reads.argsort()]
+        # Zero channels up to a whole block: kernels and runtimes like such widths.
+        missing = blocks(len(kernel)) - len(kernel)
+        kernel = torch.cat((kernel, kernel.new_zeros(missing, *kernel.shape[1:])))
+        matrix = torch.cat((matrix, matrix.new_zeros(len(matrix), missing)), dim=1)
+        shift = None if shift is None else torch.cat((shift, shift.new_zeros(missing)))
+    primary = convolution(_conv(unit.primary), kernel, shift, groups=groups)
+    secondary = convolution(_conv(unit.secondary), _as_kernel(matrix, unit), bias, pointwise=True)
+    return nn.Sequential(primary, secondary)
+
+
+def _dense(absorbed: Absorbed) -> nn.Module:
+    unit = _unit(absorbed)
+    matrix, bias = _after(absorbed)
+    kernel = written_out(kernel_of(unit.primary), unit.primary.groups)
+    composed = torch.einsum("om,mi...->oi...", matrix, kernel)[:, absorbed.reads.argsort()]
+    return convolution(_conv(unit.primary), composed, bias + matrix @ bias_of(unit.primary))
+
+
+def _after(absorbed: Absorbed) -> tuple[Tensor, Tensor]:
+    """A [C_out, C_mid] and its bias, in the order written, with scale and shift."""
+    unit = _unit(absorbed)
+    matrix = written_out(kernel_of(unit.secondary), unit.secondary.groups).flatten(1)
+    bias = bias_of(unit.secondary)
+    if unit.interleave is not None and unit.interleave_back is not None:
+        matrix = matrix[:, unit.interleave.argsort()][unit.interleave_back]
+        bias = bias[unit.interleave_back]
+    matrix, bias = matrix * over(absorbed.scale, 2), bias * absorbed.scale + absorbed.shift
+    return matrix[absorbed.writes], bias[absorbed.writes]
+
+
+def _interleaved(unit: IGC) -> Form:
+    """As the paper has it; the second permutation is left to the outside."""
+    device = unit.primary.weight.device
+    back = torch.arange(unit.out_channels, device=device) if unit.interleave_back is None else unit.interleave_back
+    inputs = torch.arange(unit.in_channels, device=device) if unit.primary.groups > 1 else None
+    return Form("two grouped convolutions", _build_interleaved, order=back.argsort(), reads=inputs)
+
+
+def _build_interleaved(absorbed: Absorbed) -> nn.Module:
+    unit = _unit(absorbed)
+    primary, secondary, between = _conv(unit.primary), _conv(unit.secondary), unit.interleave
+    order = absorbed.writes.new_tensor(range(unit.out_channels))
+    if unit.interleave_back is not None:
+        order = unit.interleave_back.argsort()
+    # Channel j comes out as the unit's channel order[j].
+    scale, shift = absorbed.scale[order], absorbed.shift[order]
+    weight = kernel_of(secondary) * over(scale, secondary.weight.dim())
+    second = convolution(secondary, weight, bias_of(secondary) * scale + shift, groups=secondary.groups, pointwise=True)
+    if primary.groups == 1:
+        rows = torch.arange(len(primary.weight), device=order.device) if between is None else between
+        kernel = kernel_of(primary)[rows][:, absorbed.reads.argsort()]
+        bias = None if primary.bias is None else primary.bias[rows]
+        return nn.Sequential(convolution(primary, kernel, bias), second)
+    first = convolution(primary, kernel_of(primary), primary.bias, groups=primary.groups)
+    return nn.Sequential(first, second) if between is None else nn.Sequential(first, Gather(between), second)
+
+
+def _as_kernel(matrix: Tensor, unit: IGC) -> Tensor:
+    return matrix.view(*matrix.shape, *(1,) * len(unit.kernel_size))
+
+
+def _unit(absorbed: Absorbed) -> IGC:
+    if not isinstance(absorbed.unit, IGC):
+        raise TypeError(f"{type(absorbed.unit).__name__} is no IGC unit")
+    return absorbed.unit
+
+
+def _conv(module: nn.Module) -> Conv:
+    if not isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+        raise TypeError(f"{type(module).__name__} is no convolution")
+    return module

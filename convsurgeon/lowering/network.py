@@ -1,0 +1,239 @@
+"""``lower``: a network's deployment form, with equal outputs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from convsurgeon.convs import CompactConv, DGConv
+from convsurgeon.counting import duplicate
+from convsurgeon.errors import first_line
+from convsurgeon.inputs import Inputs, as_inputs
+from convsurgeon.lowering.absorbed import Absorbed
+from convsurgeon.lowering.choice import Choice, Fewest, Timed, stopwatch_for
+from convsurgeon.lowering.convolution import convolution
+from convsurgeon.lowering.equality import require_equal
+from convsurgeon.lowering.forms import forms_of
+from convsurgeon.lowering.graph import record, traced_parts
+from convsurgeon.lowering.passes.absorb_orders import absorb_orders
+from convsurgeon.lowering.passes.activate_in_place import activate_in_place
+from convsurgeon.lowering.passes.drop_idle import drop_idle
+from convsurgeon.lowering.passes.fold_batch_norm import fold_batch_norm
+from convsurgeon.lowering.passes.realise_units import choose_forms, realise_units
+from convsurgeon.lowering.passes.wrap_units import wrap_units
+from convsurgeon.lowering.step import Step
+from convsurgeon.runtimes import Runtime, find_runtime, require
+from convsurgeon.sites import refuse_unusable
+from convsurgeon.timing import QUICK, time_in_turn
+
+__all__ = ["Lowered", "lower"]
+
+Calls = Mapping[str, tuple[tuple[Any, ...], dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A network in its deployment form.
+
+    Attributes:
+        model: an ordinary module in eval mode for inference; ``torch.export`` takes it.
+        steps: what each pass did, and what it left alone and why.
+        error: the largest |a − b| / max |a| against the network it was made from, on the inputs and on noise.
+        runtime: where forms were timed; None where nothing was timed.
+    """
+
+    model: nn.Module
+    steps: tuple[Step, ...]
+    error: float
+    runtime: str | None
+
+    def summary(self) -> tuple[str, ...]:
+        """One line for each pass: how often it did something, and how often not."""
+        done = Counter(step.pass_name for step in self.steps if step.done)
+        left = Counter(step.pass_name for step in self.steps if not step.done)
+        names = dict.fromkeys(step.pass_name for step in self.steps)
+        return tuple(f"{name}: {done[name]}" + (f", left alone: {left[name]}" if left[name] else "") for name in names)
+
+
+def lower(model: nn.Module, example_inputs: Any, *, runtime: str | None = "eager") -> Lowered:
+    """A copy of any network with the same outputs, made to run fast: for inference only.
+
+    Batch norms are folded into the convolutions before them, compact units become plain convolutions in the form that
+    is fastest in ``runtime`` on these inputs, channel shuffles go into neighbouring weights, and activations work in
+    place. The outputs are compared (≤ 1e-4 of the largest, in float32). The model is untouched.
+
+    Args:
+        model: a converted network or any other; what does not trace is lowered by parts.
+        example_inputs: a tensor, a tuple of positional arguments or a dict of keyword arguments.
+        runtime: where forms are timed (``eager``, ``compile``, ``onnxruntime``, ``openvino``); None times nothing and
+            takes the form with the fewest multiplications.
+
+    Raises:
+        UnknownName, UsageError: a runtime that does not exist, or is not installed.
+        ModelLoadError, ModelRunError: the model can't be copied, or fails on the inputs.
+    """
+    refuse_unusable(model)
+    inputs = as_inputs(example_inputs).like(model)
+    original = duplicate(model).eval()
+    place = None if runtime is None else find_runtime(runtime)
+    if place is not None:
+        require(place)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        # What fails later is not the fault of model or inputs.
+        inputs.call(original)
+        done = [_lowered(original, inputs, place, layout) for layout in _layouts(inputs, place)]
+        lowered, steps = done[0] if len(done) == 1 else _faster(done, inputs, place)
+        lowered.eval()
+        return Lowered(lowered, steps, require_equal(original, lowered, inputs), runtime)
+
+
+def _layouts(inputs: Inputs, runtime: Runtime | None) -> list[torch.memory_format]:
+    """Eager kernels choose by the memory format; the other runtimes have layouts of their own."""
+    images = any(tensor.dim() == 4 for tensor in inputs.tensors())
+    both = runtime is not None and runtime.name == "eager" and images
+    return [torch.contiguous_format, torch.channels_last] if both else [torch.contiguous_format]
+
+
+def _faster(
+    done: list[tuple[nn.Module, tuple[Step, ...]]], inputs: Inputs, runtime: Runtime | None
+) -> tuple[nn.Module, tuple[Step, ...]]:
+    """The contiguous or the channels-last network, by timing."""
+    if runtime is None:
+        return done[0]
+    threads = torch.get_num_threads()
+    runs = [runtime.prepare(model, inputs, precision="float32", threads=threads) for model, _ in done]
+    contiguous, last = (
+        spread.median_ms for spread in time_in_turn(runs, QUICK, stopwatch_for(inputs.tensors()[0].device))
+    )
+    what = f"{'channels last' if last < contiguous else 'contiguous'}: {min(last, contiguous):.1f} ms"
+    what += f" instead of {max(last, contiguous):.1f} ms"
+    model, steps = done[1] if last < contiguous else done[0]
+    return model, (*steps, Step(pass_name="memory format", where="", what=what))
+
+
+def _lowered(
+    original: nn.Module, inputs: Inputs, runtime: Runtime | None, layout: torch.memory_format
+) -> tuple[nn.Module, tuple[Step, ...]]:
+    """By parts where the whole does not trace, and unit by unit where the parts do not fit back."""
+    choice: Choice = Fewest() if runtime is None else Timed(runtime, layout)
+    try:
+        return _in_graphs(original, inputs, choice, layout)
+    except Exception as error:
+        # Any code may stand around the parts: it may index them, or read attributes that graphs do not have.
+        model, steps = _unit_by_unit(original, inputs, choice, layout)
+        note = Step(pass_name="trace", where="", what=f"unit by unit, because {first_line(error)}", done=False)
+        return model, (note, *steps)
+
+
+def _in_graphs(
+    original: nn.Module, inputs: Inputs, choice: Choice, layout: torch.memory_format
+) -> tuple[nn.Module, tuple[Step, ...]]:
+    model = _with_dense_masks(_formatted(duplicate(original), layout))
+    parts = traced_parts(model)
+    calls = _calls(model, inputs, parts)
+    steps: list[Step] = []
+    for name, traced in parts.items():
+        if name in calls:
+            part, done = _lower_part(traced, *calls[name], choice)
+            steps += done
+            model = _put(model, name, _formatted(part, layout))
+    inputs.call(model)
+    if _units(model):
+        model, found = _unit_by_unit(model, inputs, choice, layout)
+        steps += found
+    return model, tuple(steps)
+
+
+def _lower_part(
+    traced: fx.GraphModule, args: tuple[Any, ...], kwargs: dict[str, Any], choice: Choice
+) -> tuple[fx.GraphModule, list[Step]]:
+    """All passes over one graph."""
+    traced, dropped = drop_idle(traced)
+    traced, folded = fold_batch_norm(wrap_units(traced))
+    recording = record(traced, args, kwargs)
+    chosen = choose_forms(traced, recording, choice)
+    traced, absorbed = absorb_orders(traced, recording, chosen)
+    traced, realised = realise_units(traced, recording, chosen, choice)
+    traced, activated = activate_in_place(traced)
+    return traced, [*dropped, *folded, *absorbed, *realised, *activated]
+
+
+def _calls(model: nn.Module, inputs: Inputs, names: Mapping[str, object]) -> Calls:
+    """What each named module is called with first; a module that is never called has no entry."""
+    seen: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {}
+
+    def keep(name: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            # Later layers may overwrite what they are given.
+            seen.setdefault(name, _copied((args, kwargs)))
+
+        return hook
+
+    handles = [model.get_submodule(name).register_forward_pre_hook(keep(name), with_kwargs=True) for name in names]
+    try:
+        inputs.call(model)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return seen
+
+
+def _copied(values: Any) -> Any:
+    from torch.utils._pytree import tree_map_only
+
+    return tree_map_only(Tensor, lambda tensor: tensor.clone(), values)
+
+
+def _put(model: nn.Module, name: str, part: nn.Module) -> nn.Module:
+    """Put a part in the place of a module, at every path that leads to it; the root's part is the model."""
+    if not name:
+        return part
+    old = model.get_submodule(name)
+    for path, module in list(model.named_modules(remove_duplicate=False)):
+        if module is old:
+            model.set_submodule(path, part)
+    return model
+
+
+def _unit_by_unit(
+    original: nn.Module, inputs: Inputs, choice: Choice, layout: torch.memory_format
+) -> tuple[nn.Module, tuple[Step, ...]]:
+    """Compact units become plain convolutions where they stand; nothing around them changes."""
+    model = _with_dense_masks(_formatted(duplicate(original), layout))
+    units = _units(model)
+    calls = _calls(model, inputs, units)
+    steps = []
+    for name, unit in units.items():
+        if name in calls:
+            absorbed = Absorbed.nothing(unit)
+            form = choice.pick(absorbed, forms_of(absorbed), calls[name][0][0], free=False)
+            model = _put(model, name, _formatted(form.realise(absorbed), layout))
+            what = f"{unit.spec.describe()}: {form.name}"
+            steps.append(Step(pass_name="units as plain convolutions", where=name, what=what))
+    return model, tuple(steps)
+
+
+def _units(model: nn.Module) -> dict[str, CompactConv]:
+    return {name: module for name, module in model.named_modules() if isinstance(module, CompactConv)}
+
+
+def _with_dense_masks(model: nn.Module) -> nn.Module:
+    """A DGConv that still learns its gates becomes the masked convolution that it computes."""
+    for name, module in list(model.named_modules()):
+        if isinstance(module, DGConv):
+            mask = module.relationship().view(module.out_channels, module.in_channels, 1, 1)
+            model = _put(model, name, convolution(module, module.weight * mask, module.bias))
+    return model
+
+
+def _formatted(model: nn.Module, layout: torch.memory_format) -> nn.Module:
+    """Weights of the convolutions in the wanted memory format."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.to(memory_format=layout)
+    return model

@@ -1,0 +1,54 @@
+"""ReLU overwrites its input where nobody else reads it: no second tensor, half of the memory traffic.
+
+Requires: eval mode, no gradients. Ensures: the same outputs, bit for bit.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import fx, nn
+
+from convsurgeon.lowering.graph import CONVS, first_argument, module_of
+from convsurgeon.lowering.passes.rewriting import finished, own_copy
+from convsurgeon.lowering.step import Step
+
+__all__ = ["activate_in_place"]
+
+NAME = "activate in place"
+# What writes a tensor of its own; a view of something that others read must not be overwritten.
+_FRESH_MODULES = (*CONVS, nn.BatchNorm2d, nn.Linear)
+_FRESH_FUNCTIONS: set[Any] = {operator.add, torch.add, torch.cat, F.batch_norm}
+_RELUS: set[Any] = {F.relu, torch.relu}
+
+
+def activate_in_place(traced: fx.GraphModule) -> tuple[fx.GraphModule, tuple[Step, ...]]:
+    """Turn ``relu`` into ``relu_`` right behind convolutions, additions and concatenations."""
+    new = own_copy(traced)
+    steps = []
+    for node in new.graph.nodes:
+        if _is_relu(new, node) and _fresh(new, first_argument(node)):
+            steps.append(Step(pass_name=NAME, where=str(node.name), what="in place"))
+            with new.graph.inserting_before(node):
+                replacement = new.graph.call_function(torch.relu_, (first_argument(node),))
+            node.replace_all_uses_with(replacement)
+            new.graph.erase_node(node)
+    return finished(new), tuple(steps)
+
+
+def _is_relu(traced: fx.GraphModule, node: fx.Node) -> bool:
+    module = module_of(traced, node)
+    if module is not None:
+        return type(module) is nn.ReLU and not module.inplace
+    return node.op == "call_function" and node.target in _RELUS
+
+
+def _fresh(traced: fx.GraphModule, source: object) -> bool:
+    if not isinstance(source, fx.Node) or len(source.users) != 1:
+        return False
+    if source.op == "call_module":
+        return isinstance(module_of(traced, source), _FRESH_MODULES)
+    return source.op == "call_function" and source.target in _FRESH_FUNCTIONS

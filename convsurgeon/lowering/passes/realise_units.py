@@ -1,0 +1,60 @@
+"""Absorbed units become plain convolutions, in the form that was chosen.
+
+Requires: inputs of every unit from a run. Ensures: equal outputs up to rounding, and no module of this package but
+the few pieces that convolutions are joined by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import fx
+
+from convsurgeon.lowering.absorbed import Absorbed
+from convsurgeon.lowering.choice import Choice
+from convsurgeon.lowering.forms import Form, forms_of
+from convsurgeon.lowering.graph import Recording, module_of
+from convsurgeon.lowering.passes.rewriting import finished, own_copy
+from convsurgeon.lowering.step import Step
+
+__all__ = ["choose_forms", "realise_units"]
+
+NAME = "units as plain convolutions"
+
+
+def choose_forms(traced: fx.GraphModule, recording: Recording, choice: Choice) -> dict[str, Form]:
+    """The form that each unit would like best if the outside took its channel orders."""
+    chosen: dict[str, Form] = {}
+    for node in traced.graph.nodes:
+        unit = module_of(traced, node)
+        if isinstance(unit, Absorbed) and str(node.target) not in chosen:
+            chosen[str(node.target)] = choice.pick(unit, forms_of(unit), recording.unit_inputs[node], free=True)
+    return chosen
+
+
+def realise_units(
+    traced: fx.GraphModule, recording: Recording, chosen: Mapping[str, Form], choice: Choice
+) -> tuple[fx.GraphModule, tuple[Step, ...]]:
+    """Build every unit; one whose orders were not absorbed may be better off with another form."""
+    new = own_copy(traced)
+    inputs = {node.name: x for node, x in recording.unit_inputs.items()}
+    built: dict[int, torch.nn.Module] = {}
+    steps = []
+    for node in new.graph.nodes:
+        unit = module_of(new, node)
+        if not isinstance(unit, Absorbed):
+            continue
+        name = str(node.target)
+        form = chosen[name]
+        if not _granted(unit, form):
+            form = choice.pick(unit, forms_of(unit), inputs[node.name], free=False)
+        module = built.setdefault(id(unit), form.realise(unit))
+        new.set_submodule(name, module)
+        steps.append(Step(pass_name=NAME, where=name, what=f"{unit.unit.spec.describe()}: {form.name}"))
+    return finished(new), tuple(steps)
+
+
+def _granted(unit: Absorbed, form: Form) -> bool:
+    wrote = form.order is None or torch.equal(unit.writes, form.order)
+    return wrote and (form.reads is None or torch.equal(unit.reads[form.reads].sort().values, unit.reads[form.reads]))

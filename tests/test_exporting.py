@@ -1,0 +1,145 @@
+"""Exported files: the same outputs, any batch size, no convsurgeon needed to run them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import convsurgeon
+from convsurgeon.errors import OutputExists, UnknownName
+from convsurgeon.exporting import format_for
+
+RUN_WITHOUT_US = """
+import sys
+
+sys.modules["convsurgeon"] = None  # importing it would fail
+path, images, outputs = sys.argv[1:]
+import torch
+from safetensors.torch import load_file, save_file
+
+x = load_file(images)["x"]
+if path.endswith(".pt2"):
+    y = torch.export.load(path).module()(x)
+elif path.endswith(".onnx"):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    y = torch.as_tensor(session.run(None, {session.get_inputs()[0].name: x.numpy()})[0])
+else:
+    import openvino
+
+    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    y = torch.as_tensor(compiled(x.numpy())[0])
+save_file({"y": y.detach().contiguous()}, outputs)
+"""
+
+
+@pytest.fixture(scope="module")
+def converted() -> nn.Module:
+    """A small network with one IGC and one CompConv unit."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 32, 3, padding=1),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        nn.Conv2d(32, 64, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(64),
+        nn.ReLU(),
+        nn.Conv2d(64, 64, 3, padding=1, bias=False),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(64, 10),
+    ).eval()
+    rules = convsurgeon.Rules(layers=(convsurgeon.LayerRule(match="6", method="compconv128"),))
+    done = convsurgeon.convert(net, torch.randn(1, 3, 12, 12), method="igc-l1m1-w16", rules=rules, random_weights=True)
+    assert {row.spec.family for row in done.plan.replaced if row.spec} == {"igc", "compconv"}
+    return done.model
+
+
+@pytest.mark.parametrize(("suffix", "lowered"), [(".pt2", True), (".onnx", True), (".onnx", False), (".xml", False)])
+def test_a_file_computes_the_same_without_convsurgeon(
+    converted: nn.Module, tmp_path: Path, suffix: str, lowered: bool
+) -> None:
+    """In a process that can't import convsurgeon, a file gives the model's outputs for another batch size."""
+    from safetensors.torch import load_file, save_file
+
+    path = tmp_path / f"net{suffix}"
+    done = convsurgeon.export(converted, torch.randn(1, 3, 12, 12), path, lowered=lowered)
+    assert done.dynamic_batch
+    assert bool(done.steps) is lowered
+    assert done.error <= 1e-4
+    x = torch.randn(5, 3, 12, 12)
+    save_file({"x": x}, tmp_path / "x.safetensors")
+    arguments = [str(path), str(tmp_path / "x.safetensors"), str(tmp_path / "y.safetensors")]
+    run = subprocess.run([sys.executable, "-I", "-c", RUN_WITHOUT_US, *arguments], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    found = load_file(tmp_path / "y.safetensors")["y"]
+    torch.testing.assert_close(found, converted(x), rtol=1e-4, atol=1e-4)
+
+
+def test_a_file_that_is_there_is_replaced_by_force_only(converted: nn.Module, tmp_path: Path) -> None:
+    """An existing file stays as it is unless force is given."""
+    path, x = tmp_path / "net.pt2", torch.randn(1, 3, 12, 12)
+    path.write_bytes(b"mine")
+    with pytest.raises(OutputExists, match="exists already"):
+        convsurgeon.export(converted, x, path, lowered=False)
+    assert path.read_bytes() == b"mine"
+    convsurgeon.export(converted, x, path, lowered=False, force=True)
+    assert path.read_bytes() != b"mine"
+
+
+class SizeBound(nn.Module):
+    """Flattens by a number that holds for two images only."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[2, 3, 4, 4] → [2, 48]."""
+        return x.reshape(2, 48)
+
+
+@pytest.mark.parametrize("suffix", [".pt2", ".onnx"])
+def test_a_fixed_batch_is_said(tmp_path: Path, suffix: str) -> None:
+    """A model that holds for one batch size only is exported for that one, and the result says so."""
+    done = convsurgeon.export(SizeBound(), torch.randn(2, 3, 4, 4), tmp_path / f"net{suffix}", lowered=False)
+    assert not done.dynamic_batch
+    assert done.notes
+
+
+class Wrong(nn.Module):
+    """Computes another thing wherever it is traced."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[N, 4] → [N, 4]."""
+        return x + 1 if torch.compiler.is_exporting() else x
+
+
+def test_a_file_that_computes_something_else_is_not_written(tmp_path: Path) -> None:
+    """A file whose outputs differ never appears; the same model without the difference is written."""
+    with pytest.raises(convsurgeon.ModelError, match="computes something else"):
+        convsurgeon.export(Wrong(), torch.randn(1, 4), tmp_path / "net.pt2", lowered=False)
+    assert list(tmp_path.iterdir()) == []
+    convsurgeon.export(nn.Identity(), torch.randn(1, 4), tmp_path / "net.pt2", lowered=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["net.pt2"]
+
+
+@pytest.mark.parametrize("name", ["net.pt", "net", "net.xml"])
+def test_an_unknown_ending_is_refused(name: str) -> None:
+    """A file name that does not say its format is refused, with the endings that do; the others are taken."""
+    if name == "net.xml":
+        assert format_for(Path(name)).name == "openvino"
+        return
+    with pytest.raises(UnknownName, match=r"ends in \.pt2, \.onnx, \.xml"):
+        format_for(Path(name))
+
+
+def test_format_and_ending_must_agree() -> None:
+    """A named format wants its own ending; an unknown one gets a suggestion."""
+    assert format_for(Path("net.onnx"), "onnx").suffix == ".onnx"
+    with pytest.raises(UnknownName, match=r"ends in \.onnx"):
+        format_for(Path("net.pt2"), "onnx")
+    with pytest.raises(UnknownName, match="Did you mean onnx"):
+        format_for(Path("net.onnx"), "onx")
