@@ -215,12 +215,14 @@ def carry_out(
     *,
     seed: int,
     calibration: Iterable[Any] | None = None,
+    refine: int = 0,
     evaluation: Iterable[tuple[Tensor, Tensor]] | None = None,
     progress: Progress | None = None,
 ) -> Conversion:
     """Surgery, weight transfer, verification and report of one plan.
 
-    Random weights are not fitted: the new layers stay as the seed made them. ``evaluation`` yields labelled batches
+    Random weights are not fitted: the new layers stay as the seed made them. ``refine`` gradient steps follow each
+    layer's closed-form fit on calibration inputs. ``evaluation`` yields labelled batches
     (inputs [N, …], labels [N]) on which both models' top-1 accuracy is reported.
 
     Raises:
@@ -239,14 +241,17 @@ def carry_out(
             network,
             plan,
             calibration,
-            settings=InheritSettings(seed=seed),
+            settings=InheritSettings(seed=seed, refine_steps=refine),
             progress=partial(progress or _silent, "fitting"),
         )
         words = (
             "fitted to the original's weights alone; --calibrate DIR (calibration= in Python) would keep far more"
             if calibration is None
             else "fitted in closed form on calibration inputs"
+            + (f", then {refine} gradient steps a layer" if refine else "")
         )
+        if refine and calibration is not None:
+            words += f", then by {refine} gradient steps a layer"
     notes = verify(patient.model, network, plan, patient.survey, patient.inputs, carried.recalibrated)
     report = make_report(
         plan,

@@ -62,6 +62,7 @@ def apply(
     example_inputs: Any,
     *,
     calibration: Iterable[Any] | None = None,
+    refine: int = 0,
     random_weights: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
@@ -73,7 +74,7 @@ def apply(
     """
     patient = _admit(model, example_inputs, random_weights)
     plan.check_fits(patient.survey)
-    return carry_out(patient, plan, seed=seed, calibration=calibration, progress=progress)
+    return carry_out(patient, plan, seed=seed, calibration=calibration, refine=refine, progress=progress)
 
 
 def convert(
@@ -85,6 +86,7 @@ def convert(
     rules: Rules | None = None,
     recipe: Recipe | Path | str | None = None,
     calibration: Iterable[Any] | None = None,
+    refine: int = 0,
     random_weights: bool = False,
     time_layers: bool | None = None,
     allow_slower: bool | None = None,
@@ -104,6 +106,8 @@ def convert(
         recipe: a Recipe or its TOML file; the arguments above win over it.
         calibration: unlabelled inputs to measure damage and to fit the new layers on, batch by batch, each element
             as ``example_inputs``; read several times. Without it the fit sees the weights alone, which keeps far less.
+        refine: gradient steps at each layer after its closed-form fit on the calibration inputs, for what closed
+            forms can't reach.
         random_weights: the model is untrained, so its weights are not worth carrying over.
         time_layers: time every candidate on this machine and leave out swaps that do not pay in time; a latency
             target (``"latency=60%"``) does so by itself.
@@ -123,7 +127,7 @@ def convert(
     )
     patient = _admit(model, example_inputs, random_weights)
     chosen = planned(patient, settings, calibration=calibration, progress=progress)
-    return carry_out(patient, chosen, seed=settings.seed, calibration=calibration, progress=progress)
+    return carry_out(patient, chosen, seed=settings.seed, calibration=calibration, refine=refine, progress=progress)
 
 
 def _admit(model: nn.Module, example_inputs: Any, random_weights: bool) -> Patient:

@@ -82,3 +82,14 @@ def test_without_images_the_fit_is_said_to_see_the_weights_alone(folder: Path) -
     assert report["inherited"].startswith("fitted to the original's weights alone")
     assert report["objective"].startswith("data-free proxy")
     assert report["fidelity"] is None
+
+
+def test_refinement_needs_images(folder: Path) -> None:
+    """Gradient steps without calibration images are refused; with them the report says how many were taken."""
+    arguments = ("convert", "net.py:build", "--method", "compconv128", "--json", "--refine", "2")
+    refused = _run(folder, *arguments)
+    assert refused.returncode == 2
+    assert "pass --calibrate DIR too" in refused.stderr
+    done = _run(folder, *arguments, "--calibrate", "images", "--images", "8")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["inherited"].endswith("then by 2 gradient steps a layer")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from convsurgeon.cli.data import DataRequest, calibration_options, evaluation_options, warn_of_skipped
+from convsurgeon.cli.data import DataRequest, calibration_options, evaluation_options, refine_option, warn_of_skipped
 from convsurgeon.cli.options import (
     Request,
     default_folder,
@@ -35,6 +35,7 @@ __all__ = ["apply_command", "convert_command", "plan_command"]
 @click.argument("model", required=False)
 @plan_options
 @calibration_options
+@refine_option
 @evaluation_options
 @model_options
 @output_options
@@ -45,7 +46,8 @@ def convert_command(
     dry_run: bool,
     as_json: bool,
     calibrate: Path | None,
-    images: int,
+    images: int | None,
+    refine: int,
     evaluate: Path | None,
     classes: Path | None,
     **request: Any,
@@ -58,16 +60,16 @@ def convert_command(
     """
     recipe = Request(**request).recipe()
     folder = output or default_folder(recipe.model or "", recipe.method)
-    data = DataRequest(calibrate, images, evaluate, classes)
+    data = DataRequest(calibrate, images, evaluate, classes, refine)
     _refuse_existing(folder, force, dry_run)
     loaded = _load(recipe, device)
     patient = _admit(loaded)
-    calibration, evaluation = data.calibration(loaded, recipe.seed), data.evaluation(loaded)
+    calibration, evaluation = data.calibration(loaded, patient.survey, recipe.seed), data.evaluation(loaded)
     plan = _plan(patient, recipe, calibration)
     if dry_run:
         _dry(plan, patient, as_json)
     else:
-        _operate(patient, plan, calibration, evaluation, recipe.seed, folder, force, as_json)
+        _operate(patient, plan, calibration, evaluation, recipe.seed, refine, folder, force, as_json)
 
 
 @click.command("plan")
@@ -84,7 +86,7 @@ def plan_command(
     force: bool,
     as_json: bool,
     calibrate: Path | None,
-    images: int,
+    images: int | None,
     **request: Any,
 ) -> None:
     """Write the plan for MODEL, without changing a weight; 'apply' carries it out."""
@@ -93,7 +95,7 @@ def plan_command(
     path = output or folder.with_name(f"{folder.name}.plan.json")
     loaded = _load(recipe, device)
     patient = _admit(loaded)
-    plan = _plan(patient, recipe, DataRequest(calibrate, images).calibration(loaded, recipe.seed))
+    plan = _plan(patient, recipe, DataRequest(calibrate, images).calibration(loaded, patient.survey, recipe.seed))
     from convsurgeon.store import write_file
 
     write_file(path, plan.to_json(), force)
@@ -107,6 +109,7 @@ def plan_command(
 @click.command("apply")
 @click.argument("plan_file", type=click.Path(path_type=Path))
 @calibration_options
+@refine_option
 @evaluation_options
 @model_options
 @output_options
@@ -121,7 +124,8 @@ def apply_command(
     dry_run: bool,
     as_json: bool,
     calibrate: Path | None,
-    images: int,
+    images: int | None,
+    refine: int,
     evaluate: Path | None,
     classes: Path | None,
 ) -> None:
@@ -145,9 +149,9 @@ def apply_command(
     if dry_run:
         _dry(plan, patient, as_json)
         return
-    data = DataRequest(calibrate, images, evaluate, classes)
-    calibration, evaluation = data.calibration(loaded, recipe.seed), data.evaluation(loaded)
-    _operate(patient, plan, calibration, evaluation, recipe.seed, folder, force, as_json)
+    data = DataRequest(calibrate, images, evaluate, classes, refine)
+    calibration, evaluation = data.calibration(loaded, patient.survey, recipe.seed), data.evaluation(loaded)
+    _operate(patient, plan, calibration, evaluation, recipe.seed, refine, folder, force, as_json)
 
 
 def _refuse_existing(folder: Path, force: bool, dry_run: bool) -> None:
@@ -192,6 +196,7 @@ def _operate(
     calibration: Unlabelled | None,
     evaluation: ImageBatches | None,
     seed: int,
+    refine: int,
     folder: Path,
     force: bool,
     as_json: bool,
@@ -199,7 +204,15 @@ def _operate(
     from convsurgeon.conversion import carry_out
 
     with progress_bar() as progress:
-        done = carry_out(patient, plan, seed=seed, calibration=calibration, evaluation=evaluation, progress=progress)
+        done = carry_out(
+            patient,
+            plan,
+            seed=seed,
+            calibration=calibration,
+            refine=refine,
+            evaluation=evaluation,
+            progress=progress,
+        )
     warn_of_skipped(calibration.batches if calibration else None, evaluation)
     done.save(folder, force=force)
     if as_json:

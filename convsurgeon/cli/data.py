@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from convsurgeon.cli.screen import warn
+from convsurgeon.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from convsurgeon.images import ImageBatches, Transform
     from convsurgeon.models import LoadedModel
+    from convsurgeon.sites import Survey
 
 __all__ = [
     "DataRequest",
@@ -24,18 +26,21 @@ __all__ = [
     "class_count",
     "evaluation_options",
     "preprocessing",
+    "refine_option",
     "warn_of_skipped",
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-DEFAULT_IMAGES = 256
-
 
 def calibration_options(command: Command) -> Command:
     """Images to calibrate on."""
     for option in (
-        click.option("--images", default=DEFAULT_IMAGES, show_default=True, help="Images to calibrate on, at most."),
+        click.option(
+            "--images",
+            type=click.IntRange(min=1),
+            help="Images to calibrate on, at most.  [default: what the layers' unknowns call for, 64 to 2048]",
+        ),
         click.option(
             "--calibrate",
             type=click.Path(path_type=Path),
@@ -44,6 +49,17 @@ def calibration_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def refine_option(command: Command) -> Command:
+    """What may follow the closed-form fits."""
+    return click.option(
+        "--refine",
+        default=0,
+        type=click.IntRange(min=0),
+        metavar="STEPS",
+        help="With --calibrate: gradient steps at each layer after its closed-form fit.",
+    )(command)
 
 
 def evaluation_options(command: Command) -> Command:
@@ -79,17 +95,25 @@ class DataRequest:
     """The data options, as typed."""
 
     calibrate: Path | None
-    images: int
+    images: int | None = None
     evaluate: Path | None = None
     classes: Path | None = None
+    refine: int = 0
 
-    def calibration(self, loaded: LoadedModel, seed: int) -> Unlabelled | None:
+    def __post_init__(self) -> None:
+        if self.refine and self.calibrate is None:
+            raise UsageError("--refine takes its steps on calibration images; pass --calibrate DIR too.")
+
+    def calibration(self, loaded: LoadedModel, survey: Survey, seed: int) -> Unlabelled | None:
         """Calibration batches; None without ``--calibrate``, or where the weights are random."""
         if self.calibrate is None:
             return None
         from convsurgeon.images import calibration_images
+        from convsurgeon.inherit.image_count import images_needed
+        from convsurgeon.timing.batches import batch_of
 
-        found = calibration_images(self.calibrate, preprocessing(loaded), limit=self.images, seed=seed)
+        limit = self.images or images_needed(survey, batch_of(loaded.example_inputs))
+        found = calibration_images(self.calibrate, preprocessing(loaded), limit=limit, seed=seed)
         if loaded.weights.origin == "random":
             warn("--calibrate is ignored: random weights are not worth fitting.")
             return None
@@ -142,8 +166,6 @@ def preprocessing(loaded: LoadedModel) -> Transform:
 def class_count(loaded: LoadedModel) -> int:
     """The number of classes, from one forward."""
     import torch
-
-    from convsurgeon.errors import UsageError
 
     with torch.no_grad():
         output = loaded.example_inputs.call(loaded.model)

@@ -20,6 +20,7 @@ from convsurgeon.inherit.capture import evaluating, site_calls, watch
 from convsurgeon.inherit.fit import FitResult, fit_samples
 from convsurgeon.inherit.groups import unknowns_of
 from convsurgeon.inherit.patches import output_size
+from convsurgeon.inherit.refine import refine
 from convsurgeon.inherit.site_data import Sample, Sampler, Samples
 from convsurgeon.inherit.targets import Traffic, count_traffic, groups_within, sample_targets
 from convsurgeon.planning import Plan, PlanLayer
@@ -32,10 +33,14 @@ ProgressCallback = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class InheritSettings:
-    """``seed`` draws the positions; ``memory_bytes`` bounds what is kept between passes."""
+    """``seed`` draws the positions; ``memory_bytes`` bounds what is kept between passes.
+
+    ``refine_steps`` are taken by gradient at each layer after its closed-form fit.
+    """
 
     seed: int = 0
     memory_bytes: int = 1 << 30
+    refine_steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -185,6 +190,8 @@ class _Run:
         reached = any(len(sample.chosen) for calls in targets for sample in calls)
         samples = Samples(lambda: self._samples(row, targets)).within(self.settings.memory_bytes) if reached else None
         result = fit_samples(module, conv, samples, seed=self.settings.seed, norm_behind=norm is not None)
+        if samples is not None and self.settings.refine_steps:
+            result = refine(module, samples, result, steps=self.settings.refine_steps)
         _place(self.converted, row, module)
         if norm is not None and result.shift is not None:
             fold(_batch_norm(self.converted, norm), result.scale, result.shift)
