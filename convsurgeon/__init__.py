@@ -13,6 +13,7 @@ from convsurgeon._version import __version__
 
 if TYPE_CHECKING:
     from convsurgeon.accuracy import Accuracy, top1_accuracy
+    from convsurgeon.benching import BenchReport, bench
     from convsurgeon.conversion import Conversion
     from convsurgeon.convs import (
         IGC,
@@ -27,8 +28,12 @@ if TYPE_CHECKING:
     from convsurgeon.cost import ConvShape, Cost
     from convsurgeon.counting import count
     from convsurgeon.errors import ConvsurgeonError, ModelError, UsageError
+    from convsurgeon.exporting import Exported, export
+    from convsurgeon.lowering import Lowered, lower
     from convsurgeon.planning import Plan, read_plan
     from convsurgeon.recipe import Recipe, read_recipe
+    from convsurgeon.recovery import ImageSettings, RecoverSettings
+    from convsurgeon.recovery.verb import Recovered, recover
     from convsurgeon.report import Report
     from convsurgeon.rules import LayerRule, Rules
     from convsurgeon.sites import Site, Survey
@@ -37,6 +42,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "accuracy": ("Accuracy", "top1_accuracy"),
+    "benching": ("BenchReport", "bench"),
     "conversion": ("Conversion",),
     "convs": (
         "IGC",
@@ -51,8 +57,12 @@ _HOMES = {
     "cost": ("ConvShape", "Cost"),
     "counting": ("count",),
     "errors": ("ConvsurgeonError", "ModelError", "UsageError"),
+    "exporting": ("Exported", "export"),
+    "lowering": ("Lowered", "lower"),
     "planning": ("Plan", "read_plan"),
     "recipe": ("Recipe", "read_recipe"),
+    "recovery": ("ImageSettings", "RecoverSettings"),
+    "recovery.verb": ("Recovered", "recover"),
     "report": ("Report",),
     "rules": ("LayerRule", "Rules"),
     "sites": ("Site", "Survey"),
@@ -63,6 +73,7 @@ _HOMES = {
 __all__ = [
     "IGC",
     "Accuracy",
+    "BenchReport",
     "CompConv",
     "CompConvSpec",
     "ConvShape",
@@ -71,12 +82,17 @@ __all__ = [
     "Cost",
     "DGConv",
     "DGConvSpec",
+    "Exported",
     "HardenedDGConv",
     "IGCSpec",
+    "ImageSettings",
     "LayerRule",
+    "Lowered",
     "ModelError",
     "Plan",
     "Recipe",
+    "RecoverSettings",
+    "Recovered",
     "Report",
     "Rules",
     "Site",
@@ -84,14 +100,18 @@ __all__ = [
     "UsageError",
     "__version__",
     "apply",
+    "bench",
     "convert",
     "count",
+    "export",
     "harden",
     "inspect",
     "load",
+    "lower",
     "plan",
     "read_plan",
     "read_recipe",
+    "recover",
     "top1_accuracy",
 ]
 

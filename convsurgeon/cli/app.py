@@ -10,9 +10,14 @@ from collections.abc import Sequence
 import click
 
 from convsurgeon._version import __version__
+from convsurgeon.cli.bench import bench_command
 from convsurgeon.cli.check import check_command
 from convsurgeon.cli.convert import apply_command, convert_command, plan_command
+from convsurgeon.cli.demo import demo_command
 from convsurgeon.cli.explain import inspect_command, methods_command, report_command, schema_command
+from convsurgeon.cli.export import export_command
+from convsurgeon.cli.lower import lower_command
+from convsurgeon.cli.recover import recover_command
 from convsurgeon.errors import ConvsurgeonError
 
 __all__ = ["cli", "main"]
@@ -45,6 +50,11 @@ for command in (
     methods_command,
     schema_command,
     check_command,
+    recover_command,
+    demo_command,
+    bench_command,
+    lower_command,
+    export_command,
 ):
     cli.add_command(command)
 

@@ -1,0 +1,72 @@
+"""How much energy each input channel of a layer carries, watched while the network trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+__all__ = ["InputEnergy"]
+
+# A running mean over about the last twenty batches: the inputs drift while the network learns.
+_MEMORY = 0.95
+
+
+class InputEnergy:
+    """Running mean square [C_in] of the inputs of some convolutions, in training mode only."""
+
+    def __init__(self) -> None:
+        self._mean_square: dict[str, Tensor] = {}
+        self._hooks: list[RemovableHandle] = []
+
+    def watch(self, modules: Mapping[str, nn.Module]) -> None:
+        """Begin to watch."""
+        for name, module in modules.items():
+            self._hooks.append(module.register_forward_pre_hook(partial(self._see, name)))
+
+    def close(self) -> None:
+        """Watch no longer."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+
+    def _see(self, name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if not module.training:
+            return
+        with torch.no_grad():
+            now = inputs[0].detach().float().square().mean((0, 2, 3))
+            before = self._mean_square.get(name)
+            self._mean_square[name] = now if before is None else before.to(now).lerp(now, 1 - _MEMORY)
+
+    def of(self, name: str, weight: Tensor) -> Tensor:
+        """Energy [C_out, C_in] that each input channel brings to each output, on the CPU in float64.
+
+        ‖w_oi‖² · mean(x_i²), from the weights [C_out, C_in, …] alone where nothing was watched. Processes that train
+        together get the same answer.
+        """
+        own = weight.detach().double().cpu().flatten(2).square().sum(2)
+        seen = self._mean_square.get(name)
+        return own if seen is None else own * _agreed(seen).double().cpu()
+
+    def state(self) -> dict[str, Tensor]:
+        """What a resumed run needs."""
+        return {f"energy.{name}": value.cpu() for name, value in self._mean_square.items()}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Take up what ``state`` gave."""
+        self._mean_square = {
+            key.removeprefix("energy."): value.clone() for key, value in state.items() if key.startswith("energy.")
+        }
+
+
+def _agreed(value: Tensor) -> Tensor:
+    """The mean over all processes, each of which saw other images."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return value
+    total = value.clone()
+    torch.distributed.all_reduce(total)
+    return total / torch.distributed.get_world_size()

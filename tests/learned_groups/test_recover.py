@@ -1,0 +1,89 @@
+"""Learned groups through the front door: recover(..., learn_groups=True, target=…)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import convsurgeon
+from convsurgeon import HardenedDGConv
+from convsurgeon.errors import TargetError, UsageError
+from convsurgeon.learned_groups import GroupSettings
+from convsurgeon.recovery import RecoverSettings
+from convsurgeon.recovery.verb import recover
+from tests.learned_groups.training import IMAGE, opened
+
+DATA = [torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(i)) for i in range(2)]
+SHORT = RecoverSettings(steps=8, seed=0)
+
+
+def test_recover_learns_groups_and_saves_them(tmp_path: Path) -> None:
+    """From open gates to a hardened network under the target, whose folder loads bit-equal, with its history."""
+    net, done = opened()
+    seen: list[str] = []
+    result = recover(
+        net, done, DATA, settings=SHORT, learn_groups=True, target="macs=50%", progress=lambda m: seen.append(m.status)
+    )
+    assert result.conversion is not None
+    plan = result.conversion.plan
+    assert convsurgeon.count(result.model, IMAGE) == plan.after.cost()
+    assert plan.after.macs <= plan.before.macs // 2
+    assert any(isinstance(module, HardenedDGConv) for module in result.model.modules())
+    assert seen[0].startswith("macs ")
+    assert seen[0].endswith("frozen)")
+    assert seen[-1].endswith("(settled)")
+    result.save(tmp_path / "out")
+    assert torch.equal(convsurgeon.load(tmp_path / "out", model=net)(DATA[0]), result.model.eval()(DATA[0]))
+
+
+def test_an_interrupted_recovery_resumes_to_the_same_network(tmp_path: Path) -> None:
+    """Checkpoints in the middle of the learning phase carry the gates' state; the end is the same, bit for bit."""
+    net, done = opened()
+
+    def run(folder: str, *, resume: bool = False, stop_at: int | None = None) -> torch.nn.Module:
+        def look(moment: object) -> None:
+            if getattr(moment, "step", 0) == stop_at:
+                raise _StopHereError
+
+        settings = RecoverSettings(steps=8, seed=0, checkpoint_every=3)
+        return recover(
+            net,
+            done,
+            DATA,
+            settings=settings,
+            learn_groups=GroupSettings(learn_share=1.0),
+            target="macs=50%",
+            checkpoints=tmp_path / folder,
+            resume=resume,
+            progress=look,
+        ).model
+
+    whole = run("whole")
+    with pytest.raises(_StopHereError):
+        run("halved", stop_at=4)
+    resumed = run("halved", resume=True)
+    ours, theirs = resumed.state_dict(), whole.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+class _StopHereError(Exception):
+    """Stands for a crash."""
+
+
+def test_a_target_needs_learned_groups() -> None:
+    """A target alone would be ignored, so it is refused; with learned groups it is the budget."""
+    net, done = opened()
+    with pytest.raises(UsageError, match="a target of recover is the budget of learned groups"):
+        recover(net, done, DATA, settings=SHORT, target="macs=50%")
+    with pytest.raises(TargetError, match="learning groups needs a target"):
+        recover(net, done, DATA, settings=SHORT, learn_groups=True)
+
+
+def test_a_bare_module_has_no_plan_to_learn_by() -> None:
+    """Learning groups needs the conversion with its plan, not its model alone."""
+    net, done = opened()
+    with pytest.raises(UsageError, match="needs the plan, and a bare module has none"):
+        recover(net, done.model, DATA, settings=SHORT, learn_groups=True, target="macs=50%")
