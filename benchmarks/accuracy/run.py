@@ -39,6 +39,7 @@ IMAGES = 2048
 BATCH = 128
 CELLS = (("vgg", 0), ("vgg", 1), ("vgg", 2), ("resnet18", 0))
 SHARES = (0.50, 0.25)
+REFINE_STEPS = 100
 METHODS = {
     "random": "IGC, fresh weights",
     "igc-weights-only": "IGC, fitted to the weights alone",
@@ -46,6 +47,7 @@ METHODS = {
     "torch-pruning": "Torch-Pruning, Taylor importance",
     "igc": "IGC, measured damage, fitted",
     "compconv": "CompConv, measured damage, fitted",
+    "compconv-refined": "CompConv, the same, then 100 gradient steps a layer",
     "dgconv": "DGConv (hardened), measured damage, fitted",
     "auto": "auto, measured damage, fitted",
     "igc-proxy": "IGC, data-free proxy, fitted",
@@ -115,7 +117,13 @@ def operate(method: str, model: nn.Module, plan: Plan, sample: Sample, seed: int
     """Carry out a plan the way the method says."""
     calibration = None if method in ("random", "igc-weights-only") else sample.batches()
     return convsurgeon.apply(
-        model, plan, sample.example, calibration=calibration, random_weights=method == "random", seed=seed
+        model,
+        plan,
+        sample.example,
+        calibration=calibration,
+        refine=REFINE_STEPS if method.endswith("-refined") else 0,
+        random_weights=method == "random",
+        seed=seed,
     ).model
 
 
@@ -174,7 +182,7 @@ def results(cache: Path, pattern: str = "*") -> Iterator[Result]:
 def plan_key(method: str, plan: Plan) -> str:
     """What the plan puts where, and how it is fitted."""
     specs = [(row.name, row.spec.model_dump_json() if row.spec else "") for row in plan.layers]
-    fitted = method if method in ("random", "igc-weights-only") else "calibrated"
+    fitted = method if method in ("random", "igc-weights-only", "compconv-refined") else "calibrated"
     return hashlib.sha256(json.dumps([fitted, specs]).encode()).hexdigest()[:16]
 
 

@@ -9,6 +9,8 @@ from convsurgeon.targets import human, human_ms, parse_targets
 
 __all__ = ["layer_latency", "result_line", "share", "summary_lines", "target_lines"]
 
+_UNTIMED = "not timed: fewer MACs may take as long; see 'convsurgeon bench', or plan with --target latency=60%"
+
 
 def share(after: int, before: int) -> str:
     """What is kept, e.g. ``42.1 %``."""
@@ -44,8 +46,7 @@ def target_lines(report: Report) -> list[str]:
             f"target {target.text}: {human(value)} {target.metric} of at most {human(limit)} "
             f"({share(value, getattr(report.before, target.metric))} kept) by {report.solver}"
         )
-    if report.latency is not None:
-        lines.append(_latency_line(report.latency))
+    lines.append(_UNTIMED if report.latency is None else _latency_line(report.latency))
     lines.append(f"weights ({report.weights.origin}): {report.weights.detail.removeprefix('random: ')}")
     lines.append(f"new layers: {report.inherited}")
     if report.fidelity is not None:
