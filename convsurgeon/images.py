@@ -12,9 +12,17 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from convsurgeon.errors import UnknownName, UsageError, did_you_mean
+from convsurgeon.errors import UnknownName, UsageError, did_you_mean, first_line
 
-__all__ = ["ImageBatches", "LabelledFolder", "Transform", "calibration_images", "labelled_images", "plain_transform"]
+__all__ = [
+    "ImageBatches",
+    "LabelledFolder",
+    "Transform",
+    "calibration_images",
+    "labelled_images",
+    "plain_transform",
+    "read_image",
+]
 
 Transform = Callable[[Any], Tensor]
 
@@ -49,6 +57,18 @@ def plain_transform(shape: Sequence[int]) -> Transform:
     )
 
 
+def read_image(path: Path, transform: Transform) -> Tensor | str:
+    """An image [C, H, W] behind its preprocessing; for a file that can't be read, its name and the reason.
+
+    A truncated, mislabelled or absurdly large file is no reason to lose a run; reports count what was left out.
+    """
+    try:
+        with Image.open(path) as image:
+            return transform(image.convert("RGB"))
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
+        return f"{path.name}: {first_line(error)}"
+
+
 @dataclass
 class ImageBatches:
     """Batches [N, C, H, W] of image files, read anew on every pass; unreadable files are skipped and counted.
@@ -72,13 +92,11 @@ class ImageBatches:
                 yield torch.stack([image for image, _ in kept]), torch.tensor([label for _, label in kept])
 
     def _read(self, path: Path) -> Tensor | None:
-        try:
-            with Image.open(path) as image:
-                return self.transform(image.convert("RGB"))
-        except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-            # A truncated or mislabelled file is no reason to lose a run; the report counts what was left out.
-            self.skipped.append(f"{path.name}: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
+        found = read_image(path, self.transform)
+        if isinstance(found, str):
+            self.skipped.append(found)
             return None
+        return found
 
 
 def calibration_images(folder: Path, transform: Transform, *, limit: int, seed: int) -> ImageBatches:

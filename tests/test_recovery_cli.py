@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,8 @@ from convsurgeon import Report
 from convsurgeon.cli.app import run
 from convsurgeon.cli.training import training_display
 from convsurgeon.recovery import RecoverSettings, Score
-from convsurgeon.recovery.loop import Moment, Trainer
+from convsurgeon.recovery.loop import Trainer
+from convsurgeon.recovery.progress import Moment
 from tests.recovery_lessons import equal
 
 FACTORY = """
@@ -70,6 +72,21 @@ def _stderr(capsys: pytest.CaptureFixture[str]) -> str:
     return " ".join(capsys.readouterr().err.split())
 
 
+def _interrupted(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    """The exit code of a command during whose fourth step somebody presses Ctrl-C."""
+    learn = Trainer._learn
+
+    def pressing(self: Trainer, *more: Any) -> bool:
+        if self._tally.step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return learn(self, *more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "_learn", pressing)
+        patched.setattr("sys.argv", ["convsurgeon", *arguments])
+        return run(arguments)
+
+
 def test_the_whole_output(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Results go to standard output in plain text, progress and warnings to standard error."""
     assert run([*RECOVER, "--evaluate-every", "3"]) == 0
@@ -113,17 +130,7 @@ def test_an_interrupted_command_resumes_to_the_same_result(
 ) -> None:
     """Ctrl-C exits with 130 and the command to go on with; that one ends with the bits of an uninterrupted run."""
     assert run([*RECOVER, "-o", "whole"]) == 0
-    learn = Trainer._learn
-
-    def pressing(self: Trainer, *arguments: Any) -> bool:
-        if self._tally.step == 3:
-            os.kill(os.getpid(), signal.SIGINT)
-        return learn(self, *arguments)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Trainer, "_learn", pressing)
-        patched.setattr("sys.argv", ["convsurgeon", *RECOVER])
-        assert run(RECOVER) == 130
+    assert _interrupted(RECOVER, monkeypatch) == 130
     err = _stderr(capsys)
     assert "interrupted after step 4 of 6; the checkpoint is in 'net-recovered.training'" in err
     assert "go on with: convsurgeon recover net --data images" in err
@@ -230,3 +237,26 @@ def test_a_terminal_gets_a_live_line(monkeypatch: pytest.MonkeyPatch, capsys: py
     assert out == ""
     assert "step 3/6, epoch 2, loss 0.5000, top-1 75.00 %, 40 % of the MACs, 1,234 images/s, 1:05 left" in err
     assert err.rstrip("\n").endswith("\x1b[2K")
+
+
+def test_force_forgets_nothing_for_a_request_that_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--force takes an earlier run's checkpoints away once the new run can start, and not before."""
+    assert run(RECOVER) == 0
+    checkpoint = folder / "net-recovered.training" / "last.safetensors"
+    before = checkpoint.read_bytes()
+    assert run([*RECOVER, "--force", "--weights", "none"]) == 2
+    assert checkpoint.read_bytes() == before
+    assert run([*RECOVER, "--force", "--seed", "1"]) == 0
+    assert checkpoint.read_bytes() != before
+    capsys.readouterr()
+
+
+def test_the_command_to_go_on_with_still_replaces_the_output(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that was forced over an old result says so in the command that goes on, which then works as it stands."""
+    (folder / "net-recovered").mkdir()
+    assert _interrupted([*RECOVER, "--force"], monkeypatch) == 130
+    (again,) = re.findall(r"go on with: convsurgeon (.*)", capsys.readouterr().err)
+    assert run(shlex.split(again)) == 0
+    assert (folder / "net-recovered" / "report.json").is_file()

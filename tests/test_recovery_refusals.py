@@ -237,3 +237,20 @@ def test_images_of_different_sizes_are_refused(folder: Path) -> None:
     assert (
         recover(NET, HALF, ImageBatches(files, plain_transform(IMAGE)), settings=settings(steps=1)).history.steps == 1
     )
+
+
+def test_data_is_let_go_of_when_a_run_ends_in_an_error() -> None:
+    """Whoever reads the data hears at once that it is over, not when somebody collects the failed run."""
+    left: list[str] = []
+
+    class Watched:
+        def __iter__(self) -> Any:
+            try:
+                yield from (X, torch.full_like(X, float("nan")), X)
+            finally:
+                left.append("closed")
+
+    with pytest.raises(TrainingFailed) as failed:
+        recover(NET, HALF, Watched(), settings=settings())
+    assert failed.tb is not None
+    assert left == ["closed"]

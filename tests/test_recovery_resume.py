@@ -9,13 +9,18 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from convsurgeon import Recovered, RecoverSettings, recover
+from convsurgeon import ImageSettings, Recovered, RecoverSettings, recover
 from convsurgeon.errors import OutputExists, UnknownName, UsageError
+from convsurgeon.images import plain_transform
+from convsurgeon.recovery.batches import IterableSource
 from convsurgeon.recovery.checkpoint import BEST, LAST
-from convsurgeon.recovery.interruption import Interrupted
-from tests.recovery_lessons import Shuffled, batches, converted, equal, original, settings
+from convsurgeon.recovery.feed import Feed
+from convsurgeon.recovery.images import ImageSource
+from convsurgeon.recovery.interruption import Interrupted, StopRequest, stop_requests
+from tests.recovery_lessons import IMAGE, Shuffled, batches, converted, equal, original, settings
 
 NET = original()
 HALF = converted(NET)
@@ -162,3 +167,58 @@ def test_checkpoints_are_whole_files_without_pickle(tmp_path: Path) -> None:
     """Only the two safetensors files are left, and no temporary one."""
     _train(settings(), checkpoints=tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [BEST, LAST]
+
+
+def test_a_checkpoint_of_other_images_is_refused() -> None:
+    """The flags of unreadable files belong to as many files; those of fewer or none are another run's."""
+    files = tuple((Path(f"{i}.png"), -1) for i in range(8))
+    source = ImageSource(files, plain_transform(IMAGE), ImageSettings(batch=4))
+    for other, message in (
+        (files[:7], "was trained on 7 images, and now there are 8"),
+        ((), "was trained on other data"),
+    ):
+        state = ImageSource(other, plain_transform(IMAGE)).state() if other else {}
+        with pytest.raises(UsageError, match=message):
+            source.load_state(state)
+    flags = torch.zeros(8, dtype=torch.int32)
+    flags[3] = 1
+    source.load_state({"unreadable": flags})
+    assert source.examples_of_skipped() == ["3.png"]
+
+
+@pytest.mark.parametrize("position", [0, 2, 4])
+def test_looking_ahead_moves_nothing(position: int) -> None:
+    """The batch that comes next is the one that was looked at, in the middle of an epoch, at its end and after it."""
+
+    def loader(seed: int) -> DataLoader[Tensor]:
+        images = list(torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(3)))
+        return DataLoader(images, batch_size=2, shuffle=True, generator=torch.Generator().manual_seed(seed))  # type: ignore[arg-type]
+
+    plain, looked = (Feed(IterableSource(loader(5)), 0, position) for _ in range(2))
+    seen = looked.peek().inputs.tensors()[0]
+    wanted, rolled = plain.next()
+    found, also = looked.next()
+    assert rolled == also == (position == 4)
+    assert torch.equal(found.inputs.tensors()[0], wanted.inputs.tensors()[0])
+    assert torch.equal(seen, found.inputs.tensors()[0])
+    with pytest.raises(UsageError, match="the data yields no batch"):
+        Feed(IterableSource([])).peek()
+
+
+@pytest.mark.parametrize("foreign", [True, False])
+def test_foreign_signal_handlers_do_not_end_a_run(foreign: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handler that Python did not install can't be put back, which is no reason to fail; others come back."""
+    install, mine = signal.signal, signal.getsignal(signal.SIGTERM)
+
+    def as_if_foreign(number: int, handler: Any) -> Any:
+        before = install(number, handler)
+        return None if foreign and isinstance(handler, StopRequest) else before
+
+    monkeypatch.setattr(signal, "signal", as_if_foreign)
+    try:
+        with stop_requests() as request:
+            assert signal.getsignal(signal.SIGTERM) is request
+        assert signal.getsignal(signal.SIGTERM) is (signal.SIG_DFL if foreign else mine)
+    finally:
+        install(signal.SIGTERM, mine)
+        install(signal.SIGINT, signal.default_int_handler)

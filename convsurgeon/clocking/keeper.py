@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from convsurgeon.clocking.cases import LayerCase
-from convsurgeon.convs import Spec
+from convsurgeon.convs import Spec, seeded
 from convsurgeon.inputs import Inputs
 from convsurgeon.runtimes import Runtime
 from convsurgeon.surgery import replacement
@@ -67,7 +67,8 @@ class Bench:
         """All prepared at once and timed in turn; fresh weights, since a time does not depend on them."""
         runtime = self.runtime.for_layers()
         inputs = Inputs(args=(case.example(conv),))
-        modules = [conv if spec is None else replacement(conv, spec) for spec in specs]  # type: ignore[arg-type]
+        with seeded(0):
+            modules = [conv if spec is None else replacement(conv, spec) for spec in specs]  # type: ignore[arg-type]
         return self._timed(runtime, [module.eval() for module in modules], inputs, self.layer_effort)
 
     def whole(self, model: nn.Module, inputs: Inputs, calls: Sequence[Call]) -> tuple[Spread, Spread]:

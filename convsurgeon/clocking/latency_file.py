@@ -14,6 +14,7 @@ from convsurgeon.inherit.damage_file import spec_key
 from convsurgeon.records import Record
 from convsurgeon.timing import Spread
 from convsurgeon.timing.machine import Place
+from convsurgeon.whole_file import write_whole
 
 __all__ = ["LatencyFile", "entry_key"]
 
@@ -58,11 +59,7 @@ class LatencyFile:
         if self._path is None:
             return
         content = _Content(place=self._place, code=_code(), layers=self.layers)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._path.with_suffix(".partial")
-        text = json.dumps(content.model_dump(mode="json"), indent=1, sort_keys=True)
-        partial.write_text(text + "\n", encoding="utf-8")
-        partial.replace(self._path)
+        write_whole(self._path, json.dumps(content.model_dump(mode="json"), indent=1, sort_keys=True) + "\n")
 
 
 @cache

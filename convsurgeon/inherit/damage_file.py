@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from convsurgeon.convs import Spec
 from convsurgeon.inputs import Inputs
+from convsurgeon.whole_file import write_whole
 
 __all__ = ["DamageFile", "Estimate", "data_hash", "spec_key", "weights_hash"]
 
@@ -97,7 +98,4 @@ class DamageFile:
                 name: {spec: asdict(estimate) for spec, estimate in found.items()} for name, found in self.sites.items()
             },
         }
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._path.with_suffix(".partial")
-        partial.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        partial.replace(self._path)
+        write_whole(self._path, json.dumps(content, indent=1, sort_keys=True) + "\n")

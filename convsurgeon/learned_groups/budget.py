@@ -95,7 +95,7 @@ class GroupBudget:
     @property
     def limits(self) -> tuple[int, ...]:
         """For each target, what the gated layers may cost once everything else is paid."""
-        return tuple(t.limit(self.original) - getattr(self.rest, t.metric) for t in self.targets)
+        return tuple(t.limit(self.original) - t.of(self.rest) for t in self.targets)
 
     @property
     def wanted(self) -> float:
@@ -104,7 +104,7 @@ class GroupBudget:
         For weights of 1 it is the share of the open ζ that the target leaves of the gated layers' cost.
         """
         first, limit = self.targets[0], self.limits[0]
-        dense = [getattr(layer.cost(0), first.metric) for layer in self.layers]
+        dense = [first.of(layer.cost(0)) for layer in self.layers]
         most = sum(layer.weight(first, self.weighting) * layer.ones(0) for layer in self.layers)
         # Biases cost parameters that no gate saves.
         return float(limit - (sum(dense) - most)) if self.weighting == "cost" else most * limit / sum(dense)
@@ -124,15 +124,15 @@ class GroupBudget:
 
     def share(self, closed: Mapping[str, int]) -> float:
         """What is kept of the original, in the first target's metric."""
-        metric = self.targets[0].metric
-        return float(getattr(self.cost(closed), metric) / getattr(self.original, metric))
+        first = self.targets[0]
+        return first.of(self.cost(closed)) / first.of(self.original)
 
     def _check_reach(self) -> None:
         """Closing a gate lowers MACs and parameters alike, so each target is judged alone."""
         low = self.cost({layer.name: layer.gates for layer in self.layers})
         high = self.cost({layer.name: 0 for layer in self.layers})
         for target in self.targets:
-            least, most, whole = (getattr(cost, target.metric) for cost in (low, high, self.original))
+            least, most, whole = (target.of(cost) for cost in (low, high, self.original))
             if least > target.limit(self.original):
                 raise TargetError(
                     f"target {target.text} can't be reached by the groups of {len(self.layers)} layers. "

@@ -53,13 +53,17 @@ def replanned(plan: Plan, closed: Mapping[str, int], budget: GroupBudget) -> Pla
             "solver": "learned groups and a last exact projection (scipy milp, HiGHS)",
             "notes": tuple(note for note in plan.notes if "every gate open" not in note),
             "after": CostRecord.of(budget.cost(closed)),
+            # Nobody timed the hardened network.
+            "latency": None,
         }
     )
 
 
 def _row(row: PlanLayer, closed: int) -> PlanLayer:
     if closed == 0:
-        return row.model_copy(update={"action": "kept", "spec": None, "reason": ALL_OPEN, "after": row.before})
+        return row.model_copy(
+            update={"action": "kept", "spec": None, "reason": ALL_OPEN, "after": row.before, "latency": None}
+        )
     spec = DGConvSpec(groups=2**closed)
     after = CostRecord.of(spec.cost(row.shape, row.positions))
-    return row.model_copy(update={"spec": spec, "after": after, "reason": spec.describe()})
+    return row.model_copy(update={"spec": spec, "after": after, "reason": spec.describe(), "latency": None})

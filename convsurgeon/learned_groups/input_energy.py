@@ -17,10 +17,14 @@ _MEMORY = 0.95
 
 
 class InputEnergy:
-    """Running mean square [C_in] of the inputs of some convolutions, in training mode only."""
+    """Running mean square [C_in] of the inputs of some convolutions, one forward with gradients per step.
+
+    By gradients and not by mode, because a network that is distilled trains in eval mode (see ``recovery.modes``).
+    """
 
     def __init__(self) -> None:
         self._mean_square: dict[str, Tensor] = {}
+        self._latest: dict[str, Tensor] = {}
         self._hooks: list[RemovableHandle] = []
 
     def watch(self, modules: Mapping[str, nn.Module]) -> None:
@@ -33,14 +37,18 @@ class InputEnergy:
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
+        self._latest.clear()
 
-    def _see(self, name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        if not module.training:
-            return
-        with torch.no_grad():
-            now = inputs[0].detach().float().square().mean((0, 2, 3))
+    def _see(self, name: str, _module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if torch.is_grad_enabled():
+            self._latest[name] = inputs[0].detach().float().square().mean((0, 2, 3))
+
+    def follow(self) -> None:
+        """Take up what the step's forward brought; forwards that no step follows do not count."""
+        for name, now in self._latest.items():
             before = self._mean_square.get(name)
             self._mean_square[name] = now if before is None else before.to(now).lerp(now, 1 - _MEMORY)
+        self._latest.clear()
 
     def of(self, name: str, weight: Tensor) -> Tensor:
         """Energy [C_out, C_in] that each input channel brings to each output, on the CPU in float64.

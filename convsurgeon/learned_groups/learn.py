@@ -112,6 +112,7 @@ class LearnedGroups(QuietExtra):
         """Move the gates, freeze those due, and project once all are."""
         if self._projected:
             return
+        self._energy.follow()
         learning = max(1, round(self.settings.learn_share * total_steps))
         rate = min(self.settings.travel / learning, _LONGEST_STEP)
         descent = max(self.settings.freeze_from * learning, 1.0)
@@ -180,8 +181,7 @@ class LearnedGroups(QuietExtra):
         """
         cost, dense = self.budget.cost(closed), self.budget.cost(dict.fromkeys(closed, 0))
         return any(
-            getattr(cost, t.metric)
-            > getattr(dense, t.metric) + progress * (t.limit(self.budget.original) - getattr(dense, t.metric))
+            t.of(cost) > t.of(dense) + progress * (t.limit(self.budget.original) - t.of(dense))
             for t in self.budget.targets
         )
 

@@ -74,7 +74,7 @@ def project(
     """
     menus = [best_closings(energy[layer.name], layer.gates, closed[layer.name]) for layer in budget.layers]
     options = [
-        [Option(tuple(getattr(cost, t.metric) for t in budget.targets), closing.loss) for closing, cost in priced]
+        [Option(tuple(t.of(cost) for t in budget.targets), closing.loss) for closing, cost in priced]
         for priced in (
             [(closing, layer.cost(len(closing.closed))) for closing in menu]
             for layer, menu in zip(budget.layers, menus, strict=True)

@@ -7,8 +7,6 @@ that one and is compared.
 from __future__ import annotations
 
 import io
-import logging
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from convsurgeon.inputs import Inputs
-from convsurgeon.runtimes.onnx_conversion import feed_for, session_for
+from convsurgeon.runtimes.onnx_conversion import feed_for, quiet_exporters, session_for
 
 __all__ = ["in_onnx_runtime"]
 
@@ -24,15 +22,8 @@ __all__ = ["in_onnx_runtime"]
 def in_onnx_runtime(module: nn.Module, x: Tensor, threads: int) -> Callable[[], object]:
     """What runs the module once on ``x``. Whatever the exporter raises comes out of it."""
     file: Any = io.BytesIO()
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
-            torch.onnx.export(_between_layers(module) if x.dim() == 4 else module, (x,), file, dynamo=False)
-    finally:
-        logger.setLevel(level)
+    with quiet_exporters(), torch.no_grad():
+        torch.onnx.export(_between_layers(module) if x.dim() == 4 else module, (x,), file, dynamo=False)
     session = session_for(file.getvalue(), threads=threads)
     feed = feed_for(session, Inputs((x,)))
     return lambda: session.run(None, feed)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from convsurgeon.errors import UsageError, first_line
+from convsurgeon.devices import usable_device
+from convsurgeon.errors import UsageError
 from convsurgeon.recovery.settings import Precision
 
 __all__ = ["Engine", "make_engine"]
@@ -162,12 +163,7 @@ def _device(device: str) -> torch.device:
     if device == "auto":
         found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         return found or torch.device("cpu")
-    try:
-        target = torch.device(device)
-        torch.empty(0, device=target)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(f"the device {device!r} can't be used: {first_line(error)}.") from error
-    return target
+    return usable_device(device)
 
 
 def _precision(wanted: Precision, device: torch.device) -> str:

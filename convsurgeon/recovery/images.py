@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from convsurgeon.errors import UsageError
-from convsurgeon.images import Transform
+from convsurgeon.images import Transform, read_image
 from convsurgeon.inputs import Inputs
 from convsurgeon.recovery.batches import UNLABELLED, Batch
 from convsurgeon.recovery.randomness import mixed, seeded_torch
@@ -78,12 +77,10 @@ class _Images(Dataset[_Read]):
             at = (number + offset) % len(self.files)
             path, label = self.files[at]
             with seeded_torch(mixed(self.seed, epoch, at)):
-                try:
-                    with Image.open(path) as image:
-                        return _Read(self.transform(image.convert("RGB")), label, tuple(unreadable))
-                except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-                    words = str(error).splitlines()
-                    unreadable.append((at, f"{path.name}: {words[0] if words else type(error).__name__}"))
+                found = read_image(path, self.transform)
+            if not isinstance(found, str):
+                return _Read(found, label, tuple(unreadable))
+            unreadable.append((at, found))
         raise UsageError(f"none of the {len(self.files)} images can be read, e.g. {unreadable[0][1]}.")
 
 
@@ -157,8 +154,18 @@ class ImageSource:
         return {"unreadable": self.skipped()}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Remember the unreadable files."""
-        for at in state["unreadable"].nonzero().flatten().tolist():
+        """Remember the unreadable files.
+
+        Raises:
+            UsageError: the state is that of other images.
+        """
+        if (flags := state.get("unreadable")) is None or len(flags) != len(self.files):
+            was = "other data" if flags is None else f"{len(flags)} images"
+            raise UsageError(
+                f"the checkpoint was trained on {was}, and now there are {len(self.files)} images: that would be "
+                "another run. Resume with the same images, or start anew elsewhere."
+            )
+        for at in flags.nonzero().flatten().tolist():
             self._skipped.setdefault(at, self.files[at][0].name)
 
     def skipped(self) -> Tensor:

@@ -40,4 +40,5 @@ def stop_requests() -> Iterator[StopRequest]:
         yield request
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # None stands for a handler that was not installed from Python, which can't be put back.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

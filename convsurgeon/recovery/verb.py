@@ -16,6 +16,7 @@ from convsurgeon.errors import ModelLoadError, UsageError
 from convsurgeon.images import ImageBatches, calibration_images, plain_transform
 from convsurgeon.learned_groups import GroupSettings
 from convsurgeon.learned_groups.request import requested
+from convsurgeon.recovery.as_given import as_given
 from convsurgeon.recovery.batches import IterableSource, Source
 from convsurgeon.recovery.checkpoint import Checkpoints
 from convsurgeon.recovery.engine import Engine, make_engine
@@ -23,7 +24,9 @@ from convsurgeon.recovery.extra import Extra
 from convsurgeon.recovery.history import History
 from convsurgeon.recovery.images import ImageSource
 from convsurgeon.recovery.judge import Judge
-from convsurgeon.recovery.loop import Lesson, Progress, Trainer
+from convsurgeon.recovery.lesson import Lesson
+from convsurgeon.recovery.loop import Trainer
+from convsurgeon.recovery.progress import Progress
 from convsurgeon.recovery.randomness import untouched_generators
 from convsurgeon.recovery.settings import ImageSettings, RecoverSettings
 from convsurgeon.recovery.sites import find_sites
@@ -125,7 +128,7 @@ def recover(
             checkpoints=None if checkpoints is None else Checkpoints(Path(checkpoints)),
         )
         model, history = Trainer(lesson, progress).run(resume=resume)
-    model = _as_before(model, network)
+    model = as_given(model, network)
     if isinstance(conversion, Conversion):
         return Recovered(model, history, _recovered(conversion, model, history, extras))
     return Recovered(model, history)
@@ -190,22 +193,6 @@ def _source(
     if isinstance(data, (torch.Tensor, dict)):
         raise UsageError(f"data is a {type(data).__name__}; expected an iterable of batches, e.g. a list of tensors.")
     return IterableSource(data, settings.seed, engine.rank, engine.processes)
-
-
-def _as_before(model: nn.Module, network: nn.Module) -> nn.Module:
-    """Device, dtypes, modes and frozen flags of the network that was given, wherever the names are the same."""
-    first = next(network.parameters(), torch.empty(0))
-    model = model.to(first.device)
-    given = network.state_dict(keep_vars=True)
-    for name, tensor in model.state_dict(keep_vars=True).items():
-        if name in given and isinstance(tensor, torch.Tensor):
-            tensor.grad = None
-            tensor.data = tensor.data.to(given[name].dtype)
-            tensor.requires_grad_(given[name].requires_grad)
-    modes = {name: module.training for name, module in network.named_modules()}
-    for name, module in model.named_modules():
-        module.training = modes.get(name, network.training)
-    return model
 
 
 def _recovered(conversion: Conversion, model: nn.Module, history: History, extras: Sequence[Extra]) -> Conversion:

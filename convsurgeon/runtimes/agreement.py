@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 from torch.utils._pytree import tree_leaves
 
-__all__ = ["TOLERANCE", "as_tensors", "disagreement"]
+from convsurgeon.inputs import Inputs
+from convsurgeon.timing.batches import rebatched
+
+__all__ = ["TOLERANCE", "allowed", "as_tensors", "disagreement", "largest_disagreement"]
 
 TOLERANCE = 1e-4
+# Half precision rounds at every operation, so that regrouped sums differ in their last digits.
+_COARSE = 3e-2
+
+
+def allowed(model: nn.Module) -> float:
+    """The disagreement that a network's precision explains: 1e-4, or 3e-2 where it holds halves."""
+    half = any(p.dtype in (torch.float16, torch.bfloat16) for p in model.parameters())
+    return _COARSE if half else TOLERANCE
 
 
 def as_tensors(output: Any) -> list[torch.Tensor]:
@@ -18,19 +30,32 @@ def as_tensors(output: Any) -> list[torch.Tensor]:
     return [leaf.detach().cpu() for leaf in tree_leaves(output) if isinstance(leaf, torch.Tensor)]
 
 
-def disagreement(expected: Sequence[torch.Tensor], found: Sequence[torch.Tensor]) -> float:
-    """The largest |a − b| / max(1, max |a|) over all outputs; infinite for other numbers or shapes of outputs."""
+def largest_disagreement(
+    model: nn.Module, run: Callable[[Inputs], Sequence[torch.Tensor]], inputs: Inputs, *, free_batch: bool
+) -> float:
+    """What ``run`` differs by from the module, on the inputs and, for a free batch axis, on three of them.
+
+    Raises:
+        ModelRunError: the module fails on these inputs.
+    """
+    cases = [inputs, rebatched(inputs, 3)] if free_batch else [inputs]
+    with torch.no_grad():
+        return max(disagreement(as_tensors(case.call(model)), run(case)) for case in cases)
+
+
+def disagreement(expected: Sequence[torch.Tensor], found: Sequence[torch.Tensor], *, smallest: float = 1.0) -> float:
+    """The largest |a − b| / max(``smallest``, max |a|) over all outputs; infinite for other numbers or shapes."""
     if len(expected) != len(found) or any(a.shape != b.shape for a, b in zip(expected, found, strict=False)):
         return float("inf")
-    return max((_gap(a.double(), b.double()) for a, b in zip(expected, found, strict=True)), default=0.0)
+    return max((_gap(a.double(), b.double(), smallest) for a, b in zip(expected, found, strict=True)), default=0.0)
 
 
-def _gap(a: torch.Tensor, b: torch.Tensor) -> float:
+def _gap(a: torch.Tensor, b: torch.Tensor, smallest: float) -> float:
     if not a.numel():
         return 0.0
     # Untrained networks overflow; what is infinite or undefined on both sides agrees.
     same = (a == b) | (a.isnan() & b.isnan())
     finite = a[a.isfinite()].abs()
-    scale = max(1.0, float(finite.amax())) if finite.numel() else 1.0
+    scale = max(smallest, float(finite.amax())) if finite.numel() else smallest
     gaps = torch.where(same, 0.0, (a - b).abs() / scale)
     return float("inf") if bool(gaps.isnan().any()) else float(gaps.amax())

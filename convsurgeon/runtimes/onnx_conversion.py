@@ -12,20 +12,21 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_map
 
 from convsurgeon.counting import duplicate
 from convsurgeon.errors import ModelRunError, first_line
 from convsurgeon.inputs import Inputs
-from convsurgeon.runtimes.agreement import TOLERANCE, as_tensors, disagreement
+from convsurgeon.runtimes.agreement import TOLERANCE, largest_disagreement
+from convsurgeon.runtimes.free_batch import free_axes
 from convsurgeon.runtimes.runtime import missing
 from convsurgeon.timing.batches import batch_of, rebatched
 
-__all__ = ["Exporter", "OnnxGraph", "onnx_missing", "run_onnx", "session_for", "to_onnx"]
+__all__ = ["Exporter", "OnnxGraph", "onnx_missing", "quiet_exporters", "run_onnx", "session_for", "to_onnx"]
 
 Exporter = Literal["torch.export", "TorchScript"]
 
@@ -76,9 +77,10 @@ def to_onnx(
     problems: list[str] = []
     for exporter, dynamic in _attempts(first, dynamic_batch):
         try:
-            with _quiet(), torch.no_grad():
+            with quiet_exporters(), torch.no_grad():
                 content = _EXPORT[exporter](copy, rebatched(given, 2) if dynamic else given, dynamic)
-            error = _compared(content, copy, given, dynamic)
+            run = partial(run_onnx, session_for(content, threads=torch.get_num_threads()))
+            error = largest_disagreement(copy, run, given, free_batch=dynamic)
         # Exporters and runtimes raise whatever their dependencies do; every failure leads to the next attempt.
         except Exception as error_raised:
             problems.append(f"{_attempt(exporter, dynamic)}: {first_line(error_raised)}")
@@ -104,27 +106,13 @@ def _by_torch_export(model: nn.Module, inputs: Inputs, dynamic: bool) -> bytes:
         tuple(inputs.args),
         kwargs=dict(inputs.kwargs),
         dynamo=True,
-        dynamic_shapes=_free_axes(inputs) if dynamic else None,
+        dynamic_shapes=free_axes(inputs) if dynamic else None,
         external_data=False,
         verbose=False,
     )
     if program is None:
         raise ModelRunError("the exporter returned nothing")
     return bytes(program.model_proto.SerializeToString())
-
-
-def _free_axes(inputs: Inputs) -> tuple[Any, ...]:
-    """The batch axis of every tensor that has it, in the shape of the arguments."""
-    batch, size = torch.export.Dim("batch", min=1), batch_of(inputs)
-
-    def axes(value: Any) -> Any:
-        if isinstance(value, torch.Tensor) and value.dim() > 0 and value.shape[0] == size:
-            return {0: batch}
-        return None
-
-    positional = tree_map(axes, tuple(inputs.args))
-    # Keyword arguments follow the positional ones by name.
-    return (*positional, *(tree_map(axes, value) for value in inputs.kwargs.values()))
 
 
 def _by_torchscript(model: nn.Module, inputs: Inputs, dynamic: bool) -> bytes:
@@ -151,14 +139,6 @@ _EXPORT: dict[Exporter, Callable[[nn.Module, Inputs, bool], bytes]] = {
     "torch.export": _by_torch_export,
     "TorchScript": _by_torchscript,
 }
-
-
-def _compared(content: bytes, model: nn.Module, inputs: Inputs, dynamic: bool) -> float:
-    """The largest disagreement, on the inputs and, for a free batch axis, on three of them."""
-    cases = [inputs, rebatched(inputs, 3)] if dynamic else [inputs]
-    session = session_for(content, threads=torch.get_num_threads())
-    with torch.no_grad():
-        return max(disagreement(as_tensors(case.call(model)), run_onnx(session, case)) for case in cases)
 
 
 def session_for(content: bytes, *, threads: int, providers: Sequence[str] = ("CPUExecutionProvider",)) -> Any:
@@ -192,7 +172,7 @@ def feed_for(session: Any, inputs: Inputs) -> dict[str, Any]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_exporters() -> Iterator[None]:
     """Exporters warn about what the comparison will find anyway."""
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]

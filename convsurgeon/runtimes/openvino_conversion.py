@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -12,10 +13,10 @@ from torch import nn
 from convsurgeon.counting import duplicate
 from convsurgeon.errors import ModelRunError, first_line
 from convsurgeon.inputs import Inputs
-from convsurgeon.runtimes.agreement import TOLERANCE, as_tensors, disagreement
+from convsurgeon.runtimes.agreement import TOLERANCE, largest_disagreement
 from convsurgeon.runtimes.onnx_conversion import onnx_missing, to_onnx
 from convsurgeon.runtimes.runtime import missing
-from convsurgeon.timing.batches import batch_of, rebatched
+from convsurgeon.timing.batches import batch_of
 
 __all__ = ["OpenVinoModel", "compiled_for", "openvino_missing", "run_openvino", "to_openvino"]
 
@@ -61,7 +62,8 @@ def to_openvino(
                 with warnings.catch_warnings(), torch.no_grad():
                     warnings.simplefilter("ignore")
                     converted = convert(copy, given, dynamic)
-                    error = _compared(converted, copy, given, dynamic)
+                    compiled = compiled_for(converted, precision="float32", threads=torch.get_num_threads())
+                    error = largest_disagreement(copy, partial(run_openvino, compiled), given, free_batch=dynamic)
             # The converter raises whatever its frontends do; every failure leads to the next attempt.
             except Exception as raised:
                 problems.append(f"from the {source}: {first_line(raised)}")
@@ -103,12 +105,6 @@ def _set_shapes(converted: Any, inputs: Inputs, dynamic: bool) -> None:
         for port, tensor in zip(converted.inputs, tensors, strict=True)
     }
     converted.reshape(shapes)
-
-
-def _compared(converted: Any, model: nn.Module, inputs: Inputs, dynamic: bool) -> float:
-    cases = [inputs, rebatched(inputs, 3)] if dynamic else [inputs]
-    compiled = compiled_for(converted, precision="float32", threads=torch.get_num_threads())
-    return max(disagreement(as_tensors(case.call(model)), run_openvino(compiled, case)) for case in cases)
 
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}

@@ -11,9 +11,11 @@ from torch import nn
 import convsurgeon
 from convsurgeon import Conversion, DGConv, HardenedDGConv
 from convsurgeon.errors import UsageError
+from convsurgeon.latencies import LayerLatency, PlanLatency
 from convsurgeon.learned_groups import LearnedGroups
 from convsurgeon.models import WeightsOrigin
 from convsurgeon.report import make_report
+from convsurgeon.timing.machine import Place
 from tests.learned_groups.training import IMAGE, learner, opened, train
 from tests.nets import Residual64
 
@@ -189,3 +191,22 @@ def test_a_shared_layer_is_hardened_under_all_its_names() -> None:
     assert model.get_submodule("parts.a.conv1") is model.get_submodule("parts.b.conv1")
     assert convsurgeon.count(model, IMAGE) == plan.after.cost()
     torch.testing.assert_close(model(IMAGES), before, rtol=1e-4, atol=1e-5)
+
+
+def test_times_of_the_open_gates_do_not_outlive_them() -> None:
+    """What was timed with open gates is not the hardened network's, in the rows that changed and as a whole."""
+    net, done = opened()
+    groups = learner(done, "macs=45%")
+    train(done.model, net, groups, 4)
+    took = LayerLatency(before_ns=10, after_ns=20)
+    place = Place(runtime="eager", precision="float32", device="a table", threads=1, torch="0.0")
+    timed = done.plan.model_copy(
+        update={
+            "layers": tuple(row.model_copy(update={"latency": took}) for row in done.plan.layers),
+            "latency": PlanLatency(place=place, batch=1, before_ns=100, predicted_ns=110),
+        }
+    )
+    plan = groups.replanned(timed)
+    assert plan.latency is None
+    gated = {layer.name for layer in groups.budget.layers}
+    assert {row.name for row in plan.layers if row.latency is None} == gated

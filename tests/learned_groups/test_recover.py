@@ -10,9 +10,10 @@ import torch
 import convsurgeon
 from convsurgeon import HardenedDGConv
 from convsurgeon.errors import TargetError, UsageError
-from convsurgeon.learned_groups import GroupSettings
+from convsurgeon.learned_groups import GroupSettings, LearnedGroups
 from convsurgeon.recovery import RecoverSettings
 from convsurgeon.recovery.verb import recover
+from convsurgeon.targets import parse_targets
 from tests.learned_groups.training import IMAGE, opened
 
 DATA = [torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(i)) for i in range(2)]
@@ -87,3 +88,46 @@ def test_a_bare_module_has_no_plan_to_learn_by() -> None:
     net, done = opened()
     with pytest.raises(UsageError, match="needs the plan, and a bare module has none"):
         recover(net, done.model, DATA, settings=SHORT, learn_groups=True, target="macs=50%")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_hardened_layers_come_back_as_the_network_was_given(dtype: torch.dtype) -> None:
+    """Layers that hardening built anew have the dtype, the mode and the frozen flag of what they stand for."""
+    net, done = opened()
+    done.model.to(dtype).train()
+    done.model.last.eval().requires_grad_(False)  # type: ignore[union-attr]
+    model = recover(net, done, DATA, settings=SHORT, learn_groups=True, target="macs=25%").model
+    hardened = {name: m for name, m in model.named_modules() if isinstance(m, HardenedDGConv)}
+    assert hardened.keys() == {"body.0", "last"}
+    assert {p.dtype for p in model.parameters()} == {dtype}
+    assert {name: m.input_order.dtype for name, m in hardened.items()} == dict.fromkeys(hardened, torch.int64)
+    modes = {name: {part.training for part in m.modules()} for name, m in hardened.items()}
+    assert modes == {"body.0": {True}, "last": {False}}
+    flags = {name: {p.requires_grad for p in m.parameters()} for name, m in hardened.items()}
+    assert flags == {"body.0": {True}, "last": {False}}
+    assert model(DATA[0].to(dtype)).dtype == dtype
+
+
+def test_the_energy_of_the_inputs_is_seen_while_a_recovery_trains() -> None:
+    """The projection weighs channels by their activations, although a network that is distilled trains in eval mode."""
+    net, done = opened()
+    groups = LearnedGroups(done.plan, parse_targets("macs=50%"), GroupSettings(learn_share=1.0))
+    still = SHORT.model_copy(update={"norms": "frozen", "lr_old": 0.0, "evaluate_every": 2})
+    recover(net, done, DATA, evaluation=[1000 * DATA[0]], settings=still, extras=[groups])
+    seen = {name: value for name, value in groups.state_dict().items() if name.startswith("energy.")}
+    assert seen.keys() == {"energy.body.0", "energy.last"}
+    with torch.no_grad():
+        brought = [net.stem(x).square().mean((0, 2, 3)) for x in DATA]  # type: ignore[operator]
+    energy = seen["energy.body.0"]
+    assert isinstance(energy, torch.Tensor)
+    # Of the batches that trained; the one that judges is a thousand times as large.
+    least, most = torch.stack(brought).aminmax(dim=0)
+    assert bool(((energy > 0.999 * least) & (energy < 1.001 * most)).all())
+
+
+def test_a_latency_is_no_budget_of_groups() -> None:
+    """Gates save MACs and parameters, whose values are known; a latency target is refused before any step."""
+    net, done = opened()
+    with pytest.raises(TargetError, match="target 'latency=50%' is no budget for learned groups"):
+        recover(net, done, DATA, settings=SHORT, learn_groups=True, target="latency=50%")
+    assert recover(net, done, DATA, settings=SHORT, learn_groups=True, target="params=50%").conversion is not None

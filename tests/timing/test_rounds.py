@@ -281,3 +281,14 @@ def test_the_real_clock_times_layers_and_networks() -> None:
     assert [s.samples for s in bench.networks([network, network], inputs)] == [2, 2]
     place = bench.place(network)
     assert (place.runtime, place.precision, place.threads) == ("eager", "float32", torch.get_num_threads())
+
+
+def test_timing_layers_draws_no_random_numbers_of_the_caller_s() -> None:
+    """Fresh units are timed, and the caller's generator is where it was."""
+    effort = Effort(warm_up_s=0, timed_s=0, fewest=1, most=1, sample_s=0)
+    network = Residual().eval()
+    (case,) = observed(network, as_inputs(X), [s for s in inspect(network, X).sites if s.name == "conv2"])["conv2"]
+    before = torch.get_rng_state()
+    spec = IGCSpec(primary_groups=1, secondary_groups=1, mid_channels=16)
+    Bench(find_runtime("eager"), effort, effort).layer(network.conv2, case, [None, spec])
+    assert torch.equal(torch.get_rng_state(), before)

@@ -1,0 +1,6 @@
+"""Exit codes that no error class carries (see ``convsurgeon.errors``)."""
+
+__all__ = ["INTERNAL_ERROR", "INTERRUPTED"]
+
+INTERNAL_ERROR = 70
+INTERRUPTED = 130

@@ -1,0 +1,48 @@
+"""The network that a saved conversion is recovered towards."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convsurgeon.cli.subject import rebuilt_by
+from convsurgeon.errors import UnknownName, UsageError
+
+if TYPE_CHECKING:
+    from convsurgeon.models import LoadedModel
+    from convsurgeon.report import Report
+
+__all__ = ["trained_original"]
+
+
+def trained_original(folder: Path, weights: str | None, trust_factory: bool, seed: int) -> LoadedModel:
+    """The network that DIR was converted from, with its weights and example inputs of the planned shapes.
+
+    Raises:
+        UsageError: it was the caller's own module, an untrusted factory's, or its weights are random.
+    """
+    from convsurgeon.models import load_model
+    from convsurgeon.store import read_report
+
+    report = read_report(folder)
+    otherwise = f"recover it in Python: convsurgeon.recover(original, '{folder}', data)."
+    name = rebuilt_by(folder, trust_factory, otherwise)
+    loaded = load_model(name, weights=weights or _recorded_weights(report), seed=seed)
+    if loaded.weights.origin == "random":
+        raise UsageError(
+            f"the original {name} has random weights ({loaded.weights.detail.removeprefix('random: ')}), so there is "
+            "nothing to recover towards. Pass its trained weights: --weights FILE or --weights DEFAULT."
+        )
+    return replace(loaded, example_inputs=loaded.example_inputs.reshaped(report.input_shapes, seed))
+
+
+def _recorded_weights(report: Report) -> str:
+    """The weights that the conversion started from; a file must still be there."""
+    if report.weights.origin != "file":
+        return "auto"
+    if not Path(report.weights.detail).is_file():
+        raise UnknownName(
+            f"the original's weights came from {report.weights.detail}, which is not there; pass --weights FILE."
+        )
+    return report.weights.detail

@@ -1,0 +1,118 @@
+"""One run of ``recover``: what may be written, training, saving, and the outcome in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from convsurgeon.cli.data import warn_of_skipped
+from convsurgeon.cli.recover_images import Pictures
+from convsurgeon.cli.screen import is_main_process, warn
+from convsurgeon.cli.training import training_display
+from convsurgeon.recovery import RecoverSettings
+
+if TYPE_CHECKING:
+    from convsurgeon.models import LoadedModel
+    from convsurgeon.recovery import History
+    from convsurgeon.recovery.extra import Extra
+    from convsurgeon.report import Report
+
+__all__ = ["RecoverRun"]
+
+
+@dataclass(frozen=True)
+class RecoverRun:
+    """Where a run comes from and where it goes."""
+
+    folder: Path
+    target: Path
+    force: bool
+    resume: bool
+    checkpoints: Path | None
+
+    @property
+    def training_folder(self) -> Path:
+        """Where checkpoints go."""
+        return self.checkpoints or self.target.with_name(f"{self.target.name}.training")
+
+    def refuse_existing(self) -> None:
+        """Before any work is done."""
+        from convsurgeon.recovery.checkpoint import Checkpoints
+        from convsurgeon.store import refuse_existing
+
+        refuse_existing(self.target, self.force)
+        if not self.resume and not self.force:
+            Checkpoints(self.training_folder).refuse_existing()
+
+    def train(
+        self,
+        original: LoadedModel,
+        pictures: Pictures,
+        settings: RecoverSettings,
+        device: str,
+        extras: tuple[Extra, ...],
+        as_json: bool,
+    ) -> None:
+        """Train, save, tell."""
+        from convsurgeon.recovery.checkpoint import Checkpoints
+        from convsurgeon.recovery.verb import open_conversion, recover
+
+        data, evaluation = pictures.split(original)
+        conversion = open_conversion(self.folder, original.model)
+        if self.force and not self.resume:
+            # Only now: an earlier run shall not be lost to a request that turns out to be wrong.
+            Checkpoints(self.training_folder).remove()
+        with training_display() as progress:
+            done = recover(
+                original.model,
+                conversion,
+                data,
+                evaluation=evaluation,
+                settings=settings,
+                images=pictures.settings,
+                extras=extras,
+                checkpoints=self.training_folder,
+                resume=self.resume,
+                device=device,
+                progress=progress,
+            )
+        if not is_main_process() or done.conversion is None:
+            return
+        done.save(self.target, force=self.force)
+        warn_of_skipped(evaluation)
+        self._tell(done.conversion.report, done.history, as_json)
+
+    def _tell(self, report: Report, history: History, as_json: bool) -> None:
+        if history.skipped:
+            warn(
+                f"{history.skipped} training images can't be read and were passed over, "
+                f"e.g. {history.skipped_examples[0] if history.skipped_examples else 'on another process'}."
+            )
+        if as_json:
+            click.echo(report.to_json(), nl=False)
+            return
+        from convsurgeon.models import is_factory
+
+        for line in _lines(report, history):
+            click.echo(line)
+        trust = ", trust_factory=True" if is_factory(report.model) else ""
+        click.echo(f'saved to {self.target}; load it with: convsurgeon.load("{self.target}"{trust})')
+
+
+def _lines(report: Report, history: History) -> list[str]:
+    """The outcome as sentences."""
+    lines = [
+        f"{report.model} with {report.method}: {history.steps} steps on {history.images} images ({history.device})"
+    ]
+    if history.rows:
+        lines.append(f"loss {history.rows[0].loss:.4f} → {history.rows[-1].loss:.4f}")
+    if history.after.images:
+        lines.append(f"on {history.after.images} held-out images:")
+        named = (("original", history.original), ("before", history.before), ("after", history.after))
+        lines.extend(f"  {name:9}{score.describe()}" for name, score in named if score.describe())
+        lines.append(f"kept: the weights of step {history.kept_step}")
+    lines.extend(history.extras)
+    return lines
