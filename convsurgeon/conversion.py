@@ -248,7 +248,6 @@ def carry_out(
             "fitted to the original's weights alone; --calibrate DIR (calibration= in Python) would keep far more"
             if calibration is None
             else "fitted in closed form on calibration inputs"
-            + (f", then {refine} gradient steps a layer" if refine else "")
         )
         if refine and calibration is not None:
             words += f", then by {refine} gradient steps a layer"
@@ -259,7 +258,7 @@ def carry_out(
         inherited=words,
         notes=(*notes, *carried.warnings),
         errors={site.name: site.held_back_error for site in carried.sites if site.held_back_error is not None},
-        fidelity=_fidelity(patient.model, network, carried.agreement, evaluation),
+        fidelity=_fidelity(patient.model, network, carried.agreement, evaluation, progress or _silent),
     )
     return Conversion(network, plan, report, patient.rebuild)
 
@@ -269,6 +268,7 @@ def _fidelity(
     converted: nn.Module,
     agreement: Agreement | None,
     evaluation: Iterable[tuple[Tensor, Tensor]] | None,
+    progress: Progress,
 ) -> Fidelity | None:
     if agreement is None and evaluation is None:
         return None
@@ -282,7 +282,11 @@ def _fidelity(
         )
     if evaluation is None:
         return fidelity
-    before, after = top1_accuracy(original, evaluation), top1_accuracy(converted, evaluation)
+    progress("evaluating", 0, 2, "the original")
+    before = top1_accuracy(original, evaluation)
+    progress("evaluating", 1, 2, "the converted network")
+    after = top1_accuracy(converted, evaluation)
+    progress("evaluating", 2, 2, "")
     return fidelity.model_copy(
         update={"evaluated": after.images, "accuracy_before": before.top1, "accuracy_after": after.top1}
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from convsurgeon.models import build_model, is_factory, load_strictly
 from convsurgeon.planning import Plan, read_plan
 from convsurgeon.report import Report
 from convsurgeon.surgery import operate
+from convsurgeon.whole_file import write_whole
 
 __all__ = [
     "MANIFEST",
@@ -31,6 +33,7 @@ __all__ = [
     "read_report",
     "read_saved_plan",
     "refuse_existing",
+    "refuse_unwritable",
     "save",
     "write_file",
     "write_folder",
@@ -63,6 +66,8 @@ def save(directory: Path, model: nn.Module, plan: Plan, report: Report, rebuild:
 
     def write(folder: Path) -> None:
         save_file(tensors, folder / WEIGHTS, metadata={"aliases": json.dumps(aliases), "strides": json.dumps(strides)})
+        # safetensors writes for the owner alone; the result is as readable as its other files.
+        (folder / WEIGHTS).chmod(0o644)
         (folder / PLAN).write_text(plan.to_json(), encoding="utf-8")
         (folder / REPORT).write_text(report.to_json(), encoding="utf-8")
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -75,13 +80,28 @@ def refuse_existing(directory: Path, force: bool) -> None:
 
     Raises:
         OutputExists: the folder is there and ``force`` is not given, or something that is no saved model is.
+        UsageError: nothing can be written there.
     """
+    refuse_unwritable(directory)
     if not directory.exists():
         return
     if not force:
         raise OutputExists(f"'{directory}' exists already; choose another -o DIR, or pass --force to replace it.")
     if not (directory / MANIFEST).is_file() and (not directory.is_dir() or any(directory.iterdir())):
         raise OutputExists(f"'{directory}' is no saved model, so --force does not replace it; choose another -o DIR.")
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Refuse a place where nothing can be written, before any work is lost to it.
+
+    Raises:
+        UsageError: the nearest folder above ``path`` that exists is none, or may not be written to.
+    """
+    above = next((folder for folder in path.absolute().parents if folder.exists()), path)
+    if not above.is_dir():
+        raise UsageError(f"'{path}' can't be written: '{above}' is a file, expected a folder; choose another -o.")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise UsageError(f"'{path}' can't be written: you may not write to '{above}'; choose another -o.")
 
 
 def write_file(path: Path, text: str, force: bool) -> None:
@@ -92,11 +112,7 @@ def write_file(path: Path, text: str, force: bool) -> None:
     """
     if path.exists() and not force:
         raise OutputExists(f"'{path}' exists already; choose another -o FILE, or pass --force to replace it.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
-        file.write(text)
-    Path(file.name).chmod(0o644)
-    Path(file.name).replace(path)
+    write_whole(path, text)
 
 
 def write_folder(directory: Path, write: Callable[[Path], None], force: bool) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +126,9 @@ def convert(
         recipe, method=method, target=target, rules=rules, seed=seed, latency_batch=latency_batch, **clock
     )
     patient = _admit(model, example_inputs, random_weights)
+    if isinstance(calibration, Iterator):
+        # Measuring would leave nothing of it to fit on.
+        calibration = list(calibration)
     chosen = planned(patient, settings, calibration=calibration, progress=progress)
     return carry_out(patient, chosen, seed=settings.seed, calibration=calibration, refine=refine, progress=progress)
 

@@ -92,4 +92,35 @@ def test_refinement_needs_images(folder: Path) -> None:
     assert "pass --calibrate DIR too" in refused.stderr
     done = _run(folder, *arguments, "--calibrate", "images", "--images", "8")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["inherited"].endswith("then by 2 gradient steps a layer")
+    words = "fitted in closed form on calibration inputs, then by 2 gradient steps a layer"
+    assert json.loads(done.stdout)["inherited"] == words
+
+
+def test_a_number_of_images_needs_a_folder(folder: Path) -> None:
+    """--images without --calibrate is refused, since it would change nothing."""
+    done = _run(folder, "convert", "net.py:build", "--images", "8")
+    assert done.returncode == 2
+    assert "--images says how many images to calibrate on; pass --calibrate DIR too." in done.stderr
+
+
+def test_a_folder_without_a_readable_image_is_refused(folder: Path) -> None:
+    """Where no file can be read, the message counts them and names one; one readable image is enough to go on."""
+    bad = folder / "bad"
+    bad.mkdir()
+    (bad / "x.png").write_bytes(b"no image")
+    command = ("convert", "net.py:build", "--method", "igc", "--target", "macs=60%", "--calibrate", "bad")
+    refused = _run(folder, *command)
+    assert refused.returncode == 2
+    assert "none of the 1 images to calibrate on can be read, e.g. x.png" in refused.stderr
+    Image.fromarray(np.zeros((16, 16, 3), dtype=np.uint8)).save(bad / "y.png")
+    done = _run(folder, *command)
+    assert done.returncode == 0, done.stderr
+    assert "1 of 2 images can't be read and were left out" in done.stderr
+
+
+def test_a_plan_names_the_command_that_carries_it_out(folder: Path) -> None:
+    """The command shown after planning names the weights and images of the plan, which the plan does not hold."""
+    command = ("plan", "net.py:build", "--method", "compconv128", "-o", "p.json")
+    assert _run(folder, *command).stdout.endswith("carry it out with: convsurgeon apply p.json\n")
+    done = _run(folder, *command, "--force", "--weights", "none", "--calibrate", "images")
+    assert done.stdout.endswith("convsurgeon apply p.json --weights none --calibrate images\n")

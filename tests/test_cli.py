@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import pytest
 
 from convsurgeon import Plan, Recipe, Report, load
 from convsurgeon.cli.app import run
+from convsurgeon.cli.screen import working
 
 FACTORY = """\
 import torch
@@ -369,6 +371,64 @@ def test_a_bug_is_an_internal_error(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("arguments", [["-o", "mine.py/out"], ["-o", "mine.py/out/deep"]])
+def test_a_place_that_can_hold_nothing_is_refused_before_any_work(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An output below a file stops every writing command before a model is built; below a new folder it is made."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("too late")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("convsurgeon.models.load_model", fail)
+        for command in (["convert"], ["plan"], ["lower"], ["export"]):
+            place = [f"{arguments[1]}.pt2"] if command[0] in ("lower", "export") else [arguments[1]]
+            assert run([*command, "mine.py:build", "-o", *place]) == 2
+            assert "mine.py' is a file, expected a folder; choose another -o." in capsys.readouterr().err
+    assert _convert("-o", "new/out") == 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.EACCES, 2), (errno.ENOSPC, 2), (errno.EIO, 70)])
+def test_what_the_file_system_refuses_is_no_bug(
+    number: int, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Missing rights and full disks are the request's (exit 2, the place named); other system errors are ours."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), "some/place")
+
+    monkeypatch.setattr("convsurgeon.store.read_report", fail)
+    assert run(["report", "x"]) == code
+    err = capsys.readouterr().err
+    assert "some/place" in err
+    assert err.startswith("error: 'some/place' can't be read or written") == (code == 2)
+
+
+def test_weights_are_as_readable_as_the_files_beside_them() -> None:
+    """A saved conversion may be read by whoever may read its plan."""
+    assert _convert("-o", "out") == 0
+    assert len({path.stat().st_mode for path in Path("out").iterdir()}) == 1
+
+
+def test_a_saved_conversion_is_no_models_name(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where a model's name is expected, a saved conversion's folder is recognised; another folder is just unknown."""
+    assert _convert("-o", "out") == 0
+    Path("other").mkdir()
+    capsys.readouterr()
+    assert run(["inspect", "out"]) == 2
+    assert "'out' is a saved conversion, and a model's name was expected" in capsys.readouterr().err
+    assert run(["inspect", "other"]) == 2
+    assert "torchvision has no model 'other'" in capsys.readouterr().err
+
+
+def test_the_help_names_each_commands_own_default_weights(capsys: pytest.CaptureFixture[str]) -> None:
+    """inspect reads no weights by default, and convert those that can be had."""
+    for command, default in (("inspect", "none"), ("convert", "auto")):
+        assert run([command, "--help"]) == 0
+        assert f"[default: {default}]" in " ".join(capsys.readouterr().out.split()).replace("[default: 0]", "")
+
+
 def test_an_interrupt_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Ctrl-C ends with 130 and one word."""
 
@@ -432,6 +492,20 @@ def test_a_closed_pipe_is_no_failure() -> None:
         assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_closed_standard_output_is_no_failure() -> None:
+    """Started without a standard output at all, commands do their work and end with their own exit code."""
+    for arguments, code in (("methods", 0), ("report nowhere", 2)):
+        done = subprocess.run(
+            ["sh", "-c", f'"{sys.executable}" -m convsurgeon {arguments} >&-'],
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        )
+        assert done.returncode == code, done.stderr
+        assert "internal error" not in done.stderr
+
+
 def test_colours_follow_the_terminal_and_no_color(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -463,3 +537,17 @@ def test_a_narrow_terminal_still_shows_everything(
     assert max(len(line) for line in both.splitlines() if line.startswith("│")) <= 80
     for words in ("CompConv d=1 p=32", "2.359 M", "1.198 M", "18.784 k", "Conv2d 64→64 3×3", "50.8 %", "10×10"):
         assert words in both
+
+
+def test_a_sign_of_life_is_for_people_only(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """While something runs that can't be counted, a terminal shows what it is; a pipe or log stays clean."""
+    with working("waiting"):
+        pass
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    with working("waiting"):
+        pass
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "waiting" in err

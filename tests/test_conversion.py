@@ -197,3 +197,17 @@ def test_a_model_without_values_converts_without_a_fit() -> None:
     assert done.report.weights.origin == "random"
     assert "meta device" in done.report.weights.detail
     assert done.report.after.macs == outside_macs(done.model, torch.zeros(IMAGE, device="meta"))
+
+
+@pytest.mark.parametrize("once", [True, False])
+def test_calibration_that_can_be_read_once_serves_the_whole_conversion(
+    once: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A generator of batches does what their list does: damage is measured on them, and the fit sees them too."""
+    monkeypatch.setenv("CONVSURGEON_CACHE", str(tmp_path))
+    torch.manual_seed(0)
+    batches = [torch.randn(16, *IMAGE[1:]) for _ in range(2)]
+    calibration = (batch for batch in batches) if once else batches
+    done = convert(Plain().eval(), torch.zeros(IMAGE), method="igc", target="macs=50%", calibration=calibration)
+    assert done.report.objective.startswith("measured")
+    assert done.report.inherited == "fitted in closed form on calibration inputs"

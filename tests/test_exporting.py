@@ -143,3 +143,36 @@ def test_format_and_ending_must_agree() -> None:
         format_for(Path("net.pt2"), "onnx")
     with pytest.raises(UnknownName, match="Did you mean onnx"):
         format_for(Path("net.onnx"), "onx")
+
+
+def test_a_file_beside_is_replaced_by_force_only(converted: nn.Module, tmp_path: Path) -> None:
+    """OpenVINO's weights go into a .bin beside the .xml: one that is there already stays unless force is given."""
+    x, beside = torch.randn(1, 3, 12, 12), tmp_path / "net.bin"
+    beside.write_bytes(b"mine")
+    with pytest.raises(OutputExists, match=r"net\.bin' exists already"):
+        convsurgeon.export(converted, x, tmp_path / "net.xml", lowered=False)
+    assert beside.read_bytes() == b"mine"
+    convsurgeon.export(converted, x, tmp_path / "net.xml", lowered=False, force=True)
+    assert beside.read_bytes() != b"mine"
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_a_file_is_compared_as_closely_as_its_precision_allows(dtype: torch.dtype, tmp_path: Path) -> None:
+    """Half precision rounds at every operation: its files may differ by more than 1e-4, those of float32 may not."""
+    torch.manual_seed(0)
+    layers = (nn.Conv2d(3, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.Conv2d(32, 8, 3))
+    model = nn.Sequential(*layers).eval().to(dtype)
+    with torch.no_grad():
+        model[1].running_var.uniform_(0.1, 3)
+    done = convsurgeon.export(model, torch.rand(1, 3, 12, 12), tmp_path / "net.pt2")
+    assert (1e-4 < done.error < 3e-2) if dtype == torch.bfloat16 else done.error < 1e-4
+
+
+def test_a_folder_is_no_file_to_replace(converted: nn.Module, tmp_path: Path) -> None:
+    """Nothing is written into, or in place of, a folder with the file's name; beside it there is room."""
+    (tmp_path / "net.pt2").mkdir()
+    x = torch.randn(1, 3, 12, 12)
+    with pytest.raises(OutputExists, match=r"net\.pt2' is a folder, which no file replaces"):
+        convsurgeon.export(converted, x, tmp_path / "net.pt2", lowered=False, force=True)
+    assert not list((tmp_path / "net.pt2").iterdir())
+    assert convsurgeon.export(converted, x, tmp_path / "other.pt2", lowered=False).path.is_file()

@@ -123,3 +123,13 @@ def test_images_without_class_folders_have_no_labels(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no class folders"):
         _labels(tmp_path, 2)
     assert _labels(_classes(tmp_path, "x", "y"), 2) == [0, 1]
+
+
+def test_an_image_too_large_to_open_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image that Pillow takes for an attack is left out and counted, and the others are read."""
+    _image(tmp_path / "huge.png", size=(40, 40))
+    _image(tmp_path / "small.png", size=(10, 10))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    found = calibration_images(tmp_path, TRANSFORM, limit=9, seed=0)
+    assert sum(len(images) for images, _ in found) == 1
+    assert [words.split(":")[0] for words in found.skipped] == ["huge.png"]

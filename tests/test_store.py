@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from convsurgeon import Conversion, convert, load
 from convsurgeon.errors import ModelLoadError, OutputExists, RecipeError, UnknownName, UsageError
 from convsurgeon.store import read_report, write_folder
+from convsurgeon.whole_file import write_whole
 from tests.nets import IMAGE, Plain, Residual, Shared
 
 FILES = ["convsurgeon.json", "model.safetensors", "plan.json", "report.json"]
@@ -295,3 +296,14 @@ def test_the_report_is_saved_and_read_back(tmp_path: Path) -> None:
     (folder / "report.json").write_text("{}")
     with pytest.raises(RecipeError, match=r"report\.json is damaged or of another version"):
         read_report(folder)
+
+
+def test_a_text_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    """A text that can't be written leaves the old file as it was, and nothing beside it."""
+    path = tmp_path / "deep" / "notes.txt"
+    write_whole(path, "äöü")
+    assert path.read_text(encoding="utf-8") == "äöü"
+    with pytest.raises(UnicodeEncodeError):
+        write_whole(path, "\ud800")
+    assert path.read_text(encoding="utf-8") == "äöü"
+    assert list(path.parent.iterdir()) == [path]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -14,16 +15,29 @@ from convsurgeon.cli.bench import bench_command
 from convsurgeon.cli.check import check_command
 from convsurgeon.cli.convert import apply_command, convert_command, plan_command
 from convsurgeon.cli.demo import demo_command
+from convsurgeon.cli.exit_codes import INTERNAL_ERROR, INTERRUPTED
 from convsurgeon.cli.explain import inspect_command, methods_command, report_command, schema_command
 from convsurgeon.cli.export import export_command
 from convsurgeon.cli.lower import lower_command
 from convsurgeon.cli.recover import recover_command
-from convsurgeon.errors import ConvsurgeonError
+from convsurgeon.errors import ConvsurgeonError, UsageError
 
 __all__ = ["cli", "main"]
 
-INTERNAL_ERROR = 70
-INTERRUPTED = 130
+# What a path, its rights or a full disk can cause; any other failing call of the system is a bug of ours.
+_FILE_SYSTEM = frozenset(
+    {
+        errno.ENOENT,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.ENAMETOOLONG,
+    }
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -68,7 +82,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; every failure is one message on standard error and an exit code."""
     try:
         result = cli.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except (BrokenPipeError, SystemExit):
         # click and rich turn a broken pipe into an exit with code 1, which means something else here.
@@ -84,8 +99,23 @@ def run(arguments: Sequence[str] | None = None) -> int:
             click.echo(f"error: {error}", err=True)
             return error.exit_code
         return _internal(error)
+    except OSError as error:
+        return _unusable_file(error) if error.errno in _FILE_SYSTEM else _internal(error)
     except Exception as error:
         return _internal(error)
+
+
+def _unusable_file(error: OSError) -> int:
+    """The file system said no: neither a bug nor a fault of the model."""
+    if os.environ.get("CONVSURGEON_DEBUG"):
+        traceback.print_exc()
+    name = f"'{error.filename}'" if error.filename is not None else "a file or the standard output"
+    click.echo(
+        f"error: {name} can't be read or written: {error.strerror}. Name a place that exists, that you may write to "
+        "and that has room.",
+        err=True,
+    )
+    return UsageError.exit_code
 
 
 def _without_reader() -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from convsurgeon.cli.options import json_option
-from convsurgeon.cli.screen import output, progress_bar
+from convsurgeon.cli.screen import output, progress_bar, working
 from convsurgeon.cli.subject import open_original
 from convsurgeon.errors import UsageError
 
@@ -58,8 +58,9 @@ def bench_command(
     them; naming one that is not there ends with exit code 2.
     """
     sizes = _sizes(batches)
-    first, second, inputs = _subjects(subject, original, input_shape, device, trust_factory)
-    from convsurgeon.benching import bench
+    with working(f"loading {subject}"):
+        first, second, inputs = _subjects(subject, original, input_shape, device, trust_factory)
+        from convsurgeon.benching import bench
     from convsurgeon.benching.terminal import render
 
     with progress_bar() as progress:

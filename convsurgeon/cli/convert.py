@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from convsurgeon.cli.options import (
     output_options,
     plan_options,
 )
-from convsurgeon.cli.screen import output, progress_bar, warn
+from convsurgeon.cli.screen import output, progress_bar, warn, working
 
 if TYPE_CHECKING:
     from convsurgeon.cli.data import Unlabelled
@@ -58,10 +59,11 @@ def convert_command(
     naming it runs it). Without --target, fixed methods such as compconv128 convert every eligible layer; auto, igc
     and compconv keep macs=50%.
     """
-    recipe = Request(**request).recipe()
-    folder = output or default_folder(recipe.model or "", recipe.method)
-    data = DataRequest(calibrate, images, evaluate, classes, refine)
-    _refuse_existing(folder, force, dry_run)
+    with working("starting"):
+        recipe = Request(**request).recipe()
+        folder = output or default_folder(recipe.model or "", recipe.method)
+        data = DataRequest(calibrate, images, evaluate, classes, refine)
+        _refuse_existing(folder, force, dry_run)
     loaded = _load(recipe, device)
     patient = _admit(loaded)
     calibration, evaluation = data.calibration(loaded, patient.survey, recipe.seed), data.evaluation(loaded)
@@ -90,20 +92,31 @@ def plan_command(
     **request: Any,
 ) -> None:
     """Write the plan for MODEL, without changing a weight; 'apply' carries it out."""
-    recipe = Request(**request).recipe()
-    folder = default_folder(recipe.model or "", recipe.method)
-    path = output or folder.with_name(f"{folder.name}.plan.json")
+    with working("starting"):
+        recipe = Request(**request).recipe()
+        folder = default_folder(recipe.model or "", recipe.method)
+        path = output or folder.with_name(f"{folder.name}.plan.json")
+        data = DataRequest(calibrate, images)
+        from convsurgeon.exporting.file import refuse_existing_file
+        from convsurgeon.store import write_file
+
+        refuse_existing_file(path, force)
     loaded = _load(recipe, device)
     patient = _admit(loaded)
-    plan = _plan(patient, recipe, DataRequest(calibrate, images).calibration(loaded, patient.survey, recipe.seed))
-    from convsurgeon.store import write_file
-
+    plan = _plan(patient, recipe, data.calibration(loaded, patient.survey, recipe.seed))
     write_file(path, plan.to_json(), force)
     if as_json:
         click.echo(plan.to_json(), nl=False)
         return
     _show(_planned_report(plan, patient))
-    click.echo(f"plan written to {path}; carry it out with: convsurgeon apply {path}")
+    click.echo(f"plan written to {path}; carry it out with: {_apply_line(path, recipe, calibrate)}")
+
+
+def _apply_line(path: Path, recipe: Recipe, calibrate: Path | None) -> str:
+    """The command that carries a plan out; a plan holds neither weights nor images, so it names them."""
+    weights = () if recipe.weights == "auto" else ("--weights", str(recipe.weights))
+    images = () if calibrate is None else ("--calibrate", str(calibrate))
+    return shlex.join(["convsurgeon", "apply", str(path), *weights, *images])
 
 
 @click.command("apply")
@@ -133,13 +146,14 @@ def apply_command(
 
     The model that the plan names is built, so a plan that names a factory runs its code.
     """
-    from convsurgeon.planning import read_plan_file
-    from convsurgeon.recipe import merged
+    with working("starting"):
+        from convsurgeon.planning import read_plan_file
+        from convsurgeon.recipe import merged
 
-    plan = read_plan_file(plan_file)
-    recipe = merged(None, model=plan.model, weights=weights, input=input_shape, seed=seed)
-    folder = output or default_folder(plan.model, plan.method)
-    _refuse_existing(folder, force, dry_run)
+        plan = read_plan_file(plan_file)
+        recipe = merged(None, model=plan.model, weights=weights, input=input_shape, seed=seed)
+        folder = output or default_folder(plan.model, plan.method)
+        _refuse_existing(folder, force, dry_run)
     loaded = _load(recipe, device)
     if input_shape is None:
         inputs = loaded.example_inputs.reshaped(plan.input_shapes, recipe.seed)
@@ -164,11 +178,12 @@ def _refuse_existing(folder: Path, force: bool, dry_run: bool) -> None:
 
 def _load(recipe: Recipe, device: str) -> LoadedModel:
     """The model that a recipe names, with a warning where its weights turned out random."""
-    from convsurgeon.models import load_model
+    with working(f"loading {recipe.model}"):
+        from convsurgeon.models import load_model
 
-    loaded = load_model(
-        recipe.model or "", weights=recipe.weights, input_shape=recipe.input, device=device, seed=recipe.seed
-    )
+        loaded = load_model(
+            recipe.model or "", weights=recipe.weights, input_shape=recipe.input, device=device, seed=recipe.seed
+        )
     if loaded.weights.origin == "random" and recipe.weights != "none":
         warn(
             f"{loaded.spec} has RANDOM weights ({loaded.weights.detail.removeprefix('random: ')}): the result "
@@ -178,9 +193,10 @@ def _load(recipe: Recipe, device: str) -> LoadedModel:
 
 
 def _admit(loaded: LoadedModel) -> Patient:
-    from convsurgeon.conversion import Patient
+    with working(f"counting {loaded.spec}"):
+        from convsurgeon.conversion import Patient
 
-    return Patient.admit(loaded.model, loaded.example_inputs, loaded.weights, name=loaded.spec, rebuild=loaded.spec)
+        return Patient.admit(loaded.model, loaded.example_inputs, loaded.weights, name=loaded.spec, rebuild=loaded.spec)
 
 
 def _plan(patient: Patient, recipe: Recipe, calibration: Unlabelled | None) -> Plan:

@@ -103,6 +103,8 @@ class DataRequest:
     def __post_init__(self) -> None:
         if self.refine and self.calibrate is None:
             raise UsageError("--refine takes its steps on calibration images; pass --calibrate DIR too.")
+        if self.images and self.calibrate is None:
+            raise UsageError("--images says how many images to calibrate on; pass --calibrate DIR too.")
 
     def calibration(self, loaded: LoadedModel, survey: Survey, seed: int) -> Unlabelled | None:
         """Calibration batches; None without ``--calibrate``, or where the weights are random."""
@@ -146,7 +148,15 @@ class Unlabelled:
     batches: ImageBatches
 
     def __iter__(self) -> Iterator[Tensor]:
-        return (images for images, _ in self.batches)
+        found = False
+        for images, _ in self.batches:
+            found = True
+            yield images
+        if not found:
+            raise UsageError(
+                f"none of the {len(self.batches)} images to calibrate on can be read, e.g. {self.batches.skipped[0]}; "
+                "pass --calibrate a folder of files such as .jpg or .png."
+            )
 
 
 def preprocessing(loaded: LoadedModel) -> Transform:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import click
 
 from convsurgeon.cli.options import json_option, model_options
-from convsurgeon.cli.screen import output
+from convsurgeon.cli.screen import output, working
 
 __all__ = ["inspect_command", "methods_command", "report_command", "schema_command"]
 
 
 @click.command("inspect")
 @click.argument("model")
-@model_options
+@partial(model_options, weights="none")
 @json_option
 def inspect_command(
     model: str, device: str, seed: int | None, input_shape: str | None, weights: str | None, as_json: bool
@@ -24,12 +25,13 @@ def inspect_command(
 
     No weights are read unless --weights asks for them.
     """
-    from convsurgeon.models import load_model
-    from convsurgeon.report import inspection
-    from convsurgeon.sites import survey
+    with working(f"inspecting {model}"):
+        from convsurgeon.models import load_model
+        from convsurgeon.report import inspection
+        from convsurgeon.sites import survey
 
-    loaded = load_model(model, weights=weights or "none", input_shape=input_shape, device=device, seed=seed or 0)
-    found = survey(loaded.model, loaded.example_inputs)
+        loaded = load_model(model, weights=weights or "none", input_shape=input_shape, device=device, seed=seed or 0)
+        found = survey(loaded.model, loaded.example_inputs)
     if as_json:
         click.echo(json.dumps(inspection.as_data(loaded.spec, found), indent=2))
     else:

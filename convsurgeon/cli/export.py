@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from convsurgeon.cli.options import json_option
+from convsurgeon.cli.screen import working
 from convsurgeon.cli.subject import open_subject, subject_options
 
 if TYPE_CHECKING:
@@ -46,12 +47,13 @@ def export_command(
     runtime). The file takes any batch size where the model does. Its outputs are read back and compared with the
     network's, within 1e-4.
     """
-    from convsurgeon.exporting import export
-    from convsurgeon.exporting.file import require_writable
+    with working(f"writing and comparing {output}"):
+        from convsurgeon.exporting import export
+        from convsurgeon.exporting.file import require_writable
 
-    require_writable(output, None, force)
-    model, inputs = open_subject(subject, original, input_shape, weights, trust_factory)
-    done = export(model, inputs, output, lowered=not no_lower, force=force)
+        require_writable(output, None, force)
+        model, inputs = open_subject(subject, original, input_shape, weights, trust_factory)
+        done = export(model, inputs, output, lowered=not no_lower, force=force)
     if as_json:
         click.echo(json.dumps(_record(done), indent=2, ensure_ascii=False))
         return

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from convsurgeon.cli.options import json_option
+from convsurgeon.cli.screen import working
 from convsurgeon.cli.subject import open_subject, subject_options
 from convsurgeon.errors import UsageError
 
@@ -49,23 +50,24 @@ def lower_command(
     The outputs are equal (checked: within 1e-4 of the largest). torch.export.load(FILE).module() runs it without
     convsurgeon; what was done stands in a .json file beside it.
     """
-    from convsurgeon.exporting import export
-    from convsurgeon.exporting.file import refuse_existing_file
-    from convsurgeon.lowering import lower
-    from convsurgeon.store import write_file
-    from convsurgeon.timing.batches import rebatched
+    with working(f"lowering {subject}"):
+        from convsurgeon.exporting import export
+        from convsurgeon.exporting.file import refuse_existing_file
+        from convsurgeon.lowering import lower
+        from convsurgeon.store import write_file
+        from convsurgeon.timing.batches import rebatched
 
-    path = output or Path(f"{subject.rstrip('/').replace('/', '-').replace(':', '-')}.lowered.pt2")
-    if path.suffix != ".pt2":
-        raise UsageError(f"'{path.name}' is to hold a torch.export program; expected a name that ends in .pt2.")
-    beside = path.with_suffix(".json")
-    for file in (path, beside):
-        refuse_existing_file(file, force)
-    model, inputs = open_subject(subject, original, input_shape, weights, trust_factory)
-    if batch is not None:
-        inputs = rebatched(inputs, batch)
-    lowered = lower(model, inputs, runtime=None if runtime == "none" else runtime)
-    written = export(lowered.model, inputs, path, lowered=False, force=force)
+        path = output or Path(f"{subject.rstrip('/').replace('/', '-').replace(':', '-')}.lowered.pt2")
+        if path.suffix != ".pt2":
+            raise UsageError(f"'{path.name}' is to hold a torch.export program; expected a name that ends in .pt2.")
+        beside = path.with_suffix(".json")
+        for file in (path, beside):
+            refuse_existing_file(file, force)
+        model, inputs = open_subject(subject, original, input_shape, weights, trust_factory)
+        if batch is not None:
+            inputs = rebatched(inputs, batch)
+        lowered = lower(model, inputs, runtime=None if runtime == "none" else runtime)
+        written = export(lowered.model, inputs, path, lowered=False, force=force)
     text = _as_json(lowered, inputs, written.dynamic_batch)
     write_file(beside, text, force)
     if as_json:

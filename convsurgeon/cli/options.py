@@ -21,8 +21,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else on standard output.")
 
 
-def model_options(command: Command) -> Command:
-    """Where the model comes from."""
+def model_options(command: Command, weights: str = "auto") -> Command:
+    """Where the model comes from; ``weights`` is the default that the help names."""
     for option in (
         click.option("--device", default="cpu", show_default=True, help="Device to load and run the model on."),
         click.option("--seed", type=int, help="Seed of fresh weights and example inputs.  [default: 0]"),
@@ -31,7 +31,7 @@ def model_options(command: Command) -> Command:
             "--weights",
             metavar="auto|DEFAULT|none|FILE",
             help="Pretrained if they can be had (auto), pretrained or fail (DEFAULT), random (none), or a state "
-            "dict as .safetensors or .pth.  [default: auto]",
+            f"dict as .safetensors or .pth.  [default: {weights}]",
         ),
     ):
         command = option(command)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-__all__ = ["is_main_process", "output", "progress_bar", "warn"]
+__all__ = ["is_main_process", "output", "progress_bar", "warn", "working"]
 
 # A pipe has no width; tables that people will read in a file or a log need room for their names.
 PIPE_WIDTH = 160
@@ -58,3 +58,14 @@ def progress_bar() -> Iterator[Callable[[str, int, int, str], None]]:
     finally:
         if stages:
             bar.stop()
+
+
+@contextmanager
+def working(text: str) -> Iterator[None]:
+    """A sign of life on standard error, where people watch, while something runs that has no steps to count."""
+    console = _plain(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(text):
+        yield

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 if TYPE_CHECKING:
-    from convsurgeon.recovery.loop import Moment
+    from convsurgeon.recovery.progress import Moment
 
 __all__ = ["training_display"]
 

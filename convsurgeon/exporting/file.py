@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from convsurgeon.counting import duplicate
 from convsurgeon.errors import ModelRunError, OutputExists, UsageError
-from convsurgeon.exporting.format import Format, Reader
+from convsurgeon.exporting.format import Format
 from convsurgeon.exporting.formats import format_for
-from convsurgeon.inputs import Inputs, as_inputs
+from convsurgeon.inputs import as_inputs
 from convsurgeon.lowering import lower
 from convsurgeon.runtimes import find_runtime
-from convsurgeon.runtimes.agreement import TOLERANCE, as_tensors, disagreement
+from convsurgeon.runtimes.agreement import allowed, largest_disagreement
 from convsurgeon.sites import refuse_unusable
-from convsurgeon.timing.batches import rebatched
+from convsurgeon.store import refuse_unwritable
 
 __all__ = ["Exported", "export"]
 
@@ -85,15 +83,15 @@ def export(
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         draft = Path(folder) / path.name
         written = kind.write(network, inputs, draft)
-        cases = [inputs, rebatched(inputs, 3)] if written.dynamic_batch else [inputs]
-        error = _compared(original, kind.read(draft), cases)
-        if error > TOLERANCE:
+        error = largest_disagreement(original, kind.read(draft), inputs, free_batch=written.dynamic_batch)
+        tolerance = allowed(original)
+        if error > tolerance:
             raise ModelRunError(
                 f"the {kind.name} file computes something else: its outputs differ by {error:.1e}, allowed "
-                f"{TOLERANCE:.0e}; nothing was written. Try another format{', or --no-lower' if lowered else ''}."
+                f"{tolerance:.0e}; nothing was written. Try another format{', or --no-lower' if lowered else ''}."
             )
         for suffix in (*kind.beside, kind.suffix):
-            shutil.move(draft.with_suffix(suffix), path.with_suffix(suffix))
+            draft.with_suffix(suffix).replace(path.with_suffix(suffix))
     return Exported(path, kind.name, written.dynamic_batch, error, steps, written.notes)
 
 
@@ -102,12 +100,20 @@ def require_writable(path: Path, format: str | None, force: bool) -> Format:
     kind = format_for(path, format)
     if (reason := kind.missing()) is not None:
         raise UsageError(f"the format '{kind.name}' can't be written: {reason}")
-    refuse_existing_file(path, force)
+    for suffix in (kind.suffix, *kind.beside):
+        refuse_existing_file(path.with_suffix(suffix), force)
     return kind
 
 
 def refuse_existing_file(path: Path, force: bool) -> None:
-    """Raise OutputExists for a file that is there, unless it may be replaced."""
+    """Raise OutputExists for a file that is there, unless it may be replaced; a folder never is.
+
+    Raises:
+        UsageError: nothing can be written there.
+    """
+    refuse_unwritable(path)
+    if path.is_dir():
+        raise OutputExists(f"'{path}' is a folder, which no file replaces; choose another -o FILE.")
     if path.exists() and not force:
         raise OutputExists(f"'{path}' exists already; choose another -o FILE, or pass --force to replace it.")
 
@@ -115,8 +121,3 @@ def refuse_existing_file(path: Path, force: bool) -> None:
 def _timed_in(kind: Format) -> str | None:
     """The format's runtime, where it is here to time in."""
     return kind.runtime if find_runtime(kind.runtime).available() is None else None
-
-
-def _compared(original: nn.Module, run: Reader, cases: list[Inputs]) -> float:
-    with torch.no_grad():
-        return max(disagreement(as_tensors(case.call(original)), run(case)) for case in cases)

@@ -16,7 +16,8 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from convsurgeon.errors import ModelLoadError, UsageError, first_line
+from convsurgeon.devices import usable_device
+from convsurgeon.errors import ModelLoadError, UsageError
 from convsurgeon.inputs import Inputs
 from convsurgeon.models.factories import find_factory
 from convsurgeon.models.input_sizes import parse_shape
@@ -80,7 +81,7 @@ def load_model(
         UsageError: a malformed input shape, an unusable device, timm missing.
         ModelLoadError: the model can't be built, or its weights can't be had or don't fit.
     """
-    target = _usable_device(device)
+    target = usable_device(device)
     shape = None if input_shape is None else parse_shape(input_shape)
     request = parse_weights(weights)
     with _seeded(seed):
@@ -102,7 +103,7 @@ def build_model(spec: str, *, device: str | torch.device = "cpu") -> nn.Module:
         UnknownName: no such model; with near matches.
         ModelLoadError: it can't be built, or not on the meta device (torchvision's RegNets can't).
     """
-    target = _usable_device(device)
+    target = usable_device(device)
     with _seeded(0):
         if target.type != "meta":
             return _resolve(spec).build().eval().to(target)
@@ -132,7 +133,7 @@ def default_inputs(
         UnknownName: no such model; with near matches.
         UsageError: a malformed input shape.
     """
-    target = _usable_device(device)
+    target = usable_device(device)
     shape = None if input_shape is None else parse_shape(input_shape)
     with _seeded(0):
         return _resolve(spec).inputs(shape, seed=0).to(target)
@@ -165,12 +166,3 @@ def _seeded(seed: int) -> Iterator[None]:
         # torch.manual_seed would reseed the caller's accelerators as well
         torch.default_generator.manual_seed(seed)
         yield
-
-
-def _usable_device(device: str | torch.device) -> torch.device:
-    try:
-        target = torch.device(device)
-        torch.empty(0, device=target)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(f"the device {str(device)!r} can't be used: {first_line(error)}.") from error
-    return target

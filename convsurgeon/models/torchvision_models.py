@@ -57,6 +57,11 @@ def torchvision_model(spec: str) -> TorchvisionModel:
     name = name.strip().lower()
     known = torchvision_names()
     if name not in known:
+        if (Path(spec.strip()) / "convsurgeon.json").is_file():
+            raise UnknownName(
+                f"'{spec.strip()}' is a saved conversion, and a model's name was expected; 'convsurgeon report', "
+                "bench, lower, export, recover and check take its folder."
+            )
         hint = did_you_mean(name, known) or " timm's models are named timm:NAME, your own package.module:factory."
         raise UnknownName(f"torchvision has no model {name!r}.{hint}")
     return TorchvisionModel(name, find_weights(name, member.strip() or "DEFAULT"))
