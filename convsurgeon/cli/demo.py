@@ -15,7 +15,7 @@ __all__ = ["demo_command"]
 def demo_command(as_json: bool) -> None:
     """Convert a small network that ships with convsurgeon with every family, and print one table.
 
-    Takes one to two minutes on one core and needs no network: a ResNet trained on handwritten digits is cut to half of
+    Takes about a minute on one core and needs no network: a ResNet trained on handwritten digits is cut to half of
     its MACs; the table shows its accuracy after surgery, after calibration and after recovery, and its latency.
     """
     from convsurgeon.demo.run import demonstrate
