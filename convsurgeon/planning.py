@@ -312,7 +312,7 @@ def _layer(choices: Choices, pick: Candidate | None, solved: bool, latencies: La
     site = choices.site
     before = CostRecord.of(site.cost)
     action: Action = "replaced" if pick else ("refused" if choices.refused else "kept")
-    reason = pick.spec.describe() if pick else (choices.reason or "kept by the solver: the target is met without it")
+    reason = pick.spec.describe() if pick else (choices.reason or "the target is met without it")
     return PlanLayer(
         name=site.name,
         aliases=site.aliases,
