@@ -218,18 +218,19 @@ def table(cache: Path) -> str:
             seeds = ", ".join(map(str, sorted(known)))
             lines.append(f"\n## {net} at {share:.0%} of the MACs")
             lines.append(f"\nOriginal: top-1 {spread(list(known.values()))} %, seeds {seeds}\n")
-            lines.append("| method | top-1, % | points lost | same class, % | output error, % | s |")
-            lines.append("|---|---|---|---|---|---|")
+            lines.append("| method | seeds | top-1, % | points lost | same class, % | output error, % | s |")
+            lines.append("|---|---|---|---|---|---|---|")
             lines += [f"| {title} | {_row(groups[net, share, method], share)} |" for method, title in METHODS.items()]
     return "\n".join(lines)
 
 
 def _row(results: list[Result], target: float) -> str:
     if not results:
-        return "– | – | – | – | –"
+        return "– | – | – | – | – | –"
     kept = statistics.mean(r.share for r in results)
     note = f" (at {kept:.1%})" if abs(kept - target) > 0.01 else ""
     columns = [
+        ", ".join(str(seed) for seed in sorted(r.seed for r in results)),
         spread([r.after for r in results]) + note,
         spread([r.before - r.after for r in results]),
         spread([r.same for r in results]),
