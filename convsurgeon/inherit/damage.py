@@ -10,14 +10,15 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from convsurgeon.convs import DGConvSpec, IGCSpec, Spec
 from convsurgeon.inherit.dgconv import channel_energy, group_fit
-from convsurgeon.inherit.igc import Blocks, factorise, separate_blocks, through
-from convsurgeon.inherit.linear_algebra import factor, solve_right
+from convsurgeon.inherit.igc import Blocks, Factors, descend, factorise, separate_blocks, through
+from convsurgeon.inherit.linear_algebra import factor
 from convsurgeon.inherit.moments import Collected, Linear, Moments
 
 __all__ = ["LinearSite", "grouping_damages", "igc_damages"]
@@ -53,7 +54,12 @@ class LinearSite:
         """Of predictions [Q, C_out] on the held samples."""
         return float((self.held_y - found).square().sum()) / max(self.spread, 1e-30)
 
-    @property
+    @cached_property
+    def cross(self) -> Tensor:
+        """Cov(y, u) [C_out, D], ridged."""
+        return self.original.weight @ self.ridged.uu + self.ridged.eu
+
+    @cached_property
     def spread(self) -> float:
         """‖y − mean(y)‖² of the held samples."""
         return float((self.held_y - self.held_y.mean(0)).square().sum())
@@ -62,14 +68,13 @@ class LinearSite:
 def grouping_damages(site: LinearSite, specs: Iterable[DGConvSpec], area: int, seed: int) -> dict[Spec, float]:
     """Damage of each number of groups."""
     weight = site.original.weight
-    cross = weight @ site.ridged.uu + site.ridged.eu
     energy = channel_energy(weight, site.ridged, area)
     found: dict[Spec, float] = {}
     for spec in specs:
         # Open gates are the convolution itself.
         found[spec] = 0.0
         if spec.groups is not None:
-            found[spec] = site.error(group_fit(energy, cross, site.ridged, spec.groups, seed).composed())
+            found[spec] = site.error(group_fit(energy, site.cross, site.ridged, spec.groups, seed).composed())
     return found
 
 
@@ -80,7 +85,7 @@ def igc_damages(site: LinearSite, specs: Iterable[IGCSpec]) -> dict[Spec, float]
         families[spec.primary_groups, spec.secondary_groups].append(spec)
     found: dict[Spec, float] = {}
     for (partitions, secondary_groups), family in families.items():
-        blocks = Blocks.of(site.ridged.uu, partitions)
+        blocks = Blocks(site.ridged.uu, partitions)
         if secondary_groups > 1:
             # Each secondary partition has a factorisation of its own, so that widths share too little.
             found.update({spec: _swept(site, blocks, spec) for spec in family})
@@ -92,7 +97,7 @@ def igc_damages(site: LinearSite, specs: Iterable[IGCSpec]) -> dict[Spec, float]
 def _swept(site: LinearSite, blocks: Blocks, spec: IGCSpec) -> float:
     factors = factorise(
         site.original.weight,
-        site.ridged,
+        site.cross,
         blocks,
         secondary_groups=spec.secondary_groups,
         mid_channels=spec.mid_channels,
@@ -103,16 +108,25 @@ def _swept(site: LinearSite, blocks: Blocks, spec: IGCSpec) -> float:
 
 def _by_width(site: LinearSite, blocks: Blocks, family: Sequence[IGCSpec]) -> dict[Spec, float]:
     """Prefixes of the widest unit's blocks, then the gain of sweeping measured at a few widths and interpolated."""
-    prefixes = _prefix_errors(site, blocks, [spec.mid_channels for spec in family])
-    if len(blocks.lower) == 1:
+    ranks = [spec.mid_channels // blocks.partitions for spec in family]
+    primary, secondary = separate_blocks(site.original.weight, blocks, ranks[-1])
+    prefixes = _prefix_errors(site, primary, ranks)
+    if blocks.partitions == 1:
         return dict(zip(family, prefixes, strict=True))
+
+    def gain(i: int) -> float:
+        start = primary[:, : ranks[i]], secondary[:, :, : ranks[i]]
+        ahead, behind = descend(site.cross, blocks, start, SWEEPS)
+        swept = site.error(Factors(ahead, behind.flatten(1)).composed())
+        return math.log(max(swept, 1e-12) / max(prefixes[i], 1e-12))
+
     last = len(family) - 1
     anchors = sorted({round(i * last / max(1, SWEPT_WIDTHS - 1)) for i in range(SWEPT_WIDTHS)})
-    gains = [math.log(max(_swept(site, blocks, family[i]), 1e-12) / max(prefixes[i], 1e-12)) for i in anchors]
-    widths = [math.log(family[i].mid_channels) for i in anchors]
+    gains = [gain(i) for i in anchors]
+    widths = [math.log(ranks[i]) for i in anchors]
     return {
-        spec: error * math.exp(_interpolated(math.log(spec.mid_channels), widths, gains))
-        for spec, error in zip(family, prefixes, strict=True)
+        spec: error * math.exp(_interpolated(math.log(rank), widths, gains))
+        for spec, error, rank in zip(family, prefixes, ranks, strict=True)
     }
 
 
@@ -124,17 +138,29 @@ def _interpolated(at: float, points: Sequence[float], values: Sequence[float]) -
     return values[-1]
 
 
-def _prefix_errors(site: LinearSite, blocks: Blocks, widths: Sequence[int]) -> list[float]:
-    """Held-out error at each mid width (M = 1): prefixes of every block, then the secondary's least squares."""
-    moments, partitions, widest = site.ridged, len(blocks.lower), max(widths)
-    primary, _ = separate_blocks(site.original.weight, blocks, widest // partitions)
-    mid_inputs = through(primary, moments.uu).T
-    mid, cross = through(primary, mid_inputs), site.original.weight @ mid_inputs.T + through(primary, moments.eu)
-    held, mean_mid = through(primary, site.held_u), through(primary, site.moments.mean_u[None])[0]
-    errors = []
-    for width in widths:
-        rows = torch.arange(widest).view(partitions, -1)[:, : width // partitions].flatten()
-        secondary = solve_right(cross[:, rows], factor(mid[rows][:, rows]))
-        bias = site.moments.mean_y - secondary @ mean_mid[rows] if moments.centred else site.original.bias
-        errors.append(site.error_of(held[:, rows] @ secondary.T + bias))
+def _prefix_errors(site: LinearSite, primary: Tensor, ranks: Sequence[int]) -> list[float]:
+    """Held-out error (M = 1) of the first so many rows [≤ r] of every block [L, r, D/L], ascending.
+
+    Each is with the secondary's least squares. With every block's strongest feature first, then every second one, a
+    width is a leading part of the features: so is its Cholesky factor of the widest one's, and predictions are a
+    running sum over whitened features.
+    """
+    moments = site.ridged
+    mid = through(primary, through(primary, moments.uu).T)
+    by_rank = torch.arange(len(mid)).view(len(primary), -1).T.flatten()
+    lower = factor(mid[by_rank][:, by_rank])
+    explained = _whitened(through(primary, site.cross)[:, by_rank], lower)
+    held, mean = through(primary, site.held_u)[:, by_rank], through(primary, site.moments.mean_u[None])[:, by_rank]
+    features = _whitened(held - mean if moments.centred else held, lower)
+    found = (site.moments.mean_y if moments.centred else site.original.bias).expand_as(site.held_y).clone()
+    errors, start = [], 0
+    for width in (rank * len(primary) for rank in ranks):
+        found.addmm_(features[:, start:width], explained[:, start:width].T)
+        errors.append(site.error_of(found))
+        start = width
     return errors
+
+
+def _whitened(rows: Tensor, lower: Tensor) -> Tensor:
+    """``rows`` [n, D] of covariance lower·lowerᵀ, made white; leading columns need only the factor's leading part."""
+    return torch.linalg.solve_triangular(lower, rows.T, upper=False).T

@@ -10,15 +10,15 @@ least-squares solution on all mid features at once.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from convsurgeon.inherit.linear_algebra import factor, solve_right, truncate
-from convsurgeon.inherit.moments import Moments
+from convsurgeon.inherit.linear_algebra import factor, solve_right, strongest
 from convsurgeon.inherit.patches import block_diagonal
 
-__all__ = ["Blocks", "Factors", "factorise", "separate_blocks", "through"]
+__all__ = ["Blocks", "Factors", "descend", "factorise", "separate_blocks", "through"]
 
 
 @dataclass(frozen=True)
@@ -35,65 +35,67 @@ class Factors:
 
 @dataclass(frozen=True)
 class Blocks:
-    """The input covariance and its diagonal blocks' Cholesky factors, for L equal partitions of the inputs."""
+    """The input covariance [D, D], cut into L equal ``partitions`` of the inputs."""
 
     covariance: Tensor
-    lower: tuple[Tensor, ...]
-
-    @classmethod
-    def of(cls, covariance: Tensor, partitions: int) -> Blocks:
-        """Cut [D, D] into ``partitions``."""
-        width = len(covariance) // partitions
-        cuts = [slice(i * width, (i + 1) * width) for i in range(partitions)]
-        return cls(covariance, tuple(factor(covariance[cut, cut]) for cut in cuts))
+    partitions: int
 
     @property
     def cuts(self) -> list[slice]:
         """The inputs of each partition."""
-        width = len(self.covariance) // len(self.lower)
-        return [slice(i * width, (i + 1) * width) for i in range(len(self.lower))]
+        width = len(self.covariance) // self.partitions
+        return [slice(i * width, (i + 1) * width) for i in range(self.partitions)]
+
+    @cached_property
+    def lower(self) -> list[Tensor]:
+        """Cholesky factors of the diagonal blocks: computed when first asked for, since one wide block needs none."""
+        return [factor(self.covariance[cut, cut]) for cut in self.cuts]
+
+    def nearest(self, part: int, wanted: Tensor, crossed: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+        """Best map Q·P of rank ``rank``, [C, r] and [r, D/L], to ``wanted`` [C, D/L] on one partition's inputs.
+
+        Minimises E‖(wanted − Q·P)·u‖²; strongest direction first, so that a smaller rank is a prefix. ``crossed`` is
+        wanted·Cov. Solved by the eigenvectors of wanted·Cov·wantedᵀ, or of its transpose where the inputs are fewer.
+        """
+        if wanted.shape[1] >= len(wanted):
+            vectors = strongest(wanted @ crossed.T, rank)
+            return vectors, vectors.T @ wanted
+        lower = self.lower[part]
+        scaled = wanted @ lower
+        vectors = strongest(scaled.T @ scaled, rank)
+        return scaled @ vectors, torch.linalg.solve_triangular(lower.T, vectors, upper=True).T
 
 
 def factorise(
-    weight: Tensor,
-    moments: Moments,
-    blocks: Blocks,
-    *,
-    secondary_groups: int,
-    mid_channels: int,
-    sweeps: int,
+    weight: Tensor, cross: Tensor, blocks: Blocks, *, secondary_groups: int, mid_channels: int, sweeps: int
 ) -> Factors:
-    """The factors nearest to ``weight`` [C_out, D] plus what the moments say is missing from it.
+    """The factors that come nearest to the wanted outputs, started at ``weight`` [C_out, D].
 
-    Outputs o with equal o mod M form a secondary partition, as the unit's second permutation has it.
+    ``cross`` [C_out, D] = Cov(y, u) with the wanted outputs y. Outputs o with equal o mod M form a secondary
+    partition, as the unit's second permutation has it.
     """
-    partitions, width = len(blocks.lower), weight.shape[1] // len(blocks.lower)
-    each = mid_channels // partitions // secondary_groups
-    primary = weight.new_zeros(partitions, secondary_groups, each, width)
-    secondary = weight.new_zeros(len(weight), partitions, secondary_groups, each)
+    each = mid_channels // blocks.partitions // secondary_groups
+    primary = weight.new_zeros(blocks.partitions, secondary_groups, each, weight.shape[1] // blocks.partitions)
+    secondary = weight.new_zeros(len(weight), blocks.partitions, secondary_groups, each)
     for m in range(secondary_groups):
         rows = slice(m, None, secondary_groups)
-        descent = _Descent(weight[rows], moments.eu[rows], blocks, each)
-        for _ in range(sweeps):
-            descent.sweep()
-        descent.refit_secondary()
-        primary[:, m] = descent.primary
-        secondary[rows, :, m] = descent.secondary.transpose(0, 1)
+        start = separate_blocks(weight[rows], blocks, each)
+        primary[:, m], secondary[rows, :, m] = descend(cross[rows], blocks, start, sweeps)
     return Factors(primary.flatten(1, 2), secondary.flatten(1))
 
 
 def separate_blocks(weight: Tensor, blocks: Blocks, rank: int) -> tuple[Tensor, Tensor]:
-    """Every partition's best low-rank map by itself: primary [L, r, D/L] and secondary [L, C_out, r].
+    """Every partition's best low-rank map by itself: primary [L, r, D/L] and secondary [C_out, L, r].
 
     Strongest direction first; zeros beyond the rank that a block can have.
     """
-    partitions, width = len(blocks.lower), weight.shape[1] // len(blocks.lower)
-    primary = weight.new_zeros(partitions, rank, width)
-    secondary = weight.new_zeros(partitions, len(weight), rank)
+    primary = weight.new_zeros(blocks.partitions, rank, weight.shape[1] // blocks.partitions)
+    secondary = weight.new_zeros(len(weight), blocks.partitions, rank)
     for part, cut in enumerate(blocks.cuts):
-        behind, ahead = truncate(weight[:, cut], blocks.covariance[cut, cut], blocks.lower[part], rank)
+        wanted = weight[:, cut]
+        behind, ahead = blocks.nearest(part, wanted, wanted @ blocks.covariance[cut, cut], rank)
         primary[part, : len(ahead)] = ahead
-        secondary[part, :, : len(ahead)] = behind
+        secondary[:, part, : len(ahead)] = behind
     return primary, secondary
 
 
@@ -103,39 +105,21 @@ def through(primary: Tensor, rows: Tensor) -> Tensor:
     return torch.cat([part @ block.T for part, block in parts], dim=1)
 
 
-class _Descent:
-    """One secondary partition: blocks Q_l·P_l, and ``gap`` = Cov(y − ŷ, u), which a perfect fit makes zero."""
+def descend(cross: Tensor, blocks: Blocks, start: tuple[Tensor, Tensor], sweeps: int) -> tuple[Tensor, Tensor]:
+    """One secondary partition: solve every block in turn for what the others leave, then the secondary for all.
 
-    def __init__(self, weight: Tensor, eu: Tensor, blocks: Blocks, rank: int) -> None:
-        self.blocks = blocks
-        self.rank = rank
-        self.primary, self.secondary = separate_blocks(weight, blocks, rank)
-        self.gap = eu + (weight - self._composed()) @ blocks.covariance
-
-    def _set(self, part: int, secondary: Tensor, primary: Tensor) -> None:
-        kept = len(primary)
-        self.secondary[part].zero_()[:, :kept] = secondary
-        self.primary[part].zero_()[:kept] = primary
-
-    def _block(self, part: int) -> Tensor:
-        return self.secondary[part] @ self.primary[part]
-
-    def _composed(self) -> Tensor:
-        return torch.cat([self._block(part) for part in range(len(self.primary))], dim=1)
-
-    def sweep(self) -> None:
-        """Solve every block once for what the others leave."""
-        covariance = self.blocks.covariance
-        for part, cut in enumerate(self.blocks.cuts):
-            before, lower = self._block(part), self.blocks.lower[part]
-            wanted = before + solve_right(self.gap[:, cut], lower)
-            self._set(part, *truncate(wanted, covariance[cut, cut], lower, self.rank))
-            self.gap += (before - self._block(part)) @ covariance[cut]
-
-    def refit_secondary(self) -> None:
-        """Least squares of all outputs on all mid features, as a correction of the present secondary."""
-        mid_inputs = through(self.primary, self.blocks.covariance).T
-        mid, cross = through(self.primary, mid_inputs), through(self.primary, self.gap)
-        correction = solve_right(cross, factor((mid + mid.T) / 2))
-        self.secondary += correction.view(-1, *self.primary.shape[:2]).transpose(0, 1)
-        self.gap -= correction @ mid_inputs
+    ``start`` and the result are primary [L, r, D/L] and secondary [C, L, r]; ``cross`` is [C, D].
+    """
+    primary, secondary = (factors.clone() for factors in start)
+    # Cov(mid, u): its ranks are few, so that what the blocks explain is never multiplied out at full width.
+    mid_inputs = torch.stack([primary[part] @ blocks.covariance[cut] for part, cut in enumerate(blocks.cuts)])
+    for part, cut in list(enumerate(blocks.cuts)) * sweeps:
+        explained = secondary.flatten(1) @ mid_inputs[:, :, cut].flatten(0, 1)
+        left = cross[:, cut] - explained + secondary[:, part] @ mid_inputs[part, :, cut]
+        behind, ahead = blocks.nearest(part, solve_right(left, blocks.lower[part]), left, primary.shape[1])
+        secondary[:, part].zero_()[:, : len(ahead)] = behind
+        primary[part].zero_()[: len(ahead)] = ahead
+        torch.mm(primary[part], blocks.covariance[cut], out=mid_inputs[part])
+    mid = through(primary, mid_inputs.flatten(0, 1))
+    secondary = solve_right(through(primary, cross), factor((mid + mid.T) / 2)).view_as(secondary)
+    return primary, secondary

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["factor", "solve_right", "truncate"]
+__all__ = ["factor", "solve_right", "strongest"]
 
 JITTER = 1e-12
 MOST_JITTER = 1e-2
@@ -34,21 +34,6 @@ def solve_right(rows: Tensor, lower: Tensor) -> Tensor:
     return torch.cholesky_solve(rows.T, lower).T
 
 
-def truncate(weight: Tensor, covariance: Tensor, lower: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """Best rank-``rank`` map Q·P [C, r]·[r, D] to ``weight`` [C, D] on inputs of that covariance.
-
-    Minimises E‖(W − Q·P)·u‖²; strongest direction first, so that a smaller rank is a prefix. Solved by the
-    eigenvectors of W·Cov·Wᵀ, or of its transpose where the inputs are fewer.
-    """
-    outputs, inputs = weight.shape
-    if inputs >= outputs:
-        vectors = _strongest(weight @ covariance @ weight.T, rank)
-        return vectors, vectors.T @ weight
-    scaled = weight @ lower
-    vectors = _strongest(scaled.T @ scaled, rank)
-    return scaled @ vectors, torch.linalg.solve_triangular(lower.T, vectors, upper=True).T
-
-
-def _strongest(symmetric: Tensor, rank: int) -> Tensor:
+def strongest(symmetric: Tensor, rank: int) -> Tensor:
     """Eigenvectors [n, rank] of the largest eigenvalues, largest first."""
     return torch.linalg.eigh(symmetric)[1].flip(1)[:, :rank]

@@ -26,17 +26,17 @@ class StandIn:
 
 def solve(module: IGC | HardenedDGConv, weight: Tensor, moments: Moments, *, seed: int, sweeps: int) -> StandIn:
     """The module's best parameters for a conv ``weight`` [C_out, D] and these moments."""
+    cross = weight @ moments.uu + moments.eu
     if isinstance(module, IGC):
         factors = factorise(
             weight,
-            moments,
-            Blocks.of(moments.uu, module.spec.primary_groups),
+            cross,
+            Blocks(moments.uu, module.spec.primary_groups),
             secondary_groups=module.spec.secondary_groups,
             mid_channels=module.spec.mid_channels,
             sweeps=sweeps,
         )
         return StandIn(factors.composed(), lambda: _write_igc(module, factors))
-    cross = weight @ moments.uu + moments.eu
     energy = channel_energy(weight, moments, module.shape.area)
     grouped = group_fit(energy, cross, moments, module.spec.groups or 1, seed)
     return StandIn(grouped.composed(), lambda: _write_grouped(module, grouped))
