@@ -20,7 +20,7 @@ from benchmarks.matrix.conversions import attempt
 from benchmarks.matrix.exporting import exported
 from benchmarks.matrix.quick_init import quick_init
 from benchmarks.matrix.records import Cell, NetworkRow
-from benchmarks.matrix.sizes import Sized, sized
+from benchmarks.matrix.sizes import Sized, run_at, sized
 from benchmarks.matrix.stages import LeftOut, Stages, Wrong
 from benchmarks.matrix.subjects import Subject
 from benchmarks.matrix.training import graded, step
@@ -42,7 +42,7 @@ _BATCH = 2  # a batch norm in train mode needs two values, also where a map is o
 
 @dataclass(frozen=True)
 class Settings:
-    """What is run: the methods, the MACs above which inputs are reduced or nothing is exported, the limits.
+    """What is run: the methods, the MACs above which inputs are reduced (further for the export), the limits.
 
     ``seconds`` of CPU time and ``gib`` of memory bound one network's whole examination.
     """
@@ -217,7 +217,19 @@ def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 
 def _exported(patient: _Patient, done: convsurgeon.Conversion, after: Ran | None, settings: Settings) -> None:
-    exported(done.model, patient.model, patient.sized.inputs, after, settings.export_macs)
+    """On the inputs of the other checks, or where those are dear on the smallest ones that run."""
+    if after is None:
+        raise LeftOut("it does not run")
+    subject, size = patient.subject, patient.sized
+    if after.macs <= settings.export_macs:
+        exported(done.model, patient.model, size.inputs, after)
+        return
+    inputs = subject.inputs(1, size.smallest)
+    try:
+        exported(done.model, patient.model, inputs, run_at(done.model, subject, size.smallest))
+    finally:
+        if subject.sized is not None:
+            subject.sized(done.model, size.side)
 
 
 def _backward(patient: _Patient, done: convsurgeon.Conversion) -> None:

@@ -10,7 +10,7 @@ from torch import nn
 from benchmarks.matrix.subjects import Subject
 from benchmarks.matrix.witness import Ran, ran
 
-__all__ = ["Sized", "sized"]
+__all__ = ["Sized", "run_at", "sized"]
 
 
 @dataclass(frozen=True)
@@ -34,24 +34,25 @@ def sized(model: nn.Module, subject: Subject, most_macs: int) -> Sized:
         if side <= least or base.macs * (side / least) ** 2 > most_macs:
             continue
         try:
-            return Sized(side, subject.inputs(1, side), _run(model, subject, side), least)
+            return Sized(side, subject.inputs(1, side), run_at(model, subject, side), least)
         except Exception:
             # Any forward may refuse a size in any words; a smaller one is tried.
             continue
-    return Sized(least, subject.inputs(1, least), _run(model, subject, least), least)
+    return Sized(least, subject.inputs(1, least), run_at(model, subject, least), least)
 
 
 def _smallest(model: nn.Module, subject: Subject) -> tuple[Ran, int]:
     for side in reversed(subject.sides[1:]):
         try:
-            return _run(model, subject, side), side
+            return run_at(model, subject, side), side
         except Exception:
             # As above; the native side is the last resort, and its error the one to report.
             continue
-    return _run(model, subject, subject.sides[0]), subject.sides[0]
+    return run_at(model, subject, subject.sides[0]), subject.sides[0]
 
 
-def _run(model: nn.Module, subject: Subject, side: int) -> Ran:
+def run_at(model: nn.Module, subject: Subject, side: int) -> Ran:
+    """Run the network on one input of that side."""
     if subject.sized is not None:
         subject.sized(model, side)
     return ran(model, subject.inputs(1, side))

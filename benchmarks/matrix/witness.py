@@ -15,21 +15,27 @@ from torch.utils.flop_counter import FlopCounterMode
 
 __all__ = ["Ran", "call", "convolutions", "digest", "outputs_equal", "params", "ran", "state_of", "wide_convolutions"]
 
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_FORWARD = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _LEAST_CHANNELS = 16
 
 
-def convolutions(model: nn.Module) -> dict[str, nn.Conv1d | nn.Conv2d | nn.Conv3d]:
-    """Every convolution by its first name: 1d, 2d, 3d, and subclasses."""
-    return {name: module for name, module in model.named_modules() if isinstance(module, _CONVOLUTIONS)}
+def convolutions(model: nn.Module) -> dict[str, nn.Module]:
+    """Every convolution by its first name: 1d, 2d, 3d, transposed ones, and subclasses."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, (*_FORWARD, *_TRANSPOSED))}
 
 
 def wide_convolutions(model: nn.Module) -> dict[str, nn.Conv1d | nn.Conv2d | nn.Conv3d]:
-    """Those with groups=1 and at least 16 channels on both sides: where one is, there is something to convert."""
+    """Those with groups=1 and at least 16 channels on both sides: where one is, there is something to convert.
+
+    Transposed ones are left out: not every method has a form for them.
+    """
     return {
         name: conv
-        for name, conv in convolutions(model).items()
-        if conv.groups == 1 and min(conv.in_channels, conv.out_channels) >= _LEAST_CHANNELS
+        for name, conv in model.named_modules()
+        if isinstance(conv, _FORWARD)
+        and conv.groups == 1
+        and min(conv.in_channels, conv.out_channels) >= _LEAST_CHANNELS
     }
 
 
