@@ -130,13 +130,16 @@ def test_reparameterising_comes_first() -> None:
 
 
 def test_quantisable_networks_fuse_first() -> None:
-    """A quantisable network converts as it is and fused; fused later, torch names the unit it can't fuse."""
+    """A quantisable network converts as it is and fused; fused later, torch names the unit, and the report says so."""
     network, x = quantization.resnet18(weights=None, quantize=False).eval(), torch.rand(1, 3, 32, 32)
     fused = copy.deepcopy(network)
     fused.fuse_model()
     rules = Rules(only=("layer1.*",))
-    assert convert(fused, x, method="igc-l1m1-w8", rules=rules, random_weights=True).plan.replaced
+    before = convert(fused, x, method="igc-l1m1-w8", rules=rules, random_weights=True)
+    assert before.plan.replaced
+    assert not any("fuse_model()" in note for note in before.report.notes)
     done = convert(network, x, method="igc-l1m1-w8", rules=rules, random_weights=True)
+    assert any(note.startswith("call fuse_model() before the conversion") for note in done.report.notes)
     with pytest.raises(AssertionError, match=r"did not find fuser method for.*IGC"):
         done.model.eval().fuse_model()
 
