@@ -474,6 +474,21 @@ def test_help_does_not_wait_for_torch(arguments: list[str]) -> None:
     assert ("Usage:" in done.stdout + done.stderr) or "version" in done.stdout
 
 
+def test_what_compiled_code_prints_is_not_in_the_answer() -> None:
+    """A library that writes to the process's standard output (HiGHS does) reaches standard error, never our JSON."""
+    code = (
+        "import os\n"
+        "from convsurgeon.cli import app\n"
+        "@app.cli.command('noisy')\n"
+        "def noisy() -> None:\n"
+        "    os.write(1, b'noise\\n')\n"
+        "    app.click.echo('answer')\n"
+        "app.main(['noisy'])\n"
+    )
+    done = _process(code)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "answer\n", "noise\n")
+
+
 def test_a_closed_pipe_is_no_failure() -> None:
     """A reader that goes away (head, less) is not an error, and 1 stays reserved for budgets."""
     for arguments in (["methods"], ["convert", "--help"]):

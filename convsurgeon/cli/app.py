@@ -20,6 +20,7 @@ from convsurgeon.cli.explain import inspect_command, methods_command, report_com
 from convsurgeon.cli.export import export_command
 from convsurgeon.cli.lower import lower_command
 from convsurgeon.cli.recover import recover_command
+from convsurgeon.cli.standard_output import reserve_standard_output
 from convsurgeon.errors import ConvsurgeonError, UsageError
 
 __all__ = ["cli", "main"]
@@ -75,6 +76,7 @@ for command in (
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    reserve_standard_output()
     sys.exit(run(arguments))
 
 
@@ -107,6 +109,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _unusable_file(error: OSError) -> int:
     """The file system said no: neither a bug nor a fault of the model."""
+    if error.filename is None:
+        _drop_output()
     if os.environ.get("CONVSURGEON_DEBUG"):
         traceback.print_exc()
     name = f"'{error.filename}'" if error.filename is not None else "a file or the standard output"
@@ -120,8 +124,13 @@ def _unusable_file(error: OSError) -> int:
 
 def _without_reader() -> int:
     """The reader of a pipe (head, less) went away; nobody is left to tell."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+    _drop_output()
     return 0
+
+
+def _drop_output() -> None:
+    """What is still buffered goes nowhere, so that the interpreter does not fail on it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno() if sys.stdout else 1)
 
 
 def _internal(error: Exception) -> int:
