@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from convsurgeon.errors import ConvsurgeonError, ModelError, UsageError
     from convsurgeon.exporting import Exported, export
     from convsurgeon.lowering import Lowered, lower
-    from convsurgeon.planning import Plan, read_plan
+    from convsurgeon.plans import Plan, read_plan
     from convsurgeon.recipe import Recipe, read_recipe
     from convsurgeon.recovery import ImageSettings, RecoverSettings
     from convsurgeon.recovery.verb import Recovered, recover
@@ -59,7 +59,7 @@ _HOMES = {
     "errors": ("ConvsurgeonError", "ModelError", "UsageError"),
     "exporting": ("Exported", "export"),
     "lowering": ("Lowered", "lower"),
-    "planning": ("Plan", "read_plan"),
+    "plans": ("Plan", "read_plan"),
     "recipe": ("Recipe", "read_recipe"),
     "recovery": ("ImageSettings", "RecoverSettings"),
     "recovery.verb": ("Recovered", "recover"),

@@ -27,7 +27,8 @@ from convsurgeon.inherit import (
 from convsurgeon.inputs import Inputs
 from convsurgeon.latencies import Latencies
 from convsurgeon.models import WeightsOrigin
-from convsurgeon.planning import Plan, effective_targets, make_plan
+from convsurgeon.planning import effective_targets, make_plan
+from convsurgeon.plans import Plan
 from convsurgeon.recipe import Recipe
 from convsurgeon.report import Fidelity, Report, make_report
 from convsurgeon.runtimes import Runtime, find_runtime, require

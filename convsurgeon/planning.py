@@ -1,123 +1,23 @@
-"""The plan: one row per convolution, as data that people can read, diff and edit."""
+"""Makes a plan: of all choices for all convolutions, the ones that hurt least within the targets."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import ValidationError
 
 from convsurgeon.candidates import PROXY, Candidate, Choices, Damage, candidates
-from convsurgeon.convs import AnySpec, parse_method
-from convsurgeon.cost import ConvShape, Cost
-from convsurgeon.errors import NothingToConvert, RecipeError, TargetError, UnknownName, UsageError
-from convsurgeon.latencies import Latencies, LayerLatency, PlanLatency, only_paying
-from convsurgeon.records import Record
+from convsurgeon.convs import parse_method
+from convsurgeon.cost import Cost
+from convsurgeon.errors import NothingToConvert, TargetError
+from convsurgeon.latencies import Latencies, PlanLatency, only_paying
+from convsurgeon.plans import Action, CostRecord, Plan, PlanLayer
 from convsurgeon.rules import Rules
 from convsurgeon.sites import Site, Survey
 from convsurgeon.solver import Infeasible, Option, solve
 from convsurgeon.targets import Target, human, human_ms, parse_targets
 
-__all__ = ["Action", "CostRecord", "Plan", "PlanLayer", "effective_targets", "make_plan", "read_plan"]
+__all__ = ["effective_targets", "make_plan"]
 
-Action = Literal["replaced", "kept", "refused"]
 DEFAULT_TARGET = "macs=50%"
-
-
-class CostRecord(Record):
-    """MACs and parameters, exact."""
-
-    macs: int
-    params: int
-
-    @classmethod
-    def of(cls, cost: Cost) -> CostRecord:
-        """From a Cost."""
-        return cls(macs=cost.macs, params=cost.params)
-
-    def cost(self) -> Cost:
-        """As a Cost."""
-        return Cost(self.macs, self.params)
-
-
-class PlanLayer(Record):
-    """What happens to one convolution. To change it, edit ``spec``: costs are priced anew when a plan is read."""
-
-    name: str
-    aliases: tuple[str, ...] = ()
-    kind: str
-    shape: ConvShape
-    calls: int
-    positions: int
-    action: Action
-    reason: str
-    spec: AnySpec | None = None
-    damage: float | None = None
-    before: CostRecord
-    after: CostRecord
-    latency: LayerLatency | None = None
-
-
-class Plan(Record):
-    """A versioned plan; ``fingerprint`` belongs to the model it was made for."""
-
-    version: Literal[1] = 1
-    model: str
-    fingerprint: str
-    input_shapes: tuple[tuple[int, ...], ...]
-    counted_on: Literal["meta", "device"]
-    method: str
-    target: tuple[str, ...]
-    objective: str
-    solver: str
-    notes: tuple[str, ...] = ()
-    before: CostRecord
-    after: CostRecord
-    latency: PlanLatency | None = None
-    layers: tuple[PlanLayer, ...]
-
-    @property
-    def replaced(self) -> tuple[PlanLayer, ...]:
-        """The layers that change, in execution order."""
-        return tuple(layer for layer in self.layers if layer.action == "replaced")
-
-    def to_json(self) -> str:
-        """The plan as indented JSON."""
-        return self.model_dump_json(indent=2) + "\n"
-
-    def check_fits(self, survey: Survey) -> None:
-        """Refuse a model, or inputs, that the plan was not made for.
-
-        Raises:
-            UnknownName: names the first layer that differs.
-            UsageError: inputs of other shapes, for which the plan's costs do not hold.
-        """
-        if survey.fingerprint() == self.fingerprint:
-            self._check_inputs(survey)
-            return
-        found = {site.name: site for site in survey.sites}
-        for layer in self.layers:
-            site = found.get(layer.name)
-            if site is None:
-                raise UnknownName(f"the plan was made for another model: '{layer.name}' is not in this one.")
-            if site.shape != layer.shape or site.kind != layer.kind:
-                raise UnknownName(
-                    f"the plan was made for another model: '{layer.name}' is {site.kind} {site.shape.describe()} "
-                    f"here and {layer.kind} {layer.shape.describe()} in the plan."
-                )
-        extra = sorted(set(found) - {layer.name for layer in self.layers})
-        raise UnknownName(f"the plan was made for another model: it does not know '{extra[0]}'.")
-
-    def _check_inputs(self, survey: Survey) -> None:
-        if survey.input_shapes != self.input_shapes:
-            planned, given = (
-                ", ".join(str(list(shape)) for shape in shapes) for shapes in (self.input_shapes, survey.input_shapes)
-            )
-            raise UsageError(
-                f"the plan was made for inputs {planned}, these are {given}: its costs hold for the former only. "
-                "Pass inputs of those shapes (--input N,C,H,W on the command line), or make a new plan."
-            )
 
 
 def make_plan(
@@ -160,7 +60,7 @@ def make_plan(
     if not any(c.options for c in choices):
         raise NothingToConvert(_nothing(choices, method))
     whole = _Whole(survey.total, latencies)
-    picks, solver = _pick(choices, targets, whole)
+    picks, solver = _pick(choices, targets, whole, method)
     layers = tuple(_layer(c, pick, bool(targets), latencies) for c, pick in zip(choices, picks, strict=True))
     after = survey.total + Cost.total(row.after.cost() - row.before.cost() for row in layers)
     if method == "dgconv" and not targets:
@@ -251,7 +151,7 @@ class _Whole:
 
 
 def _pick(
-    choices: tuple[Choices, ...], targets: tuple[Target, ...], whole: _Whole
+    choices: tuple[Choices, ...], targets: tuple[Target, ...], whole: _Whole, method: str
 ) -> tuple[tuple[Candidate | None, ...], str]:
     """The candidate for each site (None: keep), and how it was found."""
     if not targets:
@@ -266,7 +166,7 @@ def _pick(
     answer = solve(layers, limits)
     if isinstance(answer, Infeasible):
         spared = [have - low for have, low in zip(now, answer.lowest, strict=True)]
-        raise TargetError(_unreachable(spared, targets, whole, choices))
+        raise TargetError(_unreachable(spared, targets, whole, choices, method))
     picks = tuple(menu[i] for menu, i in zip(menus, answer.picks, strict=True))
     return picks, f"scipy milp (HiGHS), relative gap {answer.gap:.1e}"
 
@@ -276,7 +176,9 @@ def _option(site: Site, candidate: Candidate | None, targets: tuple[Target, ...]
     return Option(costs, 0.0 if candidate is None else candidate.damage)
 
 
-def _unreachable(spared: list[int], targets: tuple[Target, ...], whole: _Whole, choices: tuple[Choices, ...]) -> str:
+def _unreachable(
+    spared: list[int], targets: tuple[Target, ...], whole: _Whole, choices: tuple[Choices, ...], method: str
+) -> str:
     ranges = []
     for target, most in zip(targets, spared, strict=True):
         full, lowest = whole.of(target), whole.less(target, most)
@@ -287,12 +189,12 @@ def _unreachable(spared: list[int], targets: tuple[Target, ...], whole: _Whole, 
         )
     together = "" if len(targets) == 1 else " (each alone; together they may reach less)"
     free = sum(bool(c.options) for c in choices)
+    other = "" if method == "auto" else "choose a method with more reach (auto), "
     slow = "" if whole.latencies is None else ", take swaps that do not pay in time (--allow-slower)"
     return (
         f"target {', '.join(t.text for t in targets)} can't be reached by {free} eligible of {len(choices)} "
         f"convolutions. Reachable: {'; '.join(ranges)}{together}. "
-        "Raise the target, choose a method with more reach (auto, igc), or free more layers (--shortcuts, --stem)"
-        f"{slow}."
+        f"Raise the target, {other}or free more layers (--shortcuts, --stem){slow}."
     )
 
 
@@ -328,46 +230,3 @@ def _layer(choices: Choices, pick: Candidate | None, solved: bool, latencies: La
         after=CostRecord.of(pick.cost) if pick else before,
         latency=latencies.layer(site, pick.spec if pick else None) if latencies else None,
     )
-
-
-def read_plan(text: str, origin: str = "plan") -> Plan:
-    """Read a plan and price its rows anew, so that an edited spec needs no arithmetic.
-
-    Raises:
-        RecipeError: not a plan; lists every mistake.
-    """
-    try:
-        plan = Plan.model_validate_json(text)
-    except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()]
-        raise RecipeError(f"{origin} is not a plan of version 1:\n" + "\n".join(lines)) from error
-    layers = tuple(_repriced(layer, origin) for layer in plan.layers)
-    after = plan.before.cost() + Cost.total(row.after.cost() - row.before.cost() for row in layers)
-    changed: dict[str, Any] = {"layers": layers, "after": CostRecord.of(after)}
-    if any(row.latency is None and old.latency is not None for row, old in zip(layers, plan.layers, strict=True)):
-        # Nobody timed what was written into it by hand.
-        changed["latency"] = None
-    return plan.model_copy(update=changed)
-
-
-def _repriced(layer: PlanLayer, origin: str) -> PlanLayer:
-    if (layer.spec is None) != (layer.action != "replaced"):
-        raise RecipeError(f"{origin}: layer '{layer.name}' is '{layer.action}' but has spec {layer.spec!r}.")
-    after, reason = layer.before, layer.reason
-    if layer.spec is not None:
-        after, reason = CostRecord.of(layer.spec.cost(layer.shape, layer.positions)), layer.spec.describe()
-    edited = (after, reason) != (layer.after, layer.reason)
-    latency = None if edited else layer.latency
-    return layer.model_copy(update={"after": after, "reason": reason, "latency": latency})
-
-
-def read_plan_file(path: Path) -> Plan:
-    """Read a plan from a file.
-
-    Raises:
-        UnknownName: no such file.
-        RecipeError: not a plan.
-    """
-    if not path.is_file():
-        raise UnknownName(f"no plan at '{path}'; 'convsurgeon plan MODEL' writes one.")
-    return read_plan(path.read_text(encoding="utf-8"), str(path))

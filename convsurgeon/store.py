@@ -20,7 +20,7 @@ from convsurgeon._version import __version__
 from convsurgeon.counting import duplicate
 from convsurgeon.errors import ModelLoadError, OutputExists, RecipeError, UnknownName, UsageError
 from convsurgeon.models import build_model, is_factory, load_strictly
-from convsurgeon.planning import Plan, read_plan
+from convsurgeon.plans import Plan, read_plan
 from convsurgeon.report import Report
 from convsurgeon.surgery import operate
 from convsurgeon.whole_file import write_whole

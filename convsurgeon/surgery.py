@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from convsurgeon.convs import DGConv, Refusal, Spec, conv_shape, seeded
 from convsurgeon.counting import duplicate
 from convsurgeon.errors import UnknownName
-from convsurgeon.planning import Plan, PlanLayer
+from convsurgeon.plans import Plan, PlanLayer
 from convsurgeon.sites import refuse_unusable
 from convsurgeon.sources import CONVS, Conv, plainly, source_of
 

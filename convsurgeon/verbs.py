@@ -11,7 +11,7 @@ from torch import nn
 from convsurgeon.conversion import Conversion, Patient, Progress, carry_out, planned
 from convsurgeon.inputs import as_inputs
 from convsurgeon.models import WeightsOrigin
-from convsurgeon.planning import Plan
+from convsurgeon.plans import Plan
 from convsurgeon.recipe import Recipe, merged
 from convsurgeon.rules import Rules
 from convsurgeon.sites import Survey, survey

@@ -11,7 +11,7 @@ from convsurgeon.cost import Cost
 from convsurgeon.counting import count_params, run_on_copy
 from convsurgeon.errors import ConvsurgeonError, ModelRunError
 from convsurgeon.inputs import Inputs
-from convsurgeon.planning import Plan
+from convsurgeon.plans import Plan
 from convsurgeon.sites import Survey
 
 __all__ = ["verify"]

@@ -103,6 +103,25 @@ def test_a_number_of_images_needs_a_folder(folder: Path) -> None:
     assert "--images says how many images to calibrate on; pass --calibrate DIR too." in done.stderr
 
 
+def test_class_names_need_labelled_images(folder: Path) -> None:
+    """--classes without --evaluate is refused, since it would change nothing; with it the names are read."""
+    (folder / "names.txt").write_text("a\nb\n")
+    command = ("convert", "net.py:build", "--method", "compconv128", "--dry-run", "--classes", "names.txt")
+    refused = _run(folder, *command)
+    assert refused.returncode == 2
+    assert "--classes names the folders of --evaluate; pass --evaluate DIR too." in refused.stderr
+    read = _run(folder, *command, "--evaluate", "nowhere")
+    assert read.returncode == 2
+    assert "nowhere" in read.stderr
+
+
+def test_unknown_preprocessing_is_said_once(folder: Path) -> None:
+    """A model whose preprocessing is not known brings one warning, however many folders are read."""
+    command = ("convert", "net.py:build", "--method", "compconv128", "--calibrate", "images", "--evaluate", "images")
+    done = _run(folder, *command)
+    assert done.stderr.count("the preprocessing of net.py:build is not known") == 1
+
+
 def test_a_folder_without_a_readable_image_is_refused(folder: Path) -> None:
     """Where no file can be read, the message counts them and names one; one readable image is enough to go on."""
     bad = folder / "bad"

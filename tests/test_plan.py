@@ -14,7 +14,8 @@ from convsurgeon import IGCSpec, LayerRule, Plan, Rules, inspect, read_plan
 from convsurgeon.candidates import Damage
 from convsurgeon.errors import NothingToConvert, RecipeError, TargetError, UnknownName, UsageError
 from convsurgeon.models import build_model
-from convsurgeon.planning import make_plan, read_plan_file
+from convsurgeon.planning import make_plan
+from convsurgeon.plans import read_plan_file
 from tests.nets import IMAGE, Plain, Residual, Shared
 
 

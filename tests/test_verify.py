@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from convsurgeon import Plan, inspect
 from convsurgeon.errors import ConvsurgeonError, ModelRunError
 from convsurgeon.inputs import as_inputs
-from convsurgeon.planning import CostRecord, make_plan
+from convsurgeon.planning import make_plan
+from convsurgeon.plans import CostRecord
 from convsurgeon.surgery import operate
 from convsurgeon.verify import verify
 from tests.nets import IMAGE, Opaque, Residual

@@ -33,7 +33,8 @@ from convsurgeon.convs import parse_method
 from convsurgeon.counting import count
 from convsurgeon.inherit.agreement import agreement
 from convsurgeon.inputs import as_inputs
-from convsurgeon.planning import Plan, make_plan
+from convsurgeon.planning import make_plan
+from convsurgeon.plans import Plan
 
 IMAGES = 2048
 BATCH = 128

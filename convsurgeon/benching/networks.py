@@ -15,7 +15,7 @@ from convsurgeon.benching.record import BenchFigure, BenchReport, BenchRow, real
 from convsurgeon.counting import count, duplicate
 from convsurgeon.errors import ModelRunError, UsageError
 from convsurgeon.inputs import Inputs, as_inputs
-from convsurgeon.planning import CostRecord
+from convsurgeon.plans import CostRecord
 from convsurgeon.runtimes import RUNTIMES, Runtime, parse_runtimes, require
 from convsurgeon.timing import BENCH, Effort, Spread, Stopwatch, time_in_turn
 from convsurgeon.timing.batches import rebatched

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from convsurgeon._version import __version__
-from convsurgeon.planning import CostRecord
+from convsurgeon.plans import CostRecord
 from convsurgeon.records import Record
 from convsurgeon.timing import Spread
 from convsurgeon.timing.machine import Place

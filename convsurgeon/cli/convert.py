@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from convsurgeon.conversion import Patient
     from convsurgeon.images import ImageBatches
     from convsurgeon.models import LoadedModel
-    from convsurgeon.planning import Plan
+    from convsurgeon.plans import Plan
     from convsurgeon.recipe import Recipe
     from convsurgeon.report import Report
 
@@ -147,7 +147,7 @@ def apply_command(
     The model that the plan names is built, so a plan that names a factory runs its code.
     """
     with working("starting"):
-        from convsurgeon.planning import read_plan_file
+        from convsurgeon.plans import read_plan_file
         from convsurgeon.recipe import merged
 
         plan = read_plan_file(plan_file)

@@ -108,6 +108,8 @@ class DataRequest:
 
     def calibration(self, loaded: LoadedModel, survey: Survey, seed: int) -> Unlabelled | None:
         """Calibration batches; None without ``--calibrate``, or where the weights are random."""
+        if self.classes is not None and self.evaluate is None:
+            raise UsageError("--classes names the folders of --evaluate; pass --evaluate DIR too.")
         if self.calibrate is None:
             return None
         from convsurgeon.images import calibration_images
@@ -134,7 +136,7 @@ class DataRequest:
 
         return labelled_images(
             self.evaluate,
-            preprocessing(loaded),
+            preprocessing(loaded, announced=self.calibrate is not None),
             outputs=class_count(loaded),
             categories=loaded.categories,
             classes_file=self.classes,
@@ -159,17 +161,18 @@ class Unlabelled:
             )
 
 
-def preprocessing(loaded: LoadedModel) -> Transform:
-    """The weights' own preprocessing, or a plain one, which is said."""
+def preprocessing(loaded: LoadedModel, *, announced: bool = False) -> Transform:
+    """The weights' own preprocessing, or a plain one, which is said unless that was ``announced`` before."""
     from convsurgeon.images import plain_transform
 
     if loaded.transform is not None:
         return loaded.transform
     shapes = loaded.example_inputs.shapes()
-    warn(
-        f"the preprocessing of {loaded.spec} is not known: images are resized, cropped to the input size and scaled "
-        "to 0…1."
-    )
+    if not announced:
+        warn(
+            f"the preprocessing of {loaded.spec} is not known: images are resized, cropped to the input size and "
+            "scaled to 0…1."
+        )
     return plain_transform(shapes[0] if len(shapes) == 1 else ())
 
 

@@ -81,7 +81,7 @@ def schema_command(record: str) -> None:
     from pydantic import BaseModel
 
     from convsurgeon.budgets import CheckReport, Settings
-    from convsurgeon.planning import Plan
+    from convsurgeon.plans import Plan
     from convsurgeon.recipe import Recipe
     from convsurgeon.report import Report
 

@@ -19,7 +19,7 @@ from convsurgeon.counting import duplicate
 from convsurgeon.errors import ModelLoadError, TargetError
 from convsurgeon.inputs import Inputs
 from convsurgeon.latencies import Latencies, worth_timing
-from convsurgeon.planning import Plan
+from convsurgeon.plans import Plan
 from convsurgeon.surgery import operate
 from convsurgeon.targets import Target, human_ms, parse_targets
 from convsurgeon.timing import Spread

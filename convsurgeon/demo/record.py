@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from convsurgeon._version import __version__
-from convsurgeon.planning import CostRecord
+from convsurgeon.plans import CostRecord
 from convsurgeon.records import Record
 
 __all__ = ["DemoReport", "DemoRow"]

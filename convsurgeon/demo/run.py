@@ -15,7 +15,7 @@ from convsurgeon.conversion import Conversion
 from convsurgeon.demo.data import Epochs, digits
 from convsurgeon.demo.net import trained
 from convsurgeon.demo.record import DemoReport, DemoRow
-from convsurgeon.planning import Plan
+from convsurgeon.plans import Plan
 from convsurgeon.recovery import RecoverSettings
 from convsurgeon.recovery.verb import recover
 from convsurgeon.surgery import operate

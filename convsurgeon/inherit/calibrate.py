@@ -23,7 +23,7 @@ from convsurgeon.inherit.patches import output_size
 from convsurgeon.inherit.refine import refine
 from convsurgeon.inherit.site_data import Sample, Sampler, Samples
 from convsurgeon.inherit.targets import Traffic, count_traffic, groups_within, sample_targets
-from convsurgeon.planning import Plan, PlanLayer
+from convsurgeon.plans import Plan, PlanLayer
 from convsurgeon.sources import plainly
 
 __all__ = ["InheritSettings", "Inherited", "SiteFit", "inherit"]

@@ -168,18 +168,27 @@ def _output_covariance(weight: Tensor, moments: Moments) -> Tensor:
 
 
 def _telling(covariance: Tensor, count: int) -> Tensor:
-    """Indices [count], ascending, of variables that together explain most of all: greedy, by explained variance."""
-    left = covariance.clone()
-    chosen: list[int] = []
-    floor = 1e-12 * float(covariance.diagonal().mean()) + 1e-30
-    for _ in range(count):
-        explained = left.square().sum(0) / left.diagonal().clamp(min=floor)
-        explained[chosen] = -1.0
+    """Indices [count], ascending, of variables that together explain most of all: greedy, by explained variance.
+
+    What the chosen ones leave of the covariance is kept as covariance − taken·takenᵀ, and of it only the diagonal and
+    each column's sum of squares, so that a step costs one product with a vector.
+    """
+    power, squares = covariance.diagonal().clone(), covariance.square().sum(0)
+    taken = covariance.new_zeros(len(covariance), count)
+    floor = 1e-12 * float(power.mean()) + 1e-30
+    open_ones = torch.ones(len(covariance), dtype=torch.bool)
+    for step in range(count):
+        explained = (squares / power.clamp(min=floor)).where(open_ones, -torch.inf)
         best = int(explained.argmax())
-        chosen.append(best)
-        column = left[:, best].clone()
-        left -= torch.outer(column, column) / column[best].clamp(min=1e-30)
-    return torch.tensor(sorted(chosen))
+        open_ones[best] = False
+        before = taken[:, :step]
+        column = covariance[:, best] - before @ before[best]
+        column /= column[best].clamp(min=floor).sqrt()
+        left = covariance @ column - before @ (before.T @ column)
+        squares += column.square() * column.square().sum() - 2 * column * left
+        power -= column.square()
+        taken[:, step] = column
+    return (~open_ones).nonzero().flatten()
 
 
 def _without(rest: Tensor, taken: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from convsurgeon.convs import DGConvSpec
 from convsurgeon.convs.dgconv import complexity, gate_count
 from convsurgeon.cost import Cost
 from convsurgeon.errors import TargetError, UsageError
-from convsurgeon.planning import Plan, PlanLayer
+from convsurgeon.plans import Plan, PlanLayer
 from convsurgeon.targets import Target, human
 
 __all__ = ["GatedLayer", "GroupBudget", "Weighting"]

@@ -11,7 +11,7 @@ from convsurgeon.convs import DGConv, DGConvSpec, conv_shape, harden
 from convsurgeon.convs.family import conv_like
 from convsurgeon.counting import duplicate
 from convsurgeon.learned_groups.budget import GatedLayer, GroupBudget
-from convsurgeon.planning import CostRecord, Plan, PlanLayer
+from convsurgeon.plans import CostRecord, Plan, PlanLayer
 
 __all__ = ["hardened", "replanned"]
 

@@ -18,7 +18,7 @@ from convsurgeon.learned_groups.gates import Gates
 from convsurgeon.learned_groups.harden import hardened, replanned
 from convsurgeon.learned_groups.input_energy import InputEnergy
 from convsurgeon.learned_groups.projection import project
-from convsurgeon.planning import Plan
+from convsurgeon.plans import Plan
 from convsurgeon.recovery.extra import ParameterGroup, QuietExtra, State
 from convsurgeon.targets import Target
 

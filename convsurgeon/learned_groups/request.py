@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from convsurgeon.errors import UsageError
 from convsurgeon.learned_groups.learn import GroupSettings, LearnedGroups
-from convsurgeon.planning import Plan
+from convsurgeon.plans import Plan
 from convsurgeon.targets import parse_targets
 
 __all__ = ["requested"]

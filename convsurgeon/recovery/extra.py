@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from convsurgeon.planning import Plan
+    from convsurgeon.plans import Plan
 
 __all__ = ["Extra", "ParameterGroup", "QuietExtra", "State"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from convsurgeon.latencies import LayerLatency, PlanLatency
-from convsurgeon.planning import CostRecord
+from convsurgeon.plans import CostRecord
 from convsurgeon.report.record import Fidelity, Report
 from convsurgeon.targets import human, human_ms, parse_targets
 

@@ -7,7 +7,7 @@ from typing import Literal
 from convsurgeon._version import __version__
 from convsurgeon.latencies import LayerLatency, PlanLatency
 from convsurgeon.models import WeightsOrigin
-from convsurgeon.planning import Action, CostRecord, Plan, PlanLayer
+from convsurgeon.plans import Action, CostRecord, Plan, PlanLayer
 from convsurgeon.records import Record
 from convsurgeon.recovery.history import History
 

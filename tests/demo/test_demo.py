@@ -14,7 +14,7 @@ from convsurgeon.cli.app import run
 from convsurgeon.demo.record import DemoReport, DemoRow
 from convsurgeon.demo.run import LEARNED, METHODS, DemoSettings, demonstrate
 from convsurgeon.demo.terminal import render
-from convsurgeon.planning import CostRecord
+from convsurgeon.plans import CostRecord
 
 EXPECTED = Path(__file__).parents[1] / "expected" / "demo.txt"
 # Two methods that take no time: one that is fitted in closed form, one that learns.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from convsurgeon.convs import Spec
 from convsurgeon.inputs import as_inputs
-from convsurgeon.planning import CostRecord, Plan, PlanLayer
+from convsurgeon.plans import CostRecord, Plan, PlanLayer
 from convsurgeon.sites import survey
 
 
