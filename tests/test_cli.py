@@ -15,6 +15,8 @@ import jsonschema
 import pytest
 
 from convsurgeon import Plan, Recipe, Report, load
+from convsurgeon.benching import BenchReport
+from convsurgeon.budgets import CheckReport, Settings
 from convsurgeon.cli.app import run
 from convsurgeon.cli.screen import working
 
@@ -294,7 +296,17 @@ def test_methods_are_explained(capsys: pytest.CaptureFixture[str]) -> None:
             assert card[key] in text
 
 
-@pytest.mark.parametrize(("record", "model"), [("recipe", Recipe), ("plan", Plan), ("report", Report)])
+@pytest.mark.parametrize(
+    ("record", "model"),
+    [
+        ("recipe", Recipe),
+        ("plan", Plan),
+        ("report", Report),
+        ("budgets", Settings),
+        ("check", CheckReport),
+        ("bench", BenchReport),
+    ],
+)
 def test_schemas_are_printed(record: str, model: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """schema prints a valid JSON Schema of the record."""
     assert run(["schema", record]) == 0

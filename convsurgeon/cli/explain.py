@@ -75,11 +75,12 @@ def methods_command(as_json: bool) -> None:
 
 
 @click.command("schema")
-@click.argument("record", type=click.Choice(["recipe", "plan", "report", "budgets", "check"]))
+@click.argument("record", type=click.Choice(["recipe", "plan", "report", "budgets", "check", "bench"]))
 def schema_command(record: str) -> None:
-    """Print the JSON Schema of a recipe, a plan, a report, a budget configuration or a check's report."""
+    """Print the JSON Schema of a recipe, a plan, a report, a budget configuration, or a check's or bench's report."""
     from pydantic import BaseModel
 
+    from convsurgeon.benching.record import BenchReport
     from convsurgeon.budgets import CheckReport, Settings
     from convsurgeon.plans import Plan
     from convsurgeon.recipe import Recipe
@@ -91,5 +92,6 @@ def schema_command(record: str) -> None:
         "report": Report,
         "budgets": Settings,
         "check": CheckReport,
+        "bench": BenchReport,
     }
     click.echo(json.dumps(records[record].model_json_schema(), indent=2, ensure_ascii=False))
