@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from convsurgeon.convs import DGConv, Refusal, Spec, conv_shape, seeded
+from convsurgeon.convs import DGConv, Refusal, Spec, conv_shape, seeded, stored_as
 from convsurgeon.counting import duplicate
 from convsurgeon.errors import UnknownName
 from convsurgeon.plans import Plan, PlanLayer
@@ -59,9 +59,7 @@ def _find(model: nn.Module, layer: PlanLayer) -> Conv:
 def replacement(conv: Conv, spec: Spec) -> nn.Module:
     """A new module for one convolution, with its device, dtype, memory format and flags."""
     plain = plainly(conv)
-    new = spec.build(conv_shape(plain)).to(plain.weight.device, plain.weight.dtype)
-    if (memory_format := _memory_format(plain.weight)) is not None:
-        new = new.to(memory_format=memory_format)
+    new = stored_as(plain.weight, spec.build(conv_shape(plain)).to(plain.weight.device, plain.weight.dtype))
     if isinstance(new, DGConv):
         with torch.no_grad():
             new.weight.copy_(plain.weight)
@@ -69,9 +67,3 @@ def replacement(conv: Conv, spec: Spec) -> nn.Module:
                 new.bias.copy_(plain.bias)
     new.requires_grad_(plain.weight.requires_grad)
     return new.train(conv.training)
-
-
-def _memory_format(weight: Tensor) -> torch.memory_format | None:
-    """Channels last where the weight is stored so; None for the usual order."""
-    known = {4: torch.channels_last, 5: torch.channels_last_3d}.get(weight.dim())
-    return known if known is not None and weight.is_contiguous(memory_format=known) else None

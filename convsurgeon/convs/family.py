@@ -30,6 +30,7 @@ __all__ = [
     "pads_by_itself",
     "plain_conv",
     "seeded",
+    "stored_as",
 ]
 
 PAD_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
@@ -288,6 +289,12 @@ def conv_shape(conv: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> ConvShape:
         bias=conv.bias is not None,
         output_padding=tuple(conv.output_padding) if isinstance(conv, _ConvTransposeNd) else None,
     )
+
+
+def stored_as(weight: Tensor, module: nn.Module) -> nn.Module:
+    """The module, its weights stored with the channels last where ``weight`` is."""
+    last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(weight.dim())
+    return module if last is None or not weight.is_contiguous(memory_format=last) else module.to(memory_format=last)
 
 
 @contextmanager

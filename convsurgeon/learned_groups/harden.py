@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
-from convsurgeon.convs import DGConv, DGConvSpec, conv_shape, harden
+from convsurgeon.convs import DGConv, DGConvSpec, conv_shape, harden, stored_as
 from convsurgeon.convs.family import conv_like
 from convsurgeon.counting import duplicate
 from convsurgeon.learned_groups.budget import GatedLayer, GroupBudget
@@ -28,7 +28,7 @@ def hardened(model: nn.Module, layers: Sequence[GatedLayer]) -> nn.Module:
         gated = model.get_submodule(layer.name)
         if isinstance(gated, DGConv):
             new = harden(gated) if bool((gated.gates() == 0).any()) else _plain(gated)
-            instead[gated] = new.requires_grad_(gated.weight.requires_grad)
+            instead[gated] = stored_as(gated.weight, new).requires_grad_(gated.weight.requires_grad)
     return duplicate(model, instead)
 
 

@@ -94,6 +94,19 @@ def test_a_layer_whose_gates_stay_open_becomes_a_plain_convolution() -> None:
     assert convsurgeon.count(model, IMAGE) == plan.after.cost() == plan.before.cost()
 
 
+@pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
+def test_the_hardened_network_keeps_its_memory_format(memory_format: torch.memory_format) -> None:
+    """Convolutions that were stored channels last are so after hardening; the usual order stays the usual order."""
+    net, done = opened()
+    done.model.to(memory_format=memory_format)  # type: ignore[call-overload]
+    groups = learner(done)
+    train(done.model, net, groups, 6)
+    hard, _ = _finished(done, groups)
+    weights = [module.grouped.weight for module in hard.modules() if isinstance(module, HardenedDGConv)]
+    assert any(weight.shape[1] > 1 for weight in weights)
+    assert all(weight.is_contiguous(memory_format=memory_format) for weight in weights)
+
+
 @pytest.mark.parametrize("target", ["macs=50%", "macs=100%"])
 def test_the_saved_result_loads(tmp_path: Path, target: str) -> None:
     """The plan says what the hardened layers are, so that load returns a bit-equal network."""
