@@ -10,6 +10,7 @@ from torch import nn
 
 from convsurgeon.benching.record import BenchLayer
 from convsurgeon.convs import CompactConv, DGConv
+from convsurgeon.hooks import removed_after
 from convsurgeon.inputs import Inputs
 from convsurgeon.timing import Effort, Spread, Stopwatch
 from convsurgeon.timing.batches import rebatched
@@ -78,12 +79,8 @@ def _once(model: nn.Module, inputs: Inputs, names: Sequence[str], watch: Stopwat
         if (module := present.get(name)) is not None:
             begin, end = _stopwatch(name, took, watch)
             handles += [module.register_forward_pre_hook(begin), module.register_forward_hook(end)]
-    try:
-        with torch.inference_mode():
-            inputs.call(model)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with removed_after(handles), torch.inference_mode():
+        inputs.call(model)
     return took
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from convsurgeon.hooks import removed_after
 from convsurgeon.inputs import Inputs
 from convsurgeon.sites import Site
 from convsurgeon.timing.batches import channels_last
@@ -57,12 +58,8 @@ def observed(model: nn.Module, inputs: Inputs, sites: Iterable[Site]) -> Mapping
         seen[site.name] = Counter()
         module = model.get_submodule(site.name)
         handles.append(module.register_forward_hook(_recorder(site, seen[site.name]), with_kwargs=True))
-    try:
-        with torch.inference_mode():
-            inputs.call(model)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with removed_after(handles), torch.inference_mode():
+        inputs.call(model)
     return seen
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from convsurgeon.hooks import removed_after
 from convsurgeon.inputs import Inputs
 
 __all__ = ["evaluating", "site_calls", "watch"]
@@ -39,10 +40,11 @@ def watch(model: nn.Module, watchers: Mapping[str, Watcher], inputs: Inputs) -> 
 
     The tensors are the model's own: a watcher copies what it keeps.
     """
-    with ExitStack() as stack:
-        for name, watcher in watchers.items():
-            hook = model.get_submodule(name).register_forward_hook(_reader(watcher), with_kwargs=True)
-            stack.callback(hook.remove)
+    handles = [
+        model.get_submodule(name).register_forward_hook(_reader(watcher), with_kwargs=True)
+        for name, watcher in watchers.items()
+    ]
+    with removed_after(handles):
         return inputs.call(model)
 
 
@@ -66,13 +68,9 @@ def site_calls(model: nn.Module, name: str, inputs: Inputs, calls: int) -> list[
 
     if calls == 0:
         return seen
-    hook = model.get_submodule(name).register_forward_pre_hook(read, with_kwargs=True)
-    try:
+    handle = model.get_submodule(name).register_forward_pre_hook(read, with_kwargs=True)
+    with removed_after([handle]), suppress(_SeenEnough):
         inputs.call(model)
-    except _SeenEnough:
-        pass
-    finally:
-        hook.remove()
     return seen
 
 

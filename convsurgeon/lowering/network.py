@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 from convsurgeon.convs import CompactConv, DGConv
 from convsurgeon.counting import duplicate
 from convsurgeon.errors import first_line
+from convsurgeon.hooks import removed_after
 from convsurgeon.inputs import Inputs, as_inputs
 from convsurgeon.lowering.absorbed import Absorbed
 from convsurgeon.lowering.choice import Choice, Fewest, Timed, stopwatch_for
@@ -175,11 +176,8 @@ def _calls(model: nn.Module, inputs: Inputs, names: Mapping[str, object]) -> Cal
         return hook
 
     handles = [model.get_submodule(name).register_forward_pre_hook(keep(name), with_kwargs=True) for name in names]
-    try:
+    with removed_after(handles):
         inputs.call(model)
-    finally:
-        for handle in handles:
-            handle.remove()
     return seen
 
 

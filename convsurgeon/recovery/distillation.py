@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from torch.utils._pytree import tree_leaves
 
 from convsurgeon.errors import ModelRunError, UsageError
+from convsurgeon.hooks import removed_after
 from convsurgeon.inputs import Inputs
 from convsurgeon.recovery.batches import UNLABELLED, Batch
 from convsurgeon.recovery.engine import Engine
@@ -150,8 +151,9 @@ def _adding_errors(targets: _Targets, errors: dict[str, Tensor]) -> Callable[[st
     return add
 
 
-@contextmanager
-def _reading(model: nn.Module, names: tuple[str, ...], read: Callable[[str, Tensor], None]) -> Iterator[None]:
+def _reading(
+    model: nn.Module, names: tuple[str, ...], read: Callable[[str, Tensor], None]
+) -> AbstractContextManager[None]:
     """Pass the output of every call of the named modules to ``read``."""
 
     def reader(name: str) -> Callable[[nn.Module, Any, Any], None]:
@@ -161,12 +163,7 @@ def _reading(model: nn.Module, names: tuple[str, ...], read: Callable[[str, Tens
 
         return hook
 
-    handles = [model.get_submodule(name).register_forward_hook(reader(name)) for name in names]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    return removed_after([model.get_submodule(name).register_forward_hook(reader(name)) for name in names])
 
 
 def _call(network: Callable[..., Any], inputs: Inputs) -> Any:
