@@ -222,11 +222,11 @@ def _exported(patient: _Patient, done: convsurgeon.Conversion, after: Ran | None
         raise LeftOut("it does not run")
     subject, size = patient.subject, patient.sized
     if after.macs <= settings.export_macs:
-        exported(done.model, patient.model, size.inputs, after)
+        exported(subject.library, done.model, patient.model, size.inputs, after)
         return
     inputs = subject.inputs(1, size.smallest)
     try:
-        exported(done.model, patient.model, inputs, run_at(done.model, subject, size.smallest))
+        exported(subject.library, done.model, patient.model, inputs, run_at(done.model, subject, size.smallest))
     finally:
         if subject.sized is not None:
             subject.sized(done.model, size.side)

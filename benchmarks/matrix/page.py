@@ -18,8 +18,9 @@ For each method and a target of `macs=50%` it asks:
 - **forward**: outputs of the same types and shapes (a detector's boxes vary: the same number of axes).
 - **counts**: plan, `convsurgeon.count` and PyTorch's `FlopCounterMode` / 2 say the same MACs and parameters.
 - **target**: never more than asked for. **reload**: saved and loaded, state and outputs are bit-equal.
-- **export**: the exported file gives the same outputs (ONNX, one method; on the smallest inputs that run where
-  a forward takes over 2 GMACs).
+- **export**: the ONNX graph gives the same outputs in ONNX Runtime (one method; on the smallest inputs that run where a
+  forward takes over 2 GMACs; torchvision's networks by PyTorch's default exporter, the others by its TorchScript one
+  first, which takes a tenth of the time).
 - **backward**: one step in train mode; a replacement's parameters get gradients where the original's weight did.
 
 Inputs are of batch 1 and of the library's own size, smaller (`↓`) where a forward would take over 20 GMACs. A cell
