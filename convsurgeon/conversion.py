@@ -295,7 +295,7 @@ def _fidelity(
 
 def _fuse_first(patient: Patient, plan: Plan) -> tuple[str, ...]:
     """A note where a method that networks fuse themselves with would meet a replaced convolution later."""
-    fuser = next((name for name in ("fuse_model", "fuse") if callable(getattr(patient.model, name, None))), None)
+    fuser = next((name for name in ("fuse_model", "fuse") if callable(getattr(type(patient.model), name, None))), None)
     replaced = {row.name for row in plan.replaced}
     if fuser is None or not any(site.norm for site in patient.survey.sites if site.name in replaced):
         return ()

@@ -105,20 +105,23 @@ def test_a_number_of_images_needs_a_folder(folder: Path) -> None:
 
 def test_class_names_need_labelled_images(folder: Path) -> None:
     """--classes without --evaluate is refused, since it would change nothing; with it the names are read."""
-    (folder / "names.txt").write_text("a\nb\n")
+    (folder / "names.txt").write_text("class0\nclass1\n")
+    (folder / "others.txt").write_text("class0\nother\n")
     command = ("convert", "net.py:build", "--method", "compconv128", "--dry-run", "--classes", "names.txt")
     refused = _run(folder, *command)
     assert refused.returncode == 2
     assert "--classes names the folders of --evaluate; pass --evaluate DIR too." in refused.stderr
-    read = _run(folder, *command, "--evaluate", "nowhere")
-    assert read.returncode == 2
-    assert "nowhere" in read.stderr
+    assert _run(folder, *command, "--evaluate", "images").returncode == 0
+    other = _run(folder, *command[:-1], "others.txt", "--evaluate", "images")
+    assert other.returncode == 2
+    assert "class1" in other.stderr
 
 
 def test_unknown_preprocessing_is_said_once(folder: Path) -> None:
     """A model whose preprocessing is not known brings one warning, however many folders are read."""
     command = ("convert", "net.py:build", "--method", "compconv128", "--calibrate", "images", "--evaluate", "images")
     done = _run(folder, *command)
+    assert done.returncode == 0, done.stderr
     assert done.stderr.count("the preprocessing of net.py:build is not known") == 1
 
 

@@ -417,6 +417,19 @@ def test_what_the_file_system_refuses_is_no_bug(
     assert err.startswith("error: 'some/place' can't be read or written") == (code == 2)
 
 
+def test_a_full_disk_without_a_name_is_no_bug(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A failing write names no file; it ends as one message too, where standard output is no file either."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("convsurgeon.store.read_report", fail)
+    assert run(["report", "x"]) == 2
+    assert "error: a file or the standard output can't be read or written" in capsys.readouterr().err
+
+
 def test_weights_are_as_readable_as_the_files_beside_them() -> None:
     """A saved conversion may be read by whoever may read its plan."""
     assert _convert("-o", "out") == 0
@@ -499,6 +512,8 @@ def test_what_compiled_code_prints_is_not_in_the_answer() -> None:
     )
     done = _process(code)
     assert (done.returncode, done.stdout, done.stderr) == (0, "answer\n", "noise\n")
+    closed = _process(f"import sys, os\nos.close(2)\nsys.stderr = None\n{code}")
+    assert (closed.returncode, closed.stdout) == (0, "noise\nanswer\n")
 
 
 def test_a_closed_pipe_is_no_failure() -> None:

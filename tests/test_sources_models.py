@@ -144,6 +144,21 @@ def test_quantisable_networks_fuse_first() -> None:
         done.model.eval().fuse_model()
 
 
+class Fusing(nn.Sequential):
+    """A layer that is called ``fuse``."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Conv2d(3, 64, 3), nn.Conv2d(64, 64, 1), nn.BatchNorm2d(64))
+        self.fuse = nn.Identity()
+
+
+def test_a_layer_called_fuse_fuses_nothing() -> None:
+    """The advice is for networks with a method of that name."""
+    done = convert(Fusing().eval(), torch.rand(1, 3, 8, 8), method="igc-l1m1-w8", random_weights=True)
+    assert done.plan.replaced
+    assert not any("before the conversion" in note for note in done.report.notes)
+
+
 def test_ultralytics_fuses_first() -> None:
     """A YOLO converts as it is and fused; fused after the conversion it stops with what to do."""
     tasks = pytest.importorskip("ultralytics.nn.tasks", reason="ultralytics is no test dependency: it is large")

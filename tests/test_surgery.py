@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from convsurgeon import CompConv, DGConv, DGConvSpec, Plan, inspect
+from convsurgeon import CompConv, DGConv, DGConvSpec, IGCSpec, Plan, inspect
 from convsurgeon.convs import conv_shape
 from convsurgeon.errors import ModelLoadError, UnknownName
 from convsurgeon.planning import make_plan
@@ -76,6 +76,18 @@ def test_memory_format_follows_the_convolution(channels_last: bool) -> None:
     unit = operate(network, _plan(network)).last
     assert unit.primary.weight.is_contiguous(memory_format=torch.channels_last) == channels_last
     assert unit.primary.weight.is_contiguous() != channels_last
+
+
+@pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
+def test_a_pointwise_unit_does_not_turn_the_network(memory_format: torch.memory_format) -> None:
+    """A 1×1 weight is contiguous in either order: its replacement gives maps in the order that it is stored in."""
+    conv = nn.Conv2d(64, 64, 1).to(memory_format=memory_format)  # type: ignore[call-overload]
+    unit = replacement(conv, IGCSpec(primary_groups=1, secondary_groups=1, mid_channels=16))
+    maps = torch.rand(1, 64, 8, 8)
+    assert unit(maps).is_contiguous(memory_format=memory_format) == conv(maps).is_contiguous(
+        memory_format=memory_format
+    )
+    assert unit(maps).is_contiguous() == conv(maps).is_contiguous()
 
 
 def test_the_seed_decides_the_new_weights() -> None:

@@ -224,12 +224,19 @@ def _exported(patient: _Patient, done: convsurgeon.Conversion, after: Ran | None
     if after.macs <= settings.export_macs:
         exported(subject.library, done.model, patient.model, size.inputs, after)
         return
-    inputs = subject.inputs(1, size.smallest)
     try:
-        exported(subject.library, done.model, patient.model, inputs, run_at(done.model, subject, size.smallest))
+        after = run_at(done.model, subject, size.smallest)
+        _resize(subject, patient.model, size.smallest)
+        exported(subject.library, done.model, patient.model, subject.inputs(1, size.smallest), after)
     finally:
-        if subject.sized is not None:
-            subject.sized(done.model, size.side)
+        for model in (done.model, patient.model):
+            _resize(subject, model, size.side)
+
+
+def _resize(subject: Subject, model: nn.Module, side: int) -> None:
+    """Tell a network that resizes its inputs itself."""
+    if subject.sized is not None:
+        subject.sized(model, side)
 
 
 def _backward(patient: _Patient, done: convsurgeon.Conversion) -> None:

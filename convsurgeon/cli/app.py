@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 
 import click
 
@@ -109,7 +110,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _unusable_file(error: OSError) -> int:
     """The file system said no: neither a bug nor a fault of the model."""
-    if error.filename is None:
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
         _drop_output()
     if os.environ.get("CONVSURGEON_DEBUG"):
         traceback.print_exc()
@@ -130,7 +134,9 @@ def _without_reader() -> int:
 
 def _drop_output() -> None:
     """What is still buffered goes nowhere, so that the interpreter does not fail on it at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno() if sys.stdout else 1)
+    # A stream that was put in the place of standard output may have no descriptor.
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno() if sys.stdout else 1)
 
 
 def _internal(error: Exception) -> int:

@@ -62,11 +62,11 @@ def convert_command(
     with working("starting"):
         recipe = Request(**request).recipe()
         folder = output or default_folder(recipe.model or "", recipe.method)
-        data = DataRequest(calibrate, images, evaluate, classes, refine)
+        data = DataRequest(calibrate, images, evaluate, classes, refine).with_classes_used()
         _refuse_existing(folder, force, dry_run)
     loaded = _load(recipe, device)
     patient = _admit(loaded)
-    calibration, evaluation = data.calibration(loaded, patient.survey, recipe.seed), data.evaluation(loaded)
+    calibration, evaluation = data.both(loaded, patient.survey, recipe.seed)
     plan = _plan(patient, recipe, calibration)
     if dry_run:
         _dry(plan, patient, as_json)
@@ -153,6 +153,7 @@ def apply_command(
         plan = read_plan_file(plan_file)
         recipe = merged(None, model=plan.model, weights=weights, input=input_shape, seed=seed)
         folder = output or default_folder(plan.model, plan.method)
+        data = DataRequest(calibrate, images, evaluate, classes, refine).with_classes_used()
         _refuse_existing(folder, force, dry_run)
     loaded = _load(recipe, device)
     if input_shape is None:
@@ -163,8 +164,7 @@ def apply_command(
     if dry_run:
         _dry(plan, patient, as_json)
         return
-    data = DataRequest(calibrate, images, evaluate, classes, refine)
-    calibration, evaluation = data.calibration(loaded, patient.survey, recipe.seed), data.evaluation(loaded)
+    calibration, evaluation = data.both(loaded, patient.survey, recipe.seed)
     _operate(patient, plan, calibration, evaluation, recipe.seed, refine, folder, force, as_json)
 
 

@@ -106,10 +106,19 @@ class DataRequest:
         if self.images and self.calibrate is None:
             raise UsageError("--images says how many images to calibrate on; pass --calibrate DIR too.")
 
-    def calibration(self, loaded: LoadedModel, survey: Survey, seed: int) -> Unlabelled | None:
-        """Calibration batches; None without ``--calibrate``, or where the weights are random."""
+    def with_classes_used(self) -> DataRequest:
+        """The same, or an error where class names were given and no folder that they could name."""
         if self.classes is not None and self.evaluate is None:
             raise UsageError("--classes names the folders of --evaluate; pass --evaluate DIR too.")
+        return self
+
+    def both(self, loaded: LoadedModel, survey: Survey, seed: int) -> tuple[Unlabelled | None, ImageBatches | None]:
+        """Calibration and labelled batches; what is unknown of the preprocessing is said once."""
+        calibration = self.calibration(loaded, survey, seed)
+        return calibration, self.evaluation(loaded, announced=self.calibrate is not None)
+
+    def calibration(self, loaded: LoadedModel, survey: Survey, seed: int) -> Unlabelled | None:
+        """Calibration batches; None without ``--calibrate``, or where the weights are random."""
         if self.calibrate is None:
             return None
         from convsurgeon.images import calibration_images
@@ -123,8 +132,8 @@ class DataRequest:
             return None
         return Unlabelled(found)
 
-    def evaluation(self, loaded: LoadedModel) -> ImageBatches | None:
-        """Labelled batches; None without ``--evaluate``.
+    def evaluation(self, loaded: LoadedModel, *, announced: bool) -> ImageBatches | None:
+        """Labelled batches; None without ``--evaluate``; ``announced`` as for ``preprocessing``.
 
         Raises:
             UsageError: the model is no classifier.
@@ -136,7 +145,7 @@ class DataRequest:
 
         return labelled_images(
             self.evaluate,
-            preprocessing(loaded, announced=self.calibrate is not None),
+            preprocessing(loaded, announced=announced),
             outputs=class_count(loaded),
             categories=loaded.categories,
             classes_file=self.classes,

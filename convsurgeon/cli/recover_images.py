@@ -33,7 +33,7 @@ class Pictures:
         from convsurgeon.recovery.images import split_files
 
         found = self._all(loaded)
-        evaluation = self.request.evaluation(loaded)
+        evaluation = self.request.evaluation(loaded, announced=True)
         if evaluation is not None:
             return found, evaluation
         train, held = split_files(found.files, self.settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -14,7 +15,7 @@ def reserve_standard_output() -> None:
     HiGHS prints a line of its own for some problems, whatever it is told, in the middle of our JSON. Nothing happens
     where either stream is closed.
     """
-    if sys.stdout is None:
+    if sys.stdout is None or sys.stderr is None:
         return
     try:
         sys.stdout.flush()
@@ -26,6 +27,11 @@ def reserve_standard_output() -> None:
     except OSError:
         os.close(answers)
         return
-    buffering = 1 if sys.stdout.line_buffering else -1
-    encoding, errors = sys.stdout.encoding, sys.stdout.errors
-    sys.stdout = os.fdopen(answers, "w", buffering, encoding, errors)
+    old = sys.stdout
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(io.FileIO(answers, "w")),
+        encoding=old.encoding,
+        errors=old.errors,
+        line_buffering=bool(old.line_buffering),
+        write_through=getattr(old, "write_through", False),
+    )

@@ -40,10 +40,8 @@ def watch(model: nn.Module, watchers: Mapping[str, Watcher], inputs: Inputs) -> 
 
     The tensors are the model's own: a watcher copies what it keeps.
     """
-    handles = [
-        model.get_submodule(name).register_forward_hook(_reader(watcher), with_kwargs=True)
-        for name, watcher in watchers.items()
-    ]
+    watched = [(model.get_submodule(name), watcher) for name, watcher in watchers.items()]
+    handles = [module.register_forward_hook(_reader(watcher), with_kwargs=True) for module, watcher in watched]
     with removed_after(handles):
         return inputs.call(model)
 

@@ -26,7 +26,7 @@ from convsurgeon.inherit.pairing import best_pairs
 from convsurgeon.inherit.patches import columns_at, output_size, patches_at, same_size
 from convsurgeon.inherit.site_data import Samples
 
-__all__ = ["fit_compconv"]
+__all__ = ["fit_compconv", "telling"]
 
 RIDGE = 1e-3
 # What an output is thought to lose, relative to its variance, where it does not get the slot in question.
@@ -81,7 +81,7 @@ def fit_compconv(
         copied, channels = _identity(task)
         module.identity_index.copy_(channels)
         rest = _without(rest, copied)
-        primary = rest[_telling(_output_covariance(weight, moments)[rest][:, rest], module.spec.primary_channels)]
+        primary = rest[telling(_output_covariance(weight, moments)[rest][:, rest], module.spec.primary_channels)]
         rest = _without(rest, primary)
         _put(module.primary, task.wanted, primary)
         slots, rest, errors, last = _levels(task, copied, primary, rest)
@@ -167,7 +167,7 @@ def _output_covariance(weight: Tensor, moments: Moments) -> Tensor:
     return weight @ moments.uu @ weight.T
 
 
-def _telling(covariance: Tensor, count: int) -> Tensor:
+def telling(covariance: Tensor, count: int) -> Tensor:
     """Indices [count], ascending, of variables that together explain most of all: greedy, by explained variance.
 
     What the chosen ones leave of the covariance is kept as covariance − taken·takenᵀ, and of it only the diagonal and
@@ -175,7 +175,8 @@ def _telling(covariance: Tensor, count: int) -> Tensor:
     """
     power, squares = covariance.diagonal().clone(), covariance.square().sum(0)
     taken = covariance.new_zeros(len(covariance), count)
-    floor = 1e-12 * float(power.mean()) + 1e-30
+    # Above the rounding of the running sums, which a variable that is explained already must not win by.
+    floor = 1e-8 * float(power.mean()) + 1e-30
     open_ones = torch.ones(len(covariance), dtype=torch.bool)
     for step in range(count):
         explained = (squares / power.clamp(min=floor)).where(open_ones, -torch.inf)

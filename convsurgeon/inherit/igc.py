@@ -55,7 +55,8 @@ class Blocks:
         """Best map Q·P of rank ``rank``, [C, r] and [r, D/L], to ``wanted`` [C, D/L] on one partition's inputs.
 
         Minimises E‖(wanted − Q·P)·u‖²; strongest direction first, so that a smaller rank is a prefix. ``crossed`` is
-        wanted·Cov. Solved by the eigenvectors of wanted·Cov·wantedᵀ, or of its transpose where the inputs are fewer.
+        wanted·Cov. Solved by the eigenvectors of wanted·Cov·wantedᵀ, or of lowerᵀ·wantedᵀ·wanted·lower where the
+        inputs are fewer.
         """
         if wanted.shape[1] >= len(wanted):
             vectors = strongest(wanted @ crossed.T, rank)
@@ -108,7 +109,8 @@ def through(primary: Tensor, rows: Tensor) -> Tensor:
 def descend(cross: Tensor, blocks: Blocks, start: tuple[Tensor, Tensor], sweeps: int) -> tuple[Tensor, Tensor]:
     """One secondary partition: solve every block in turn for what the others leave, then the secondary for all.
 
-    ``start`` and the result are primary [L, r, D/L] and secondary [C, L, r]; ``cross`` is [C, D].
+    ``start`` and the result are primary [L, r, D/L] and secondary [C, L, r]; ``cross`` is [C, D]. The blocks'
+    covariance is a ridged one: what is left of ``cross`` is solved for outright.
     """
     primary, secondary = (factors.clone() for factors in start)
     # Cov(mid, u): its ranks are few, so that what the blocks explain is never multiplied out at full width.

@@ -1,8 +1,8 @@
 """Second moments of one site, accumulated batch by batch: all that a linear fit needs, whatever the image count.
 
 With u the unfolded input patch [D = C_in·S], y the wanted output [C_out] and e = y − (W·u + b) what the original
-weights leave of it on these inputs, a fit needs Cov(u, u) and Cov(e, u) only. Keeping e instead of y means that a fit
-starts at the original weights and corrects them: no information means no correction, and no cancellation either.
+weights leave of it on these inputs, a fit needs Cov(u, u) and Cov(e, u) only. Keeping e instead of y means that a ridge
+shrinks a fit towards the original weights: no information means no correction.
 """
 
 from __future__ import annotations

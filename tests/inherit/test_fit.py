@@ -18,6 +18,7 @@ from convsurgeon.convs import (
 )
 from convsurgeon.errors import UsageError
 from convsurgeon.inherit import SiteData, fit
+from convsurgeon.inherit.compconv import telling
 from tests.inherit.sites import distance, feature_maps, site_data
 
 SPECS: list[Spec] = [
@@ -218,3 +219,12 @@ def test_no_data_is_refused() -> None:
     with pytest.raises(UsageError, match="is empty"):
         SiteData.of([])
     assert SiteData.of([(torch.ones(1, 1, 2, 2), torch.ones(1, 3, 2, 2))]).positions == 4
+
+
+def test_what_is_explained_already_is_not_chosen() -> None:
+    """Of variables that come in twins, one of each is chosen, down to powers of a ten-thousandth."""
+    scales = torch.logspace(0, -2, 32, dtype=torch.float64)
+    mixed = torch.randn(32, 64, generator=torch.Generator().manual_seed(0)).double() * scales[:, None]
+    twins = torch.cat([mixed, mixed])
+    chosen = telling(twins @ twins.T, 32)
+    assert sorted((chosen % 32).tolist()) == list(range(32))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from benchmarks.matrix.exporting import exported
 from benchmarks.matrix.stages import LeftOut
 from benchmarks.matrix.witness import ran
+from convsurgeon.errors import ModelRunError
 
 pytest.importorskip("onnxscript")
 
@@ -33,3 +34,24 @@ def test_a_network_that_jumps_by_itself_is_left_out() -> None:
     exported("timm", calm, calm, inputs, ran(calm, inputs))
     with pytest.raises(LeftOut, match="the network itself jumps"):
         exported("timm", wild, calm, inputs, ran(wild, inputs))
+
+
+def test_what_the_original_can_t_either_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An export that fails for the converted network alone is a failure; one that fails for both is left out."""
+    inputs = (torch.rand(1, 4096),)
+    original, converted = Wave(1.0).eval(), Wave(2.0).eval()
+
+    def fails_for(*networks: nn.Module) -> None:
+        def export(model: nn.Module, *_: object, **__: object) -> object:
+            if model in networks:
+                raise ModelRunError("its outputs differ by 5.0e-01")
+            return object()
+
+        monkeypatch.setattr("benchmarks.matrix.exporting.to_onnx", export)
+
+    fails_for(converted)
+    with pytest.raises(ModelRunError):
+        exported("timm", converted, original, inputs, ran(converted, inputs))
+    fails_for(converted, original)
+    with pytest.raises(LeftOut, match="the original can't be exported either"):
+        exported("timm", converted, original, inputs, ran(converted, inputs))
