@@ -49,7 +49,10 @@ def _mel(bins: int, batch: int, side: int) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Part:
-    """A class, its configuration's class and settings; ``backbone`` is a configuration of its own inside it."""
+    """A class, its configuration's class and settings; ``backbone`` is a configuration of its own inside it.
+
+    ``varying``: the sizes of its outputs depend on the data.
+    """
 
     model: str
     config: str
@@ -57,6 +60,7 @@ class _Part:
     backbone: tuple[str, Mapping[str, Any]] | None = None
     inputs: Callable[[int, int], Any] = _pixels
     sides: tuple[int, ...] = (224, 128, 64)
+    varying: bool = False
 
     def build(self) -> nn.Module:
         """The network with random weights."""
@@ -113,7 +117,7 @@ _PARTS = (
     _Part("HubertModel", "HubertConfig", _SPEECH, inputs=_speech),
     _Part("Data2VecAudioModel", "Data2VecAudioConfig", _SPEECH, inputs=_speech),
     _Part("WhisperModel", "WhisperConfig", _ENCODER, inputs=partial(_mel, 80), sides=(3000,)),
-    _Part("SuperPointForKeypointDetection", "SuperPointConfig"),
+    _Part("SuperPointForKeypointDetection", "SuperPointConfig", varying=True),
 )
 
 
@@ -121,7 +125,7 @@ def subjects() -> tuple[Subject, ...]:
     """One subject per class that the installed version has."""
     library = importlib.import_module("transformers")
     return tuple(
-        Subject("transformers", _name(part), part.build, part.inputs, sides=part.sides)
+        Subject("transformers", _name(part), part.build, part.inputs, sides=part.sides, varying=part.varying)
         for part in _PARTS
         if hasattr(library, part.model)
     )
