@@ -17,6 +17,7 @@ ConvsurgeonError
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 __all__ = [
@@ -98,6 +99,6 @@ def did_you_mean(name: str, known: Iterable[str], count: int = 3) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """How another library's error is quoted: its first line without the stop, or its type's name."""
-    lines = str(error).strip().splitlines()
+    """How another library's error is quoted: its first line without the stop and colours, or its type's name."""
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines()
     return lines[0].rstrip(" .") if lines else type(error).__name__

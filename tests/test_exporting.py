@@ -11,8 +11,10 @@ import torch
 from torch import nn
 
 import convsurgeon
-from convsurgeon.errors import OutputExists, UnknownName
+from convsurgeon.errors import ModelRunError, OutputExists, UnknownName, first_line
 from convsurgeon.exporting import format_for
+from convsurgeon.inputs import as_inputs
+from convsurgeon.runtimes.onnx_conversion import to_onnx
 
 RUN_WITHOUT_US = """
 import sys
@@ -176,3 +178,29 @@ def test_a_folder_is_no_file_to_replace(converted: nn.Module, tmp_path: Path) ->
         convsurgeon.export(converted, x, tmp_path / "net.pt2", lowered=False, force=True)
     assert not list((tmp_path / "net.pt2").iterdir())
     assert convsurgeon.export(converted, x, tmp_path / "other.pt2", lowered=False).path.is_file()
+
+
+class Heavy(nn.Module):
+    """A convolution beside weights that take no memory, as they are one number seen many times."""
+
+    def __init__(self, numbers: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+        self.many = nn.Parameter(torch.zeros(1).expand(numbers))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[N, 3, H, W] → [N, 4, H, W]."""
+        return self.conv(x)
+
+
+def test_weights_beyond_a_file_are_refused() -> None:
+    """ONNX files hold less than 2 GiB: more ends as an error with a way out, not as a crash of the process."""
+    inputs = as_inputs(torch.rand(1, 3, 4, 4))
+    with pytest.raises(ModelRunError, match=r"the weights take 2\.0 GiB.*export to \.pt2 or \.xml"):
+        to_onnx(Heavy(2**29).eval(), inputs)
+    assert to_onnx(Heavy(8).eval(), inputs).error < 1e-4
+
+
+def test_quoted_errors_have_no_colours() -> None:
+    """Terminal colours in another library's message do not reach ours."""
+    assert first_line(ValueError("\x1b[96mstep 1\x1b[0m failed.\nmore")) == "step 1 failed"

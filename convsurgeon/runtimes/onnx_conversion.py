@@ -30,6 +30,9 @@ __all__ = ["Exporter", "OnnxGraph", "onnx_missing", "quiet_exporters", "run_onnx
 
 Exporter = Literal["torch.export", "TorchScript"]
 
+# Protocol buffers end at 2 GiB.
+_MOST_BYTES = 2**31
+
 _LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")
 
 
@@ -70,8 +73,10 @@ def to_onnx(
     ``first`` names the exporter that is tried first.
 
     Raises:
-        ModelRunError: no exporter makes a graph that computes the same; the message holds what each failed with.
+        ModelRunError: no exporter makes a graph that computes the same; the message holds what each failed with. Or
+            the weights are too many for one file.
     """
+    _refuse_too_many_weights(model)
     copy = duplicate(model).eval().cpu()
     given = inputs.to("cpu")
     problems: list[str] = []
@@ -89,6 +94,16 @@ def to_onnx(
             return OnnxGraph(content, exporter, dynamic, error, tuple(problems))
         problems.append(f"{_attempt(exporter, dynamic)}: its outputs differ by {error:.1e}, allowed {tolerance:.0e}")
     raise ModelRunError(f"the model can't be exported to ONNX. {'; '.join(problems)}.")
+
+
+def _refuse_too_many_weights(model: nn.Module) -> None:
+    """Before an exporter crashes the process on them."""
+    tensors = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    if size >= _MOST_BYTES:
+        raise ModelRunError(
+            f"the weights take {size / 2**30:.1f} GiB, and an ONNX file holds less than 2 GiB; export to .pt2 or .xml."
+        )
 
 
 def _attempts(first: Exporter, dynamic_batch: bool) -> list[tuple[Exporter, bool]]:
