@@ -52,7 +52,7 @@ class Settings:
     export_method: str = "auto"
     export_macs: int = 2_000_000_000
     seconds: int = 900
-    gib: int = 12
+    gib: int = 22
 
 
 @dataclass(frozen=True)
