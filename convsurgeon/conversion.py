@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from convsurgeon.accuracy import top1_accuracy
+from convsurgeon.advice import fuse_first
 from convsurgeon.candidates import PROXY, Choices, Damage, candidates
 from convsurgeon.clocking import Ask, Bench, Timekeeper, known_latencies, plan_in_time
 from convsurgeon.convs import Spec, parse_method
@@ -257,7 +258,7 @@ def carry_out(
         plan,
         patient.weights,
         inherited=words,
-        notes=(*notes, *_fuse_first(patient, plan), *carried.warnings),
+        notes=(*notes, *fuse_first(patient.model, patient.survey, plan), *carried.warnings),
         errors={site.name: site.held_back_error for site in carried.sites if site.held_back_error is not None},
         fidelity=_fidelity(patient.model, network, carried.agreement, evaluation, progress or _silent),
     )
@@ -291,12 +292,3 @@ def _fidelity(
     return fidelity.model_copy(
         update={"evaluated": after.images, "accuracy_before": before.top1, "accuracy_after": after.top1}
     )
-
-
-def _fuse_first(patient: Patient, plan: Plan) -> tuple[str, ...]:
-    """A note where a method that networks fuse themselves with would meet a replaced convolution later."""
-    fuser = next((name for name in ("fuse_model", "fuse") if callable(getattr(type(patient.model), name, None))), None)
-    replaced = {row.name for row in plan.replaced}
-    if fuser is None or not any(site.norm for site in patient.survey.sites if site.name in replaced):
-        return ()
-    return (f"call {fuser}() before the conversion if the network shall be fused: it knows no compact convolutions",)

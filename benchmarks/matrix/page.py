@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from benchmarks.matrix.records import Cell, NetworkRow
@@ -128,4 +129,6 @@ def _cell(cell: Cell) -> str:
 
 
 def _plain(text: str) -> str:
+    """One line of a table; of a path only its last part, which says the same on every machine."""
+    text = re.sub(r"(?<![\w.])(?:/[^/\s<>|]+)+/", "", text)
     return text.replace("|", "\\|").replace("\n", " ")

@@ -30,7 +30,6 @@ __all__ = [
     "pads_by_itself",
     "plain_conv",
     "seeded",
-    "stored_as",
 ]
 
 PAD_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
@@ -289,18 +288,6 @@ def conv_shape(conv: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> ConvShape:
         bias=conv.bias is not None,
         output_padding=tuple(conv.output_padding) if isinstance(conv, _ConvTransposeNd) else None,
     )
-
-
-def stored_as(weight: Tensor, module: nn.Module) -> nn.Module:
-    """The module, its weights stored with the channels last where ``weight`` is.
-
-    Told by the strides: a 1×1 weight is contiguous in either order, and one that is stored in the usual order must not
-    turn everything behind it.
-    """
-    last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(weight.dim())
-    if last is None or weight.stride() == torch.empty(weight.shape, device="meta").stride():
-        return module
-    return module.to(memory_format=last) if weight.is_contiguous(memory_format=last) else module
 
 
 @contextmanager
