@@ -1,7 +1,8 @@
-"""Forms of an IGC unit: two convolutions, with fewer groups where that is faster, or one dense convolution.
+"""Forms of an IGC unit: two convolutions, in fewer groups or whole blocks where that is faster, or a dense one.
 
 With y = A · P(x), P the primary convolution and A the secondary one with both permutations in it, A takes in scale,
-shift and output order. Joining groups adds multiplications by zero and makes kernels wider.
+shift and output order. Joining groups adds multiplications by zero and makes kernels wider; so do whole blocks: on
+AVX-512 a grouped convolution whose groups fill no vector register takes two to four times as long as a wider one.
 """
 
 from __future__ import annotations
@@ -28,33 +29,48 @@ def igc_forms(absorbed: Absorbed) -> list[Form]:
     if any(type(part) not in CONVS for part in (unit.primary, unit.secondary)):
         return []
     groups, partitions = unit.primary.groups, unit.secondary.groups
-    forms = [_pair(unit, groups)] if partitions == 1 else [_interleaved(unit), _pair(unit, groups)]
-    forms += [_pair(unit, fewer) for fewer in coarser_groups(groups, unit.in_channels // groups)]
+    forms = [] if partitions == 1 else [_interleaved(unit)]
+    for fewer in (groups, *coarser_groups(groups, unit.in_channels // groups)):
+        forms += _pairs(unit, fewer)
     return [*forms, Form("one dense convolution", _dense)]
 
 
-def _pair(unit: IGC, groups: int) -> Form:
-    """P with ``groups`` groups, then A as a dense 1×1 convolution."""
+def _pairs(unit: IGC, groups: int) -> list[Form]:
+    """P with ``groups`` groups, then A as a dense 1×1 convolution: as wide as it is, and in whole blocks.
+
+    A dense P always comes in whole blocks: they cost nothing there.
+    """
     inputs = None if groups == 1 else torch.arange(unit.in_channels, device=unit.primary.weight.device)
     name = "two convolutions" if groups == unit.primary.groups else f"two convolutions, the first in {groups} groups"
-    return Form(name, partial(_build_pair, groups=groups), reads=inputs)
+    width = unit.primary.out_channels // groups
+    if groups == 1 or width == blocks(width):
+        return [Form(name, partial(_build_pair, groups=groups, width=blocks(width)), reads=inputs)]
+    return [
+        Form(name, partial(_build_pair, groups=groups, width=width), reads=inputs),
+        Form(f"{name}, whole blocks", partial(_build_pair, groups=groups, width=blocks(width)), reads=inputs),
+    ]
 
 
-def _build_pair(absorbed: Absorbed, groups: int) -> nn.Module:
+def _build_pair(absorbed: Absorbed, groups: int, width: int) -> nn.Module:
     unit = _unit(absorbed)
     kernel = regrouped(kernel_of(unit.primary), unit.primary.groups, groups)
     matrix, bias = _after(absorbed)
     shift = unit.primary.bias
     if groups == 1:
         kernel = kernel[:, absorbed.reads.argsort()]
-        # Zero channels up to a whole block: kernels and runtimes like such widths.
-        missing = blocks(len(kernel)) - len(kernel)
-        kernel = torch.cat((kernel, kernel.new_zeros(missing, *kernel.shape[1:])))
-        matrix = torch.cat((matrix, matrix.new_zeros(len(matrix), missing)), dim=1)
-        shift = None if shift is None else torch.cat((shift, shift.new_zeros(missing)))
+    kernel, matrix = _widened(kernel, 0, groups, width), _widened(matrix, 1, groups, width)
+    shift = None if shift is None else _widened(shift, 0, groups, width)
     primary = convolution(_conv(unit.primary), kernel, shift, groups=groups)
     secondary = convolution(_conv(unit.secondary), _as_kernel(matrix, unit), bias, pointwise=True)
     return nn.Sequential(primary, secondary)
+
+
+def _widened(values: Tensor, axis: int, groups: int, width: int) -> Tensor:
+    """Each group's channels along ``axis``, and zeros up to ``width``."""
+    ahead, behind = values.shape[:axis], values.shape[axis + 1 :]
+    grouped = values.reshape(*ahead, groups, -1, *behind)
+    missing = grouped.new_zeros(*ahead, groups, width - grouped.shape[axis + 1], *behind)
+    return torch.cat((grouped, missing), dim=axis + 1).flatten(axis, axis + 1)
 
 
 def _dense(absorbed: Absorbed) -> nn.Module:
