@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -82,7 +83,7 @@ def _counted(model: nn.Module, inputs: Inputs) -> tuple[int, tuple[str, ...]]:
         # Fused attention is a single operator that the counter does not know on every device.
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         stack.enter_context(_without_attention_fastpath())
-        counter = stack.enter_context(FlopCounterMode(display=False))
+        counter = stack.enter_context(FlopCounterMode(display=False, custom_mapping=_RECURRENT))
         output = inputs.call(model)
     described = tuple(
         f"{str(leaf.dtype).removeprefix('torch.')} {list(leaf.shape)}"
@@ -90,6 +91,26 @@ def _counted(model: nn.Module, inputs: Inputs) -> tuple[int, tuple[str, ...]]:
         if isinstance(leaf, torch.Tensor)
     )
     return int(counter.get_total_flops()) // 2, described
+
+
+def _recurrent_flops(shape: torch.Size, weights: Sequence[torch.Size]) -> int:
+    """FLOPs (2 × MACs) of a recurrent layer in one operator: every matrix once for each position of [T, N, C]."""
+    return 2 * math.prod(shape[:-1]) * sum(math.prod(weight) for weight in weights if len(weight) == 2)
+
+
+def _onednn_layer_flops(shape: torch.Size, *weights: Any, out_shape: Any = None, **_settings: Any) -> int:
+    return _recurrent_flops(shape, [weight for weight in weights[:4] if isinstance(weight, torch.Size)])
+
+
+def _cudnn_flops(shape: torch.Size, weights: Any, *_settings: Any, out_shape: Any = None, **_more: Any) -> int:
+    return _recurrent_flops(shape, weights)
+
+
+# On real devices an LSTM or GRU is a single operator that the counter does not know.
+_RECURRENT = {
+    torch.ops.aten.mkldnn_rnn_layer: _onednn_layer_flops,
+    torch.ops.aten._cudnn_rnn: _cudnn_flops,
+}
 
 
 @contextmanager

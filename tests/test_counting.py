@@ -114,6 +114,29 @@ def test_fused_attention_is_counted(fused: bool, macs: int) -> None:
     assert count(_Attention(fused), torch.zeros(1, 9, 16)).macs == macs
 
 
+class _Recurrent(nn.Module):
+    """``looks`` at its numbers, so that it can only be counted where there are some."""
+
+    def __init__(self, layer: nn.Module, looks: bool) -> None:
+        super().__init__()
+        self.layer = layer
+        self.looks = looks
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.looks and bool(x.isnan().any()):
+            return x
+        output: Tensor = self.layer(x)[0]
+        return output
+
+
+@pytest.mark.parametrize("looks", [True, False])
+@pytest.mark.parametrize(("kind", "gates"), [(nn.LSTM, 4), (nn.GRU, 3), (nn.RNN, 1)])
+def test_recurrent_layers_are_counted_everywhere(kind: type[nn.Module], gates: int, looks: bool) -> None:
+    """gates·H·(C + H) for every position and direction, on real tensors as on weightless ones."""
+    layer = kind(12, 20, bidirectional=True, batch_first=True)
+    assert count(_Recurrent(layer, looks), torch.zeros(5, 7, 12)).macs == 5 * 7 * 2 * gates * 20 * (12 + 20)
+
+
 class _Keywords(nn.Module):
     def __init__(self) -> None:
         super().__init__()

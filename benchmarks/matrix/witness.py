@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -65,7 +65,14 @@ class Ran:
 def ran(model: nn.Module, inputs: Any) -> Ran:
     """Run a network that is in eval mode, counted by PyTorch itself."""
     counter = FlopCounterMode(display=False)
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _without_attention_fastpath(), _frozen(model), counter:
+    with (
+        torch.no_grad(),
+        sdpa_kernel(SDPBackend.MATH),
+        _without_attention_fastpath(),
+        _without_fused_recurrence(model),
+        _frozen(model),
+        counter,
+    ):
         output = call(model, inputs)
     return Ran(tuple(leaf for leaf in _tensors(output)), counter.get_total_flops() // 2)
 
@@ -86,6 +93,14 @@ def _without_attention_fastpath() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
+
+
+def _without_fused_recurrence(model: nn.Module) -> AbstractContextManager[None]:
+    """Neither is oneDNN's LSTM; without oneDNN it is made of products that the counter knows."""
+    if not any(isinstance(module, nn.RNNBase) for module in model.modules()):
+        return nullcontext()
+    without: AbstractContextManager[None] = torch.backends.mkldnn.flags(enabled=False)
+    return without
 
 
 @contextmanager

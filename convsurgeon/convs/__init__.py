@@ -89,8 +89,8 @@ def parse_method(text: str, *, hardened: bool = False) -> Method:
             return replace(method, hardened=hardened)
         if method is not None:
             return method
-    known = ["auto", "compconv", *(f"compconv{c}" for c in compconv.C0_CHOICES), "igc", "igc-l4m2", "dgconv"]
+    known = ["auto", "compconv", *(f"compconv{c}" for c in compconv.C0_CHOICES), "igc", "igc-b16", "igc-l4m2", "dgconv"]
     raise UnknownName(
-        f"unknown method '{text}'; expected auto, compconv, compconv32|64|128|256|512, igc, igc-lLmM[-wN] or "
-        f"dgconv.{did_you_mean(text, known)} 'convsurgeon methods' explains them."
+        f"unknown method '{text}'; expected auto, compconv, compconv32|64|128|256|512, igc, igc-bN, "
+        f"igc-lLmM[-wN] or dgconv.{did_you_mean(text, known)} 'convsurgeon methods' explains them."
     )

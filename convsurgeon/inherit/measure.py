@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ __all__ = ["DamageSettings", "DamageTable", "measure_damage"]
 
 FEWEST_HELD = 128
 FEWEST_HELD_IMAGES = 2
-MAPS_SHARE = 4
+MAPS_SHARE = 2
 
 ProgressCallback = Callable[[int, int, str], None]
 
@@ -137,11 +138,12 @@ class _Measurement:
         for group in groups_within(sizes, self.settings.memory_bytes):
             progress(done, len(names), names[group.start])
             gathered = self._gather({name: traffic[name] for name in names[group]})
-            for name in names[group]:
-                progress(done, len(names), name)
-                collected = gathered.pop(name).collected()
-                self.kept.add(name, self._estimates(name, collected, traffic[name]))
-                done += 1
+            for maps in self._maps_of(names[group], traffic):
+                for name, samples in maps.items():
+                    progress(done, len(names), name)
+                    collected = gathered.pop(name).collected()
+                    self.kept.add(name, self._estimates(name, collected, traffic[name], samples))
+                    done += 1
         progress(done, len(names), "")
 
     def _batches(self) -> Iterator[Inputs]:
@@ -162,10 +164,39 @@ class _Measurement:
             watch(self.reference, watchers, inputs)
         return gathered
 
+    def _maps_of(self, names: Sequence[str], traffic: Mapping[str, Traffic]) -> Iterator[dict[str, Samples]]:
+        """Samples with the input maps, which CompConv's stages need: for as many sites at once as memory allows."""
+        staged = {name for name in names if any(isinstance(spec, CompConvSpec) for spec in self.requests[name])}
+        sizes = [traffic[name].input_bytes if name in staged else 0 for name in names]
+        budget = self.settings.memory_bytes // MAPS_SHARE
+        for part in groups_within(sizes, budget):
+            inside = names[part]
+            kept: dict[str, list[Sample]] = {}
+            if sum(sizes[part]) <= budget:
+                kept = self._keep_maps({name: traffic[name] for name in inside if name in staged})
+            yield {
+                name: Samples(kept[name].__iter__ if name in kept else partial(self._maps, name, traffic[name]))
+                for name in inside
+            }
+
+    def _keep_maps(self, traffic: Mapping[str, Traffic]) -> dict[str, list[Sample]]:
+        kept: dict[str, list[Sample]] = {name: [] for name in traffic}
+
+        def watcher(name: str, sampler: Sampler) -> Callable[[Tensor, Tensor], None]:
+            # Later layers may overwrite the map that this one reads.
+            return lambda x, y: kept[name].append(sampler.sample(x.clone(), y))
+
+        watchers = {name: watcher(name, self._sampler(name, seen)) for name, seen in traffic.items()}
+        for inputs in self._batches() if watchers else ():
+            watch(self.reference, watchers, inputs)
+        return kept
+
     def _gathering(self, name: str) -> Gathering:
         return Gathering(self.shapes[name], *linears_of(self.convs[name], self.shapes[name]))
 
-    def _estimates(self, name: str, collected: Sequence[Collected], traffic: Traffic) -> dict[str, Estimate]:
+    def _estimates(
+        self, name: str, collected: Sequence[Collected], traffic: Traffic, maps: Samples
+    ) -> dict[str, Estimate]:
         """The errors of all of a site's specs."""
         specs = self.requests[name]
         samples, held = collected[0].fitted.count, len(collected[0].held_u)
@@ -175,7 +206,7 @@ class _Measurement:
             sites = self._linear_sites(name, collected)
             errors.update(self._by_moments(name, [s for s in specs if isinstance(s, (IGCSpec, DGConvSpec))], sites))
             stacked = [s for s in specs if isinstance(s, CompConvSpec)]
-            errors.update(self._by_stages(name, stacked, sites[0].moments, traffic))
+            errors.update(self._by_stages(name, stacked, sites[0].moments, maps))
         known = {spec: (errors.get(spec, 1.0), reliable and spec in errors) for spec in specs}
         return {spec_key(spec): Estimate(error, samples, held, sure) for spec, (error, sure) in known.items()}
 
@@ -203,11 +234,10 @@ class _Measurement:
         return found
 
     def _by_stages(
-        self, name: str, specs: Sequence[CompConvSpec], moments: Moments, traffic: Traffic
+        self, name: str, specs: Sequence[CompConvSpec], moments: Moments, samples: Samples
     ) -> dict[Spec, float]:
         """CompConv's stages need feature maps, so each unit is built, fitted, and run on the images held out."""
         conv, norm = self.convs[name], self.norms[name]
-        samples = Samples(lambda: self._maps(name, traffic)).within(self.settings.memory_bytes // MAPS_SHARE)
         found: dict[Spec, float] = {}
         for spec in specs:
             with seeded(self.settings.seed):
@@ -218,6 +248,7 @@ class _Measurement:
         return found
 
     def _maps(self, name: str, traffic: Traffic) -> Iterator[Sample]:
+        """Maps that are too large to be kept: the network runs up to the site every time."""
         sampler, conv = self._sampler(name, traffic), self.convs[name]
         for inputs, calls in zip(self._batches(), traffic.calls, strict=True):
             for x in site_calls(self.reference, name, inputs, calls):

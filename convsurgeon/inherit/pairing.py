@@ -23,27 +23,35 @@ def best_pairs(gain: Matrix, computed: int) -> tuple[Indices, Indices]:
     """
     pairs = _exchange(gain, _greedy(gain, len(gain) - computed))
     for _ in range(MOST_ROUNDS):
-        before = gain[pairs[:, 0], pairs[:, 1]].sum()
+        before = float(gain[pairs[:, 0], pairs[:, 1]].sum())
         rows, columns = linear_sum_assignment(gain[np.ix_(pairs[:, 0], pairs[:, 1])], maximize=True)
         pairs = _exchange(gain, np.stack([pairs[rows, 0], pairs[columns, 1]], axis=1))
-        if gain[pairs[:, 0], pairs[:, 1]].sum() <= before * (1 + 1e-9) + 1e-300:
+        # Gains may be negative throughout, and so may their sum.
+        if gain[pairs[:, 0], pairs[:, 1]].sum() <= before + 1e-9 * abs(before):
             break
     single = np.setdiff1d(np.arange(len(gain)), pairs)
     return np.concatenate([pairs[:, 0], single]), pairs[:, 1]
 
 
 def _greedy(gain: Matrix, count: int) -> Indices:
-    """The ``count`` heaviest disjoint pairs, taken one by one."""
-    free = np.ones(len(gain), dtype=bool)
-    pairs: list[tuple[int, int]] = []
-    for flat in np.argsort(-gain, axis=None, kind="stable"):
-        if len(pairs) == count:
-            break
-        source, derived = divmod(int(flat), len(gain))
-        if source != derived and free[source] and free[derived]:
-            free[source] = free[derived] = False
-            pairs.append((source, derived))
-    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    """The ``count`` heaviest disjoint pairs, as if taken one by one.
+
+    A pair in which each side is the other's best is taken by the greedy choice sooner or later, whatever else is; so
+    all such pairs are taken at once, and the heaviest ``count`` stay.
+    """
+    either = np.maximum(gain, gain.T)
+    np.fill_diagonal(either, -np.inf)
+    free = np.arange(len(gain))
+    found = [np.empty((0, 2), dtype=np.int64)]
+    while len(free) > 1:
+        best = either[np.ix_(free, free)].argmax(axis=1)
+        mutual = np.flatnonzero((best[best] == np.arange(len(free))) & (np.arange(len(free)) < best))
+        found.append(np.stack([free[mutual], free[best[mutual]]], axis=1))
+        free = np.setdiff1d(free, found[-1])
+    pairs = np.concatenate(found)
+    heaviest = np.argsort(-either[pairs[:, 0], pairs[:, 1]], kind="stable")[:count]
+    pairs = pairs[heaviest]
+    return _forward(gain, pairs)
 
 
 def _exchange(gain: Matrix, pairs: Indices) -> Indices:
@@ -63,6 +71,11 @@ def _exchange(gain: Matrix, pairs: Indices) -> Indices:
         for p, q in swapped:
             across = crossed[p, q] >= alike[p, q]
             pairs[p], pairs[q] = ((a[p], b[q]), (a[q], b[p])) if across else ((a[p], a[q]), (b[p], b[q]))
+    return _forward(gain, pairs)
+
+
+def _forward(gain: Matrix, pairs: Indices) -> Indices:
+    """Each pair in the direction that gains more."""
     forward = gain[pairs[:, 0], pairs[:, 1]] >= gain[pairs[:, 1], pairs[:, 0]]
     turned: Indices = np.where(forward[:, None], pairs, pairs[:, ::-1])
     return turned

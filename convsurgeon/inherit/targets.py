@@ -17,15 +17,20 @@ __all__ = ["Traffic", "count_traffic", "groups_within", "sample_targets"]
 
 @dataclass
 class Traffic:
-    """How much of one pass over the data reaches a module: its calls in each batch, images and output positions."""
+    """How much of one pass over the data reaches a module: its calls in each batch, images and output positions.
+
+    ``input_bytes`` is what all of its input maps would take.
+    """
 
     calls: list[int] = field(default_factory=list)
     images: int = 0
     positions: int = 0
     outputs: int = 0
+    input_bytes: int = 0
 
-    def add(self, _x: Tensor, y: Tensor) -> None:
+    def add(self, x: Tensor, y: Tensor) -> None:
         """Count one call."""
+        self.input_bytes += x.nbytes
         self.calls[-1] += 1
         self.images += len(y)
         self.positions += y.numel() // max(1, y.shape[1])

@@ -148,6 +148,25 @@ def test_the_mid_width_is_c_out_unless_named() -> None:
     assert parse_method("igc-l4m2-w128").name == "igc-l4m2-w128"
 
 
+@pytest.mark.parametrize(("c_in", "c_out"), [(64, 64), (256, 512), (96, 64)])
+def test_blocks_fill_every_partition(c_in: int, c_out: int) -> None:
+    """igc-bN is igc with only such mid widths as give each partition whole blocks of N channels."""
+    like = shape(c_in, c_out)
+    method = parse_method("igc-b16")
+    specs = method.specs(like, (8, 8))
+    assert method.name == "igc-b16"
+    assert specs and all(spec.mid_channels % (16 * spec.primary_groups) == 0 for spec in specs)
+    assert any(spec.mid_channels % (16 * spec.primary_groups) for spec in parse_method("igc").specs(like, (8, 8)))
+
+
+def test_blocks_wider_than_the_convolution_are_refused() -> None:
+    """Where one block per partition saves nothing the reason names the block; a smaller one fits."""
+    like = shape(16, 16)
+    refused = parse_method("igc-b64").specs(like, (8, 8))
+    assert isinstance(refused, Refusal) and "in blocks of 64" in refused.reason
+    assert not isinstance(parse_method("igc-b8").specs(like, (8, 8)), Refusal)
+
+
 @pytest.mark.parametrize(("c_in", "c_out", "kernel"), [(64, 64, 3), (3, 7, 3), (37, 41, 3), (256, 64, 1), (5, 5, 1)])
 def test_free_specs_save_macs_and_fit(c_in: int, c_out: int, kernel: int) -> None:
     """Every freely chosen unit builds, and costs less than the dense convolution; or there is a reason."""

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
 
+from convsurgeon.inherit import pairing
 from convsurgeon.inherit.pairing import best_pairs
 from convsurgeon.inherit.partition import partition
 
@@ -34,6 +36,31 @@ def test_pairs_are_nearly_the_best(nodes: int, seed: int) -> None:
     assert len(sources) == computed
     reached = sum(gain[s, d] for s, d in zip(sources, derived, strict=False))
     assert reached >= 0.8 * best_by_trying(gain, computed)
+
+
+@pytest.mark.parametrize("offset", [0.0, -10.0])
+def test_the_search_ends_when_nothing_improves(offset: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gains that are negative throughout lead to the same pairs, and to no more rounds than positive ones."""
+    gain = np.random.default_rng(0).random((40, 40))
+    np.fill_diagonal(gain, -np.inf)
+    plain = best_pairs(gain, 20)
+    rounds = 0
+
+    def counting(*args: object, **kwargs: object) -> object:
+        nonlocal rounds
+        rounds += 1
+        return linear_sum_assignment(*args, **kwargs)
+
+    monkeypatch.setattr(pairing, "linear_sum_assignment", counting)
+    shifted = best_pairs(gain + offset, 20)
+    assert rounds < pairing.MOST_ROUNDS
+    assert all(np.array_equal(a, b) for a, b in zip(plain, shifted, strict=True))
+
+
+def test_outputs_that_are_all_alike_are_paired() -> None:
+    """Equal gains everywhere, as dead channels have them, still give disjoint pairs."""
+    sources, derived = best_pairs(np.zeros((7, 7)), 4)
+    assert sorted([*sources, *derived]) == list(range(7))
 
 
 @pytest.mark.parametrize("groups", [2, 4, 8])
