@@ -4,7 +4,7 @@
     python -m benchmarks.latency.lowered vgg16_bn igc --wide 4 --share 0.25 --runtime eager --batch 2 --threads 1
 
 ``--wide L`` makes every 3×3 convolution but the first a wide IGC unit with M = 1 and L partitions (or C/8 with
-``--wide 0``) at ``--share`` of its MACs.
+``--wide 0``) at ``--share`` of its MACs; ``--block 16`` keeps each partition to multiples of 16 channels.
 
 Ratios are against the lowered original: both have their batch norms folded, both are timed in the memory format that
 suits them. With one thread the process's own CPU time counts. Random weights: nothing here depends on their values,
@@ -32,15 +32,15 @@ from convsurgeon.timing import Effort, time_in_turn
 EFFORT = Effort(warm_up_s=0.1, timed_s=4, fewest=5, most=15, sample_s=0.01)
 
 
-def wide_igc(model: nn.Module, partitions: int, share: float) -> nn.Module:
-    """Every 3×3 convolution but the first as IGC with M = 1, at ``share`` of its MACs."""
+def wide_igc(model: nn.Module, partitions: int, share: float, block: int | None) -> nn.Module:
+    """Every 3×3 convolution but the first as IGC with M = 1, at about ``share`` of its MACs."""
     new = copy.deepcopy(model)
     for name, conv in list(new.named_modules()):
         if type(conv) is nn.Conv2d and conv.kernel_size == (3, 3) and conv.in_channels > 3:
             shape = conv_shape(conv)
             groups = partitions or shape.in_channels // 8
             per_width = shape.in_channels * 9 / groups + shape.out_channels
-            step = math.lcm(groups, 8)
+            step = groups * block if block else math.lcm(groups, 8)
             width = max(1, round(share * shape.in_channels * shape.out_channels * 9 / per_width / step)) * step
             spec = IGCSpec(primary_groups=groups, secondary_groups=1, mid_channels=width)
             new.set_submodule(name, spec.build(shape))
@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--wide", type=int, metavar="L")
     parser.add_argument("--share", type=float, default=0.25)
+    parser.add_argument("--block", type=int, metavar="N")
     parser.add_argument("--runtime", default="eager")
     parser.add_argument("--choose", help="where forms are timed, or 'none'  [default: as --runtime]")
     parser.add_argument("--lowered-only", action="store_true", help="leave the two networks out as they are")
@@ -67,7 +68,7 @@ def main() -> None:
     x = torch.randn(given.batch, *loaded.example_inputs.shapes()[0][1:])
     rules = convsurgeon.Rules(only=tuple(given.only)) if given.only else None
     if given.wide is not None:
-        converted = wide_igc(loaded.model, given.wide, given.share)
+        converted = wide_igc(loaded.model, given.wide, given.share, given.block)
     else:
         converted = convsurgeon.convert(
             loaded.model, x[:1], method=given.method, target=given.target, rules=rules, random_weights=True

@@ -152,7 +152,7 @@ class IGCMethod:
     """``igc`` (everything free), ``igc-bN`` or ``igc-lLmM[-wN]`` (fixed; C_mid = C_out unless ``-wN``).
 
     ``block`` N: the mid width of every partition is a multiple of N, such as the channels that fill a vector register
-    (16 in float32 on AVX-512): grouped kernels are up to four times slower on other widths.
+    (16 in float32 on AVX-512): grouped kernels may be twice as slow on other widths.
     """
 
     primary_groups: int | None = None

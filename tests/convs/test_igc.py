@@ -155,7 +155,8 @@ def test_blocks_fill_every_partition(c_in: int, c_out: int) -> None:
     method = parse_method("igc-b16")
     specs = method.specs(like, (8, 8))
     assert method.name == "igc-b16"
-    assert specs and all(spec.mid_channels % (16 * spec.primary_groups) == 0 for spec in specs)
+    assert specs
+    assert all(spec.mid_channels % (16 * spec.primary_groups) == 0 for spec in specs)
     assert any(spec.mid_channels % (16 * spec.primary_groups) for spec in parse_method("igc").specs(like, (8, 8)))
 
 
@@ -163,7 +164,8 @@ def test_blocks_wider_than_the_convolution_are_refused() -> None:
     """Where one block per partition saves nothing the reason names the block; a smaller one fits."""
     like = shape(16, 16)
     refused = parse_method("igc-b64").specs(like, (8, 8))
-    assert isinstance(refused, Refusal) and "in blocks of 64" in refused.reason
+    assert isinstance(refused, Refusal)
+    assert "in blocks of 64" in refused.reason
     assert not isinstance(parse_method("igc-b8").specs(like, (8, 8)), Refusal)
 
 

@@ -2,7 +2,7 @@
 
 With y = A · P(x), P the primary convolution and A the secondary one with both permutations in it, A takes in scale,
 shift and output order. Joining groups adds multiplications by zero and makes kernels wider; so do whole blocks: on
-AVX-512 a grouped convolution whose groups fill no vector register takes two to four times as long as a wider one.
+AVX-512 a grouped convolution whose groups don't fill vector registers may take twice as long as a wider one.
 """
 
 from __future__ import annotations
