@@ -21,7 +21,7 @@ __all__ = ["METHODS", "NETS", "Net", "converted", "macs", "pruned"]
 
 METHODS = {
     "compconv128": "CompConv128",
-    "igc": "IGC, mid width free (wide)",
+    "igc-b16": "IGC, mid width free, whole blocks of 16 channels",
     "dgconv": "DGConv, hardened",
     "auto": "auto",
 }

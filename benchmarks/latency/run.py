@@ -1,7 +1,7 @@
 """Latency of every method, runtime and batch size beside channel pruning; resumable, one JSON file per cell.
 
     python -m benchmarks.latency.run                            # everything that is not there yet, then page and plot
-    python -m benchmarks.latency.run --net resnet18 --method igc --runtime eager --batch 1
+    python -m benchmarks.latency.run --net resnet18 --method igc-b16 --runtime eager --batch 1
     python -m benchmarks.latency.run --table-only
 
 Needs the extras onnx and openvino, torch-pruning and matplotlib. Run it on an idle machine; a busy one is noted in
