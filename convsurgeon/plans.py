@@ -139,6 +139,8 @@ def _repriced(layer: PlanLayer, origin: str) -> PlanLayer:
         raise RecipeError(f"{origin}: layer '{layer.name}' is '{layer.action}' but has spec {layer.spec!r}.")
     after, reason = layer.before, layer.reason
     if layer.spec is not None:
+        if misfit := layer.spec.misfit(layer.shape):
+            raise RecipeError(f"{origin}: layer '{layer.name}' can't become {layer.spec.describe()}: {misfit}.")
         after, reason = CostRecord.of(layer.spec.cost(layer.shape, layer.positions)), layer.spec.describe()
     edited = (after, reason) != (layer.after, layer.reason)
     latency = None if edited else layer.latency

@@ -113,8 +113,10 @@ def human(value: int) -> str:
 
 
 def human_ms(nanoseconds: int) -> str:
-    """Milliseconds with four significant digits or three decimals, e.g. ``12.34 ms``, ``0.081 ms``."""
+    """Milliseconds with four significant digits or three decimals, e.g. ``12.34 ms``, ``0.081 ms``, ``0.0001 ms``."""
     value = nanoseconds / 1e6
+    if 0 < value < 0.001:
+        return f"{value:.1g} ms"
     return f"{value:.1f} ms" if value >= 100 else f"{value:.2f} ms" if value >= 10 else f"{value:.3f} ms"
 
 

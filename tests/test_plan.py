@@ -231,6 +231,27 @@ def test_mistakes_in_a_plan_are_named(change: dict[str, object], words: str) -> 
         read_plan(json.dumps(data))
 
 
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"family": "igc", "primary_groups": 7, "secondary_groups": 1, "mid_channels": 14}, "L=7 does not divide"),
+        ({"family": "igc", "primary_groups": 2, "secondary_groups": 1, "mid_channels": 3}, "3 is no multiple of L·M"),
+        ({"family": "dgconv", "groups": 3}, "expected one of 2, 4"),
+        ({"family": "compconv", "depth": 1, "primary_channels": 1, "tail_kernel": [3, 3]}, "p=1 is too few for"),
+        ({"family": "compconv", "depth": 1, "primary_channels": 8, "tail_kernel": [3]}, "has not the axes of"),
+        ({"family": "igc", "primary_groups": 0, "secondary_groups": 1, "mid_channels": 8}, "greater than 0"),
+    ],
+)
+def test_specs_that_do_not_fit_the_layer_are_named(spec: dict[str, object], words: str) -> None:
+    """An edited spec that no module can have is refused with its layer; the one that was planned is read."""
+    data = json.loads(_plan(method="compconv128").to_json())
+    row = next(layer for layer in data["layers"] if layer["name"] == "conv2")
+    assert read_plan(json.dumps(data)).replaced
+    row["spec"] = spec
+    with pytest.raises(RecipeError, match=words):
+        read_plan(json.dumps(data))
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"version": 2}'])
 def test_what_is_no_plan_is_refused(text: str, tmp_path: Path) -> None:
     """Anything but a plan of version 1 is refused, with the file's name."""

@@ -25,6 +25,7 @@ from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from convsurgeon.convs.family import Card, CompactConv, Refusal, Spec, conv_like
@@ -51,9 +52,9 @@ class CompConvSpec(Spec):
     """Depth d and primary channels p of one unit; ``tail_kernel`` is the depthwise kernel of the tail."""
 
     family: Literal["compconv"] = "compconv"
-    depth: int
-    primary_channels: int
-    tail_kernel: tuple[int, ...]
+    depth: PositiveInt
+    primary_channels: PositiveInt
+    tail_kernel: tuple[PositiveInt, ...]
 
     @classmethod
     def of(cls, shape: ConvShape, depth: int) -> CompConvSpec:
@@ -89,6 +90,21 @@ class CompConvSpec(Spec):
             conv_cost(c_in, c_out, area, groups=groups, bias=shape.bias, positions=positions)
             for c_in, c_out, area, groups in pieces
         )
+
+    def misfit(self, shape: ConvShape) -> str | None:
+        """Ordinary convolutions with groups=1; the copies must be there to read, and 0 ≤ tail ≤ B_0."""
+        if reason := _unsuited(shape):
+            return reason
+        if len(self.tail_kernel) != len(shape.kernel):
+            return f"the tail's kernel {self.tail_kernel} has not the axes of {shape.kernel}"
+        if self.identity_channels > shape.in_channels:
+            return f"d={self.depth} copies {self.identity_channels} channels, the input has {shape.in_channels}"
+        tail = self.tail_channels(shape.out_channels)
+        if tail < 0:
+            return f"{shape.out_channels} output channels are too few for d={self.depth}"
+        if tail > 2 ** (self.depth - 1) * self.primary_channels:
+            return f"p={self.primary_channels} is too few for {shape.out_channels} output channels at d={self.depth}"
+        return None
 
     def build(self, shape: ConvShape) -> CompConv:
         """A freshly initialised unit."""
@@ -199,12 +215,12 @@ def depth_for(in_channels: int, c0: int) -> int:
     return min(max(1, in_channels // c0).bit_length(), MAX_DEPTH)
 
 
-def _misfit(spec: CompConvSpec, shape: ConvShape) -> str | None:
-    """Why a depth does not fit; None if it does."""
-    if spec.identity_channels > shape.in_channels:
-        return f"d={spec.depth} copies {spec.identity_channels} channels, the input has {shape.in_channels}"
-    if spec.tail_channels(shape.out_channels) < 0:
-        return f"{shape.out_channels} output channels are too few for d={spec.depth}"
+def _unsuited(shape: ConvShape) -> str | None:
+    """Why no depth could fit; None where one might."""
+    if shape.transposed:
+        return "transposed convolution: CompConv copies input channels, which have another size there"
+    if shape.groups != 1:
+        return f"grouped convolution (groups={shape.groups}): CompConv replaces dense ones"
     return None
 
 
@@ -227,17 +243,13 @@ class CompConvMethod:
 
     def specs(self, shape: ConvShape, output_size: tuple[int, ...]) -> tuple[CompConvSpec, ...] | Refusal:
         """One spec (the formula's depth, lowered where it does not fit) or one per fitting depth."""
-        if shape.transposed:
-            return Refusal("transposed convolution: CompConv copies input channels, which have another size there")
-        if shape.groups != 1:
-            return Refusal(f"grouped convolution (groups={shape.groups}): CompConv replaces dense ones")
-        if reason := _map_too_small(shape, output_size):
+        if reason := _unsuited(shape) or _map_too_small(shape, output_size):
             return Refusal(reason)
         deepest = MAX_DEPTH if self.c0 is None else depth_for(shape.in_channels, self.c0)
         specs = [CompConvSpec.of(shape, depth) for depth in range(deepest, 0, -1)]
-        fitting = [spec for spec in specs if _misfit(spec, shape) is None]
+        fitting = [spec for spec in specs if spec.misfit(shape) is None]
         if not fitting:
-            return Refusal(_misfit(specs[-1], shape) or "no depth fits")
+            return Refusal(specs[-1].misfit(shape) or "no depth fits")
         return tuple(fitting) if self.c0 is None else (fitting[0],)
 
 

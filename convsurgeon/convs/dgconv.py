@@ -21,6 +21,7 @@ from functools import reduce
 from typing import Any, ClassVar, Literal
 
 import torch
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from convsurgeon.convs.family import Card, CompactConv, Refusal, Spec, conv_like, conv_shape, pads_by_itself
@@ -61,7 +62,7 @@ class DGConvSpec(Spec):
     """``groups`` None: gates to be learned, all open. Otherwise hardened to that many groups (a power of two)."""
 
     family: Literal["dgconv"] = "dgconv"
-    groups: int | None = None
+    groups: PositiveInt | None = None
 
     def cost(self, shape: ConvShape, positions: int) -> Cost:
         """Dense while the gates are open (plus K gate parameters); a grouped convolution once hardened."""
@@ -75,6 +76,16 @@ class DGConvSpec(Spec):
         )
         gates = gate_count(shape.in_channels, shape.out_channels) if self.groups is None else 0
         return cost + Cost(macs=0, params=gates)
+
+    def misfit(self, shape: ConvShape) -> str | None:
+        """2^z times the convolution's groups, at most as many as the channels have factors 2; or open gates."""
+        found = DGConvMethod(hardened=self.groups is not None).specs(shape, ())
+        if isinstance(found, Refusal):
+            return found.reason
+        # As many groups as the convolution has: gates that were learned and all stayed open.
+        if self in found or self.groups == shape.groups:
+            return None
+        return f"expected one of {', '.join(str(spec.groups) for spec in found)} groups"
 
     def build(self, shape: ConvShape) -> DGConv | HardenedDGConv:
         """A freshly initialised module."""

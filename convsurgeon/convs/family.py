@@ -65,6 +65,10 @@ class Spec(BaseModel, ABC):
         """MACs over ``positions`` output positions, and parameters."""
 
     @abstractmethod
+    def misfit(self, shape: ConvShape) -> str | None:
+        """Why no module of this spec can take the convolution's place; None if one can. ``build`` relies on it."""
+
+    @abstractmethod
     def build(self, shape: ConvShape) -> CompactConv | nn.Conv1d | nn.Conv2d | nn.Conv3d:
         """A freshly initialised module with the convolution's input and output shape."""
 

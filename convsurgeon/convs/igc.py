@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
+from pydantic import PositiveInt
 from torch import Tensor
 
 from convsurgeon.convs.family import Card, CompactConv, Refusal, Spec, conv_like
@@ -52,9 +53,9 @@ class IGCSpec(Spec):
     """L = ``primary_groups``, M = ``secondary_groups``, C_mid = ``mid_channels`` (a multiple of L·M)."""
 
     family: Literal["igc"] = "igc"
-    primary_groups: int
-    secondary_groups: int
-    mid_channels: int
+    primary_groups: PositiveInt
+    secondary_groups: PositiveInt
+    mid_channels: PositiveInt
 
     def cost(self, shape: ConvShape, positions: int) -> Cost:
         """Per position C_mid·C_in·S/L + C_out·C_mid/M; for the strict unit G²·(S/L + 1/M)."""
@@ -73,6 +74,22 @@ class IGCSpec(Spec):
             bias=shape.bias,
             positions=positions,
         )
+
+    def misfit(self, shape: ConvShape) -> str | None:
+        """L must divide C_in, M C_out, both be multiples of the convolution's groups, and L·M divide C_mid."""
+        groups, partitions = self.primary_groups, self.secondary_groups
+        if shape.in_channels % groups:
+            return f"L={groups} does not divide the {shape.in_channels} input channels"
+        if shape.out_channels % partitions:
+            return f"M={partitions} does not divide the {shape.out_channels} output channels"
+        if groups % shape.groups or partitions % shape.groups:
+            return f"L={groups} and M={partitions} are no multiples of the convolution's {shape.groups} groups"
+        if self.mid_channels % (groups * partitions // shape.groups):
+            whole = "L·M" if shape.groups == 1 else "L·M/groups"
+            return (
+                f"the mid width {self.mid_channels} is no multiple of {whole} = {groups * partitions // shape.groups}"
+            )
+        return None
 
     def build(self, shape: ConvShape) -> IGC:
         """A freshly initialised unit."""
@@ -132,21 +149,6 @@ def interleave_order(channels: int, rows: int, columns: int, within: int = 1) ->
     return torch.arange(channels).view(within, rows, columns, -1).transpose(1, 2).reshape(-1)
 
 
-def _misfit(spec: IGCSpec, shape: ConvShape) -> str | None:
-    """Why L, M and C_mid do not fit the channels; None if they do."""
-    groups, partitions = spec.primary_groups, spec.secondary_groups
-    if shape.in_channels % groups:
-        return f"L={groups} does not divide the {shape.in_channels} input channels"
-    if shape.out_channels % partitions:
-        return f"M={partitions} does not divide the {shape.out_channels} output channels"
-    if groups % shape.groups or partitions % shape.groups:
-        return f"L={groups} and M={partitions} are no multiples of the convolution's {shape.groups} groups"
-    if spec.mid_channels % (groups * partitions // shape.groups):
-        product = "L·M" if shape.groups == 1 else "L·M/groups"
-        return f"the mid width {spec.mid_channels} is no multiple of {product} = {groups * partitions // shape.groups}"
-    return None
-
-
 @dataclass(frozen=True)
 class IGCMethod:
     """``igc`` (everything free), ``igc-bN`` or ``igc-lLmM[-wN]`` (fixed; C_mid = C_out unless ``-wN``).
@@ -183,7 +185,7 @@ class IGCMethod:
             secondary_groups=self.secondary_groups,
             mid_channels=self.mid_channels or shape.out_channels,
         )
-        reason = _misfit(spec, shape)
+        reason = spec.misfit(shape)
         return (spec,) if reason is None else Refusal(reason)
 
 
