@@ -31,7 +31,7 @@ def count_params(model: nn.Module) -> int:
 
 
 def count(model: nn.Module, example_inputs: Any) -> Cost:
-    """MACs of one forward on the inputs (conv, linear and matmul; the whole batch) and parameters.
+    """MACs of one forward on the inputs (conv, linear, matmul and recurrent layers; the whole batch) and parameters.
 
     ``example_inputs`` is a tensor, a tuple of positional arguments or a dict of keyword arguments. Counted by
     ``torch.utils.flop_counter`` (whose FLOPs are 2 × MACs) in eval mode. The model is untouched.
@@ -99,14 +99,15 @@ def _recurrent_flops(shape: torch.Size, weights: Sequence[torch.Size]) -> int:
 
 
 def _onednn_layer_flops(shape: torch.Size, *weights: Any, out_shape: Any = None, **_settings: Any) -> int:
-    return _recurrent_flops(shape, [weight for weight in weights[:4] if isinstance(weight, torch.Size)])
+    # Input and hidden matrix; what follows are biases, or the matrices again where there are none.
+    return _recurrent_flops(shape, weights[:2])
 
 
 def _cudnn_flops(shape: torch.Size, weights: Any, *_settings: Any, out_shape: Any = None, **_more: Any) -> int:
     return _recurrent_flops(shape, weights)
 
 
-# On real devices an LSTM or GRU is a single operator that the counter does not know.
+# In oneDNN and cuDNN a recurrent layer is a single operator that the counter does not know.
 _RECURRENT = {
     torch.ops.aten.mkldnn_rnn_layer: _onednn_layer_flops,
     torch.ops.aten._cudnn_rnn: _cudnn_flops,

@@ -130,10 +130,11 @@ class _Recurrent(nn.Module):
 
 
 @pytest.mark.parametrize("looks", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(("kind", "gates"), [(nn.LSTM, 4), (nn.GRU, 3), (nn.RNN, 1)])
-def test_recurrent_layers_are_counted_everywhere(kind: type[nn.Module], gates: int, looks: bool) -> None:
+def test_recurrent_layers_are_counted_everywhere(kind: type[nn.Module], gates: int, bias: bool, looks: bool) -> None:
     """gates·H·(C + H) for every position and direction, on real tensors as on weightless ones."""
-    layer = kind(12, 20, bidirectional=True, batch_first=True)
+    layer = kind(12, 20, bias=bias, bidirectional=True, batch_first=True)
     assert count(_Recurrent(layer, looks), torch.zeros(5, 7, 12)).macs == 5 * 7 * 2 * gates * 20 * (12 + 20)
 
 

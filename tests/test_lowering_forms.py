@@ -31,6 +31,10 @@ def _specs() -> dict[str, tuple[ConvShape, object]]:
             like = shape(32, 28, 3, stride=2, bias=bias, padding=1)
             spec = IGCSpec(primary_groups=groups, secondary_groups=partitions, mid_channels=64)
             cases[f"igc l{groups}m{partitions} bias={bias}"] = (like, spec)
+        narrow = IGCSpec(primary_groups=2, secondary_groups=1, mid_channels=12)
+        cases[f"igc l2m1 w12 bias={bias}"] = (shape(32, 28, 3, bias=bias, padding=1), narrow)
+        thin = IGCSpec(primary_groups=16, secondary_groups=1, mid_channels=16)
+        cases[f"igc l16m1 w16 bias={bias}"] = (shape(32, 28, 3, bias=bias, padding=1), thin)
         like = shape(32, 48, 3, bias=bias, padding=1)
         cases[f"dgconv bias={bias}"] = (like, DGConvSpec(groups=4))
     dilated = shape(32, 28, 3, dilation=2, padding=2)
@@ -99,12 +103,20 @@ def test_a_tail_never_follows_a_vanishing_scale(case: str) -> None:
         ("compconv d2 1x1 s1 bias=False", "two 1×1 convolutions"),
         ("compconv 1x1 without surplus bias=True", "a 1×1 convolution, then each channel twice"),
         ("igc l4m1 bias=False", "one dense convolution"),
+        ("igc l2m1 w12 bias=False", "two convolutions, whole blocks"),
         ("dgconv bias=True", "a convolution in 4 groups"),
     ],
 )
 def test_forms_are_known_by_name(case: str, name: str) -> None:
     """The forms that the documentation names exist."""
     assert name in {form.name for form in forms_of(Absorbed.nothing(_unit(case)))}
+
+
+def test_blocks_stay_below_the_dense_convolution() -> None:
+    """Sixteen groups of one channel each get no form of 256 channels, two groups of six get one of 32."""
+    names = {form.name for form in forms_of(Absorbed.nothing(_unit("igc l16m1 w16 bias=False")))}
+    assert "two convolutions" in names
+    assert "two convolutions, whole blocks" not in names
 
 
 def test_copies_off_the_grid_are_left_as_they_are() -> None:

@@ -56,8 +56,8 @@ def convert_command(
     """Convert MODEL and save the result.
 
     MODEL is a torchvision name, timm:NAME, package.module:factory or path/file.py:factory (a factory is code, and
-    naming it runs it). Without --target, fixed methods such as compconv128 convert every eligible layer; auto, igc
-    and compconv keep macs=50%.
+    naming it runs it). Without --target, fixed methods such as compconv128 convert every eligible layer; auto,
+    igc, igc-b16 and compconv keep macs=50%.
     """
     with working("starting"):
         recipe = Request(**request).recipe()

@@ -196,9 +196,9 @@ def _free_specs(shape: ConvShape, block: int | None) -> tuple[IGCSpec, ...] | Re
         for groups in _partition_counts(shape)
         for width in _mid_widths(shape, groups, block)
     ]
-    reads = shape.in_channels // shape.groups
+    reads, writes = shape.in_channels // shape.groups, shape.out_channels // shape.groups
     blocks = "" if block is None else f" in blocks of {block}"
-    return tuple(specs) or Refusal(f"{reads} input channels are too few for any mid width{blocks} that saves MACs")
+    return tuple(specs) or Refusal(f"{reads}→{writes} channels are too few for any mid width{blocks} that saves MACs")
 
 
 def _partition_counts(shape: ConvShape) -> list[int]:

@@ -43,7 +43,7 @@ ProgressCallback = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class DamageSettings:
-    """``seed`` draws the positions; ``memory_bytes`` bounds the covariances held at once.
+    """``seed`` draws the positions; ``memory_bytes`` bounds the covariances held at once, half of it the maps.
 
     ``directory`` keeps the results, one JSON file per model, weights, data and seed.
     """
@@ -139,10 +139,11 @@ class _Measurement:
             progress(done, len(names), names[group.start])
             gathered = self._gather({name: traffic[name] for name in names[group]})
             for maps in self._maps_of(names[group], traffic):
-                for name, samples in maps.items():
+                for name in list(maps):
                     progress(done, len(names), name)
                     collected = gathered.pop(name).collected()
-                    self.kept.add(name, self._estimates(name, collected, traffic[name], samples))
+                    # Nothing may hold on to a site's maps while those of the next ones are read.
+                    self.kept.add(name, self._estimates(name, collected, traffic[name], maps.pop(name)))
                     done += 1
         progress(done, len(names), "")
 
@@ -167,17 +168,19 @@ class _Measurement:
     def _maps_of(self, names: Sequence[str], traffic: Mapping[str, Traffic]) -> Iterator[dict[str, Samples]]:
         """Samples with the input maps, which CompConv's stages need: for as many sites at once as memory allows."""
         staged = {name for name in names if any(isinstance(spec, CompConvSpec) for spec in self.requests[name])}
-        sizes = [traffic[name].input_bytes if name in staged else 0 for name in names]
+        sizes = [self._sample_bytes(name, traffic[name]) if name in staged else 0 for name in names]
         budget = self.settings.memory_bytes // MAPS_SHARE
         for part in groups_within(sizes, budget):
             inside = names[part]
-            kept: dict[str, list[Sample]] = {}
-            if sum(sizes[part]) <= budget:
-                kept = self._keep_maps({name: traffic[name] for name in inside if name in staged})
+            fitting = sum(sizes[part]) <= budget
+            kept = self._keep_maps({name: traffic[name] for name in inside if name in staged and fitting})
             yield {
-                name: Samples(kept[name].__iter__ if name in kept else partial(self._maps, name, traffic[name]))
+                name: Samples(kept.pop(name).__iter__ if name in kept else partial(self._maps, name, traffic[name]))
                 for name in inside
             }
+
+    def _sample_bytes(self, name: str, traffic: Traffic) -> int:
+        return traffic.input_bytes + traffic.sampled_bytes(unknowns_of(self.shapes[name]))
 
     def _keep_maps(self, traffic: Mapping[str, Traffic]) -> dict[str, list[Sample]]:
         kept: dict[str, list[Sample]] = {name: [] for name in traffic}

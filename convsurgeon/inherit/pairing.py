@@ -17,7 +17,8 @@ MOST_ROUNDS = 30
 def best_pairs(gain: Matrix, computed: int) -> tuple[Indices, Indices]:
     """Split nodes into ``computed`` sources and the rest, each of which gets a source of its own.
 
-    ``gain`` [n, n] holds what deriving column j from row i saves; n ≤ 2·computed. Returns ``(sources [computed],
+    ``gain`` [n, n] holds what deriving column j from row i saves, finite off the diagonal; n ≤ 2·computed.
+    Returns ``(sources [computed],
     derived [n − computed])``, where derived[k] is derived from sources[k]. Greedy by weight, then rounds of exact
     re-assignment between the two sides and exchanges between two pairs, until nothing improves.
     """
@@ -46,6 +47,8 @@ def _greedy(gain: Matrix, count: int) -> Indices:
     while len(free) > 1:
         best = either[np.ix_(free, free)].argmax(axis=1)
         mutual = np.flatnonzero((best[best] == np.arange(len(free))) & (np.arange(len(free)) < best))
+        if not len(mutual):
+            raise ValueError("gains must be finite off the diagonal")
         found.append(np.stack([free[mutual], free[best[mutual]]], axis=1))
         free = np.setdiff1d(free, found[-1])
     pairs = np.concatenate(found)

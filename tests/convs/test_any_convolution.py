@@ -13,7 +13,18 @@ from convsurgeon import IGCSpec
 from convsurgeon.convs import CompactConv, DGConv, Refusal, conv_shape, parse_method
 from convsurgeon.surgery import replacement
 
-_METHODS = ("compconv32", "compconv128", "compconv", "igc", "igc-l4m2", "igc-l1m1", "igc-l2m3-w12", "dgconv", "auto")
+_METHODS = (
+    "compconv32",
+    "compconv128",
+    "compconv",
+    "igc",
+    "igc-b4",
+    "igc-l4m2",
+    "igc-l1m1",
+    "igc-l2m3-w12",
+    "dgconv",
+    "auto",
+)
 _CHANNELS = st.one_of(st.integers(1, 40), st.sampled_from([64, 96, 97, 128]))
 
 

@@ -68,15 +68,15 @@ def test_every_site_of_a_network_is_measured_whatever_the_memory() -> None:
     model, x = trained(Chain()).train(), feature_maps(40, 8)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     requests = {
-        "first": [IGCSpec(primary_groups=1, secondary_groups=1, mid_channels=8)],
-        "second": WIDTHS[:2],
+        "first": [CompConvSpec.of(conv_shape(model.first), 1)],
+        "second": [*WIDTHS[:1], OTHERS[3]],
         "third": [WIDTHS[1], OTHERS[3]],
     }
     tables = [
         measure_damage(model, requests, [*x.split(16)], settings=DamageSettings(memory_bytes=memory))
-        for memory in (1 << 30, 1)
+        for memory in (1 << 30, 900_000, 1)
     ]
-    assert tables[0] == tables[1]
+    assert tables[0] == tables[1] == tables[2]
     assert [len(tables[0].estimates[name]) for name in requests] == [1, 2, 2]
     assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in before.items())
     assert model.training

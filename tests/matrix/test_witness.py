@@ -47,6 +47,11 @@ def test_a_changed_model_has_another_digest(change: Callable[[Chain], None]) -> 
     assert digest(model) != before
 
 
+def test_a_fused_recurrent_layer_is_counted() -> None:
+    """An LSTM, one operator in oneDNN, is counted by its products: 4·H·(C + H) for every position."""
+    assert ran(nn.LSTM(12, 20).eval(), (torch.rand(3, 5, 12),)).macs == 3 * 5 * 4 * 20 * (12 + 20)
+
+
 def test_counts_are_those_of_pytorch() -> None:
     """MACs and parameters are FlopCounterMode / 2 and the sum over distinct parameters."""
     model, image = Chain(16).eval(), torch.rand(1, 3, 8, 8)

@@ -22,6 +22,6 @@ _FORMS: dict[type[CompactConv], Callable[[Absorbed], list[Form]]] = {
 
 
 def forms_of(absorbed: Absorbed) -> list[Form]:
-    """Every way to compute a unit, cheapest in multiplications first; the unit as it is where nothing else fits."""
+    """Every way to compute a unit, the one with the fewest multiplications first; or the unit as it is."""
     known = _FORMS.get(type(absorbed.unit))
     return (known(absorbed) if known else []) or [as_is(absorbed)]

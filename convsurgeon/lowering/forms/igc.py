@@ -24,31 +24,37 @@ __all__ = ["igc_forms"]
 
 
 def igc_forms(absorbed: Absorbed) -> list[Form]:
-    """Fewest multiplications first; none for a unit whose parts are not torch's own."""
+    """First the one with the fewest multiplications; none for a unit whose parts are not torch's own."""
     unit = _unit(absorbed)
     if any(type(part) not in CONVS for part in (unit.primary, unit.secondary)):
         return []
     groups, partitions = unit.primary.groups, unit.secondary.groups
+    counts = [groups, *coarser_groups(groups, unit.in_channels // groups)]
     forms = [] if partitions == 1 else [_interleaved(unit)]
-    for fewer in (groups, *coarser_groups(groups, unit.in_channels // groups)):
-        forms += _pairs(unit, fewer)
+    # A dense P always comes in whole blocks: they cost nothing there.
+    forms += [_pair(unit, count, whole=count == 1) for count in counts]
+    forms += [_pair(unit, count, whole=True) for count in counts if _gains_blocks(unit, count)]
     return [*forms, Form("one dense convolution", _dense)]
 
 
-def _pairs(unit: IGC, groups: int) -> list[Form]:
-    """P with ``groups`` groups, then A as a dense 1×1 convolution: as wide as it is, and in whole blocks.
-
-    A dense P always comes in whole blocks: they cost nothing there.
-    """
+def _pair(unit: IGC, groups: int, *, whole: bool) -> Form:
+    """P with ``groups`` groups, then A as a dense 1×1 convolution; ``whole``: each group in whole blocks."""
     inputs = None if groups == 1 else torch.arange(unit.in_channels, device=unit.primary.weight.device)
     name = "two convolutions" if groups == unit.primary.groups else f"two convolutions, the first in {groups} groups"
     width = unit.primary.out_channels // groups
-    if groups == 1 or width == blocks(width):
-        return [Form(name, partial(_build_pair, groups=groups, width=blocks(width)), reads=inputs)]
-    return [
-        Form(name, partial(_build_pair, groups=groups, width=width), reads=inputs),
-        Form(f"{name}, whole blocks", partial(_build_pair, groups=groups, width=blocks(width)), reads=inputs),
-    ]
+    if whole:
+        name, width = name if groups == 1 else f"{name}, whole blocks", blocks(width)
+    return Form(name, partial(_build_pair, groups=groups, width=width), reads=inputs)
+
+
+def _gains_blocks(unit: IGC, groups: int) -> bool:
+    """Whether whole blocks change anything, keep the map between narrow, and stay below the dense multiplications."""
+    width = unit.primary.out_channels // groups
+    wide = blocks(width) * groups
+    if groups == 1 or width == blocks(width) or wide > 2 * max(unit.in_channels, unit.out_channels):
+        return False
+    per_position = wide * (unit.in_channels // groups * unit.shape.area + unit.out_channels)
+    return per_position < unit.in_channels * unit.out_channels * unit.shape.area
 
 
 def _build_pair(absorbed: Absorbed, groups: int, width: int) -> nn.Module:
