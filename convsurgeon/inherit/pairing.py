@@ -18,9 +18,9 @@ def best_pairs(gain: Matrix, computed: int) -> tuple[Indices, Indices]:
     """Split nodes into ``computed`` sources and the rest, each of which gets a source of its own.
 
     ``gain`` [n, n] holds what deriving column j from row i saves, finite off the diagonal; n ≤ 2·computed.
-    Returns ``(sources [computed],
-    derived [n − computed])``, where derived[k] is derived from sources[k]. Greedy by weight, then rounds of exact
-    re-assignment between the two sides and exchanges between two pairs, until nothing improves.
+    Returns ``(sources [computed], derived [n − computed])``, where derived[k] is derived from sources[k]. Greedy by
+    weight, then rounds of exact re-assignment between the two sides and exchanges between two pairs, until nothing
+    improves.
     """
     pairs = _exchange(gain, _greedy(gain, len(gain) - computed))
     for _ in range(MOST_ROUNDS):
