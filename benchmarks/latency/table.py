@@ -17,6 +17,7 @@ Latency of converted networks as a share of their originals', median of samples 
 Torch-Pruning (one channel ratio, by magnitude) at the same MACs. Weights are random; time does not depend
 on them. `MACs` is what is really kept: where a method can't reach the share asked for, its lowest reachable one.
 *Realised* is (1 − latency ratio) / (1 − MACs ratio). All networks of a row got the same lowering where the row says so.
+What is in no table has not been timed yet. Accuracy is not looked at here: see [accuracy.md](accuracy.md).
 
     python -m benchmarks.latency.run                 # every missing cell
     python -m benchmarks.latency.run --table-only    # this page and the plot, from what is there

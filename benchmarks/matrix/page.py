@@ -24,9 +24,10 @@ For each method and a target of `macs=50%` it asks:
   first, which takes a tenth of the time).
 - **backward**: one step in train mode; a replacement's parameters get gradients where the original's weight did.
 
-Inputs are of batch 1 and of the library's own size, smaller (`↓`) where a forward would take over 20 GMACs. A cell
-shows the share of the MACs that is kept; `≥ 63 %` is a refused target with the least share that can be reached;
-`–` is nothing to convert."""
+Inputs are of batch 1 and of the library's own size, smaller (`↓`) where a forward would take over 20 GMACs
+(samvit_base_patch16, which takes one size only, is built for 512×512: at its own 1024×1024 a training step takes
+22 GiB). A cell shows the share of the MACs that is kept; `≥ 63 %` is a refused target with the least share that can be
+reached; `–` is nothing to convert."""
 
 
 def summary(rows: Iterable[NetworkRow]) -> str:
