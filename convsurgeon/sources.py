@@ -22,7 +22,7 @@ from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
 from convsurgeon.convs import Refusal, conv_shape
-from convsurgeon.convs.family import PAD_MODES, PaddedConv, plain_conv
+from convsurgeon.convs.torch_convs import PAD_MODES, PaddedConv, plain_conv
 from convsurgeon.cost import ConvShape
 from convsurgeon.errors import UnknownName, first_line
 

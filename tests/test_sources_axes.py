@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from convsurgeon import ConvShape, DGConvSpec, IGCSpec, convert, inspect, load
 from convsurgeon.convs import IGC, HardenedDGConv, Refusal, conv_shape, parse_method
-from convsurgeon.convs.family import plain_conv
+from convsurgeon.convs.torch_convs import plain_conv
 from convsurgeon.inherit import SiteData, fit
 from convsurgeon.surgery import replacement
 from tests.nets import outside_macs

@@ -110,7 +110,8 @@ def main(
         for cell in cells:
             if not cell.path(cache).is_file():
                 run_cell(cell, cache)
-    rows = list(read_rows(cache))
+    # A cache may hold cells of methods that are compared no more.
+    rows = [row for row in read_rows(cache) if row.method in METHODS]
     if not rows:
         raise click.ClickException(f"no cell in {cache} yet")
     draw(rows, plot_file)

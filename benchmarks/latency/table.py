@@ -50,8 +50,7 @@ def _table(rows: Iterable[Row]) -> str:
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     order = list(METHODS)
-    known = [row for row in rows if row.method in METHODS]
-    for row in sorted(known, key=lambda r: (-r.share, order.index(r.method), r.runtime, r.precision, r.batch)):
+    for row in sorted(rows, key=lambda r: (-r.share, order.index(r.method), r.runtime, r.precision, r.batch)):
         lines.append("| " + " | ".join(_cells(row)) + " |")
     return "\n".join(lines) + "\n"
 
@@ -108,7 +107,7 @@ def _panel(axis: object, rows: Sequence[Row]) -> None:
     axis.scatter([], [], c=colours["rival"], label="Torch-Pruning")  # type: ignore[attr-defined]
     for net, shape in shapes.items():
         axis.scatter([], [], c="k", marker=shape, label=net)  # type: ignore[attr-defined]
-    for row in (row for row in rows if row.method in METHODS):
+    for row in rows:
         size = 18 if row.batch == 1 else 42
         axis.scatter(row.macs_kept, row.ratio, s=size, marker=shapes[row.net], c=colours[row.method])  # type: ignore[attr-defined]
         if row.rival_ratio is not None:

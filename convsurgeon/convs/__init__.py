@@ -10,9 +10,10 @@ from pydantic import Field
 from convsurgeon.convs import compconv, dgconv, igc
 from convsurgeon.convs.compconv import CompConv, CompConvMethod, CompConvSpec
 from convsurgeon.convs.dgconv import DGConv, DGConvMethod, DGConvSpec, HardenedDGConv, harden
-from convsurgeon.convs.family import Card, CompactConv, Method, Refusal, Spec, conv_shape, seeded
+from convsurgeon.convs.family import Card, CompactConv, Method, Refusal, Spec, seeded
 from convsurgeon.convs.igc import IGC, IGCMethod, IGCSpec
 from convsurgeon.convs.memory_format import stored_as
+from convsurgeon.convs.torch_convs import conv_shape
 from convsurgeon.cost import ConvShape
 from convsurgeon.errors import UnknownName, did_you_mean
 

@@ -28,7 +28,8 @@ import torch.nn.functional as F
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from convsurgeon.convs.family import Card, CompactConv, Refusal, Spec, conv_like
+from convsurgeon.convs.family import Card, CompactConv, Refusal, Spec
+from convsurgeon.convs.torch_convs import conv_like
 from convsurgeon.cost import ConvShape, Cost, conv_cost
 
 __all__ = ["CARD", "CompConv", "CompConvMethod", "CompConvSpec", "parse_method"]

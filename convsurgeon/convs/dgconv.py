@@ -24,7 +24,8 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from convsurgeon.convs.family import Card, CompactConv, Refusal, Spec, conv_like, conv_shape, pads_by_itself
+from convsurgeon.convs.family import Card, CompactConv, Refusal, Spec
+from convsurgeon.convs.torch_convs import conv_like, conv_shape, pads_by_itself
 from convsurgeon.cost import ConvShape, Cost, conv_cost
 
 __all__ = [

@@ -26,7 +26,8 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor
 
-from convsurgeon.convs.family import Card, CompactConv, Refusal, Spec, conv_like
+from convsurgeon.convs.family import Card, CompactConv, Refusal, Spec
+from convsurgeon.convs.torch_convs import conv_like
 from convsurgeon.cost import ConvShape, Cost, conv_cost
 
 __all__ = ["CARD", "IGC", "IGCMethod", "IGCSpec", "parse_method"]

@@ -19,7 +19,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from convsurgeon.convs.compconv import CompConv, at_centres
-from convsurgeon.convs.family import conv_like
+from convsurgeon.convs.torch_convs import conv_like
 from convsurgeon.inherit.linear_algebra import factor, solve_right
 from convsurgeon.inherit.moments import CHUNK_BYTES, Linear, Moments, collect
 from convsurgeon.inherit.pairing import best_pairs

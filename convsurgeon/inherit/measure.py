@@ -6,7 +6,7 @@ It depends on no plan, so one measurement serves every later target.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -156,14 +156,18 @@ class _Measurement:
 
     def _gather(self, traffic: Mapping[str, Traffic]) -> dict[str, Gathering]:
         gathered = {name: self._gathering(name) for name in traffic}
+        self._sample(traffic, lambda name, sample: gathered[name].add(sample))
+        return gathered
+
+    def _sample(self, traffic: Mapping[str, Traffic], take: Callable[[str, Sample], None]) -> None:
+        """One pass over the data; the maps in the samples are the network's own."""
 
         def watcher(name: str, sampler: Sampler) -> Callable[[Tensor, Tensor], None]:
-            return lambda x, y: gathered[name].add(sampler.sample(x, y))
+            return lambda x, y: take(name, sampler.sample(x, y))
 
         watchers = {name: watcher(name, self._sampler(name, seen)) for name, seen in traffic.items()}
-        for inputs in self._batches():
+        for inputs in self._batches() if watchers else ():
             watch(self.reference, watchers, inputs)
-        return gathered
 
     def _maps_of(self, names: Sequence[str], traffic: Mapping[str, Traffic]) -> Iterator[dict[str, Samples]]:
         """Samples with the input maps, which CompConv's stages need: for as many sites at once as memory allows."""
@@ -184,14 +188,8 @@ class _Measurement:
 
     def _keep_maps(self, traffic: Mapping[str, Traffic]) -> dict[str, list[Sample]]:
         kept: dict[str, list[Sample]] = {name: [] for name in traffic}
-
-        def watcher(name: str, sampler: Sampler) -> Callable[[Tensor, Tensor], None]:
-            # Later layers may overwrite the map that this one reads.
-            return lambda x, y: kept[name].append(sampler.sample(x.clone(), y))
-
-        watchers = {name: watcher(name, self._sampler(name, seen)) for name, seen in traffic.items()}
-        for inputs in self._batches() if watchers else ():
-            watch(self.reference, watchers, inputs)
+        # Later layers may overwrite the map that this one reads.
+        self._sample(traffic, lambda name, sample: kept[name].append(replace(sample, x=sample.x.clone())))
         return kept
 
     def _gathering(self, name: str) -> Gathering:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from convsurgeon.convs.family import padded
+from convsurgeon.convs.torch_convs import padded
 from convsurgeon.cost import ConvShape
 
 __all__ = ["block_diagonal", "columns_at", "matrix", "output_size", "patches_at", "same_size", "sources_at"]

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from convsurgeon.convs import DGConv, DGConvSpec, conv_shape, harden, stored_as
-from convsurgeon.convs.family import conv_like
+from convsurgeon.convs.torch_convs import conv_like
 from convsurgeon.counting import duplicate
 from convsurgeon.learned_groups.budget import GatedLayer, GroupBudget
 from convsurgeon.plans import CostRecord, Plan, PlanLayer
