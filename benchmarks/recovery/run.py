@@ -143,18 +143,18 @@ def results(folder: Path) -> Iterator[Result]:
 
 
 def table(folder: Path) -> str:
-    """The Markdown tables, one for each network and share, over whatever results there are."""
-    groups: dict[tuple[str, float, str], list[Result]] = defaultdict(list)
+    """The Markdown tables, one for each network, number of steps and share, over whatever results there are."""
+    groups: dict[tuple[str, int, float, str], list[Result]] = defaultdict(list)
     for result in results(folder):
-        groups[result.net, result.target, result.method].append(result)
+        groups[result.net, result.steps, result.target, result.method].append(result)
     lines = []
-    for net, target in sorted({(n, t) for n, t, _ in groups}, reverse=True):
-        rows = {m: groups[net, target, m] for m in METHODS if (net, target, m) in groups}
+    for net, steps, target in sorted({key[:3] for key in groups}, reverse=True):
+        rows = {m: groups[net, steps, target, m] for m in METHODS if (net, steps, target, m) in groups}
         first = max(rows.values(), key=len)
-        lines.append(f"\n## {net} at {target:.0%} of the MACs\n")
+        lines.append(f"\n## {net} at {target:.0%} of the MACs, {steps} steps\n")
         lines.append(f"Original: top-1 {spread([r.before for r in first])} %; {first[0].device}\n")
-        lines.append("| method | seeds | MACs kept | converted, % | trained, % | points lost | steps | s |")
-        lines.append("|---|---|---|---|---|---|---|---|")
+        lines.append("| method | seeds | MACs kept | converted, % | trained, % | points lost | s |")
+        lines.append("|---|---|---|---|---|---|---|")
         lines += [f"| {METHODS[method]} | {_row(found)} |" for method, found in rows.items()]
     return "\n".join(lines)
 
@@ -167,7 +167,6 @@ def _row(found: list[Result]) -> str:
             spread([r.converted for r in found]),
             spread([r.recovered for r in found]),
             spread([r.before - r.recovered for r in found]),
-            "/".join(str(steps) for steps in sorted({r.steps for r in found})),
             f"{statistics.median(r.seconds for r in found):.0f}",
         )
     )
@@ -188,7 +187,7 @@ def main(
     log, folder = Console(stderr=True), cache / "recovered"
     for cell in [] if table_only else list(wanted(net, seed, method)):
         cell_net, cell_seed, name, target = cell
-        path = folder / f"{cell_net}-seed{cell_seed}-{name}-{target:.2f}.json"
+        path = folder / f"{cell_net}-seed{cell_seed}-{name}-{target:.2f}-{steps}.json"
         if path.is_file():
             continue
         result = run_cell(*cell, steps, cache, data)
