@@ -18,7 +18,7 @@ from convsurgeon.whole_file import write_whole
 
 __all__ = ["LatencyFile", "entry_key"]
 
-_CONVS = Path(__file__).parents[1] / "convs"
+_PACKAGE = Path(__file__).parents[1]
 
 
 class _Content(Record):
@@ -64,8 +64,9 @@ class LatencyFile:
 
 @cache
 def _code() -> str:
-    """A hash of the compact convolutions' source: another forward takes another time."""
+    """A hash of the source of the compact convolutions and of what runs them: another forward takes another time."""
     digest = hashlib.sha256()
-    for path in sorted(_CONVS.glob("*.py")):
-        digest.update(path.read_bytes())
+    for folder in ("convs", "runtimes"):
+        for path in sorted((_PACKAGE / folder).glob("*.py")):
+            digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,7 +14,6 @@ from convsurgeon.errors import ModelRunError
 from convsurgeon.inputs import Inputs
 from convsurgeon.lowering.absorbed import Absorbed, in_order
 from convsurgeon.lowering.forms import Form
-from convsurgeon.lowering.quick_onnx import in_onnx_runtime
 from convsurgeon.runtimes import Runtime
 from convsurgeon.timing import QUICK, Stopwatch, time_in_turn
 from convsurgeon.timing.machine import dtype_name, synchroniser
@@ -94,13 +92,8 @@ def prepared(runtime: Runtime, module: nn.Module, x: Tensor) -> Callable[[], obj
     Raises:
         ModelRunError: it can't be brought into the runtime.
     """
-    if runtime.name == "onnxruntime":
-        try:
-            return in_onnx_runtime(module, x, torch.get_num_threads())
-        # The exporter raises whatever it does not know; the runtime's own way may still know it.
-        except Exception as error:
-            logging.getLogger(__name__).debug("TorchScript exporter: %s", error)
-    return runtime.prepare(module, Inputs((x,)), precision=dtype_name(x.dtype), threads=torch.get_num_threads())
+    threads = torch.get_num_threads()
+    return runtime.for_layers().prepare(module, Inputs((x,)), precision=dtype_name(x.dtype), threads=threads)
 
 
 def stopwatch_for(device: torch.device) -> Stopwatch:

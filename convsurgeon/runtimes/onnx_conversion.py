@@ -165,6 +165,8 @@ def session_for(content: bytes, *, threads: int, providers: Sequence[str] = ("CP
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    # Threads wait for the next run by spinning, and would take the processor from whatever is timed in turn.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     return onnxruntime.InferenceSession(content, options, providers=list(providers))
 
 

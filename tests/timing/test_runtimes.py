@@ -39,6 +39,21 @@ def test_a_graph_computes_what_the_module_does_in_any_batch() -> None:
         assert disagreement([network(x)], onnx.run_onnx(session, as_inputs(x))) <= 1e-4
 
 
+def test_a_session_leaves_the_processor_to_what_is_timed_beside_it() -> None:
+    """Its threads stop spinning at the end of a run: else what runs next in turn shares its cores with them."""
+    session = onnx.session_for(onnx.to_onnx(nn.ReLU(), INPUTS).content, threads=2)
+    assert session.get_session_options().get_session_config_entry("session.force_spinning_stop") == "1"
+
+
+@pytest.mark.parametrize(("conv", "size"), [(nn.Conv2d(3, 4, 3), (2, 3, 8, 8)), (nn.Conv1d(3, 4, 3), (2, 3, 8))])
+def test_a_layer_alone_computes_what_it_does_in_its_network(conv: nn.Module, size: tuple[int, ...]) -> None:
+    """What is put around a layer, so that it is timed as inside a network, changes nothing in its output."""
+    x, runtime = torch.rand(size), find_runtime("onnxruntime").for_layers()
+    found: Any = runtime.prepare(conv.eval(), as_inputs(x), precision="float32", threads=1)()
+    with torch.no_grad():
+        assert disagreement([conv(x)], [torch.as_tensor(found[0])]) <= 1e-4
+
+
 def test_several_inputs_and_outputs_keep_their_order() -> None:
     """Positional or by name, tensors go in and come out in the module's order."""
     a, b = torch.rand(2, 4), torch.rand(2, 4)
