@@ -110,7 +110,7 @@ def _lines(report: Report, history: History) -> list[str]:
     if history.rows:
         lines.append(f"loss {history.rows[0].loss:.4f} → {history.rows[-1].loss:.4f}")
     if history.after.images:
-        lines.append(f"on {history.after.images} held-out images:")
+        lines.append(f"{history.after.held_out()}:")
         named = (("original", history.original), ("before", history.before), ("after", history.after))
         lines.extend(f"  {name:9}{score.describe()}" for name, score in named if score.describe())
         lines.append(f"kept: the weights of step {history.kept_step}")

@@ -30,6 +30,10 @@ class Score(Record):
             return self.output_error <= other.output_error
         return True
 
+    def held_out(self) -> str:
+        """What was judged on, e.g. ``on 200 held-out images``."""
+        return f"on {self.images} held-out image{'' if self.images == 1 else 's'}"
+
     def describe(self) -> str:
         """E.g. ``top-1 91.20 %``; empty where nothing was held out."""
         if self.accuracy is not None:
@@ -88,6 +92,6 @@ class History(Record):
             for name, score in (("original", self.original), ("before", self.before), ("after", self.after))
             if score.describe()
         ]
-        held = f"; on {self.after.images} held-out images: {'; '.join(scores)}" if scores else ""
+        held = f"; {self.after.held_out()}: {'; '.join(scores)}" if scores else ""
         last = f", loss {self.rows[0].loss:.4f} → {self.rows[-1].loss:.4f}" if self.rows else ""
         return f"{self.steps} steps, {self.images} images{last}{held}"

@@ -25,6 +25,7 @@ from convsurgeon.runtimes.agreement import TOLERANCE, largest_disagreement
 from convsurgeon.runtimes.free_batch import free_axes
 from convsurgeon.runtimes.runtime import missing
 from convsurgeon.timing.batches import batch_of, rebatched
+from convsurgeon.timing.machine import dtype_name, dtype_of
 
 __all__ = ["Exporter", "OnnxGraph", "onnx_missing", "quiet_exporters", "run_onnx", "session_for", "to_onnx"]
 
@@ -93,7 +94,13 @@ def to_onnx(
         if error <= tolerance:
             return OnnxGraph(content, exporter, dynamic, error, tuple(problems))
         problems.append(f"{_attempt(exporter, dynamic)}: its outputs differ by {error:.1e}, allowed {tolerance:.0e}")
-    raise ModelRunError(f"the model can't be exported to ONNX. {'; '.join(problems)}.")
+    raise ModelRunError(f"the model can't be exported to ONNX. {_remedy(model)}{'; '.join(problems)}.")
+
+
+def _remedy(model: nn.Module) -> str:
+    """What to do about weights that ONNX Runtime has no convolution for (bfloat16, float64), or rounds (float16)."""
+    own = dtype_name(dtype_of(model))
+    return "" if own == "float32" else f"Its weights are {own}; export the model in float32 (model.float()). "
 
 
 def _refuse_too_many_weights(model: nn.Module) -> None:

@@ -39,6 +39,15 @@ def test_a_graph_computes_what_the_module_does_in_any_batch() -> None:
         assert disagreement([network(x)], onnx.run_onnx(session, as_inputs(x))) <= 1e-4
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_weights_that_onnx_runtime_can_t_convolve_are_named_with_the_remedy(dtype: torch.dtype) -> None:
+    """The error says what the weights are and what to do; the same module in float32 is exported."""
+    conv = nn.Conv2d(3, 4, 3).to(dtype)
+    with pytest.raises(ModelRunError, match=rf"weights are {str(dtype)[6:]}; export the model in float32"):
+        onnx.to_onnx(conv, as_inputs(INPUTS.tensors()[0].to(dtype)))
+    assert onnx.to_onnx(conv.float(), INPUTS).error <= 1e-4
+
+
 def test_a_session_leaves_the_processor_to_what_is_timed_beside_it() -> None:
     """Its threads stop spinning at the end of a run: else what runs next in turn shares its cores with them."""
     session = onnx.session_for(onnx.to_onnx(nn.ReLU(), INPUTS).content, threads=2)
