@@ -78,7 +78,8 @@ class Timed:
                 f"no form of {absorbed.unit.spec.describe()} runs in {self.runtime.name}: {problems[0]}"
             )
         times = time_in_turn(list(runs.values()), QUICK, stopwatch_for(x.device))
-        return min(zip(times, runs, strict=True), key=lambda pair: pair[0].median_ns)[1]
+        # Other programs can only add to a time, and they hit one form and spare the next.
+        return min(zip(times, runs, strict=True), key=lambda pair: pair[0].least_ns)[1]
 
     def _prepared(self, module: nn.Module, x: Tensor) -> Callable[[], object]:
         if x.dim() == 4:
