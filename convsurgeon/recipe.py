@@ -13,7 +13,7 @@ from convsurgeon.convs import parse_method
 from convsurgeon.errors import ConvsurgeonError, RecipeError, UnknownName, did_you_mean
 from convsurgeon.models.input_sizes import parse_shape
 from convsurgeon.rules import LayerRule, Rules
-from convsurgeon.runtimes import find_runtime
+from convsurgeon.runtimes import find_layer_runtime
 from convsurgeon.targets import parse_targets
 
 __all__ = ["Recipe", "explain", "merged", "read_recipe"]
@@ -57,7 +57,7 @@ class Recipe(BaseModel):
     @field_validator("runtime")
     @classmethod
     def _known_runtime(cls, value: str) -> str:
-        _as_value_error(lambda: find_runtime(value).for_layers())
+        _as_value_error(lambda: find_layer_runtime(value))
         return value
 
     @field_validator("method")
@@ -136,7 +136,7 @@ def merged(recipe: Recipe | Path | str | None, **given: Any) -> Recipe:
         parse_method(method)
     parse_targets(changes.get("target", base.target))
     if isinstance(runtime := changes.get("runtime", base.runtime), str):
-        find_runtime(runtime).for_layers()
+        find_layer_runtime(runtime)
     try:
         return Recipe.model_validate({**base.model_dump(), **changes})
     except ValidationError as error:

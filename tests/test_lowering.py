@@ -23,7 +23,15 @@ from convsurgeon.cli.app import run
 from convsurgeon.convs import CompactConv, conv_shape
 from convsurgeon.errors import ConvsurgeonError, ModelRunError, UnknownName
 from convsurgeon.inputs import Inputs
+from convsurgeon.lowering.absorbed import Absorbed
+from convsurgeon.lowering.choice import Timed
 from convsurgeon.lowering.equality import require_equal
+from convsurgeon.lowering.forms import forms_of
+from convsurgeon.runtimes import RUNTIMES, find_runtime
+from convsurgeon.runtimes.compiled import Compiled
+from convsurgeon.runtimes.eager import Eager
+from convsurgeon.runtimes.onnx_conversion import to_onnx
+from convsurgeon.timing import Spread
 from tests.nets import Opaque, Residual, Shared, Untraceable
 
 IMAGE = (2, 8, 9, 8)
@@ -333,6 +341,43 @@ def test_a_runtime_must_exist() -> None:
         lower(model, x, runtime="eagre")
     done = lower(model, x, runtime="eager")
     assert (done.runtime, _count(done.model, CompactConv)) == ("eager", 0)
+
+
+@pytest.mark.parametrize("runtime", [runtime.name for runtime in RUNTIMES])
+def test_forms_can_be_timed_in_every_runtime(runtime: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever `bench` knows `lower` times in; compiling each form takes minutes, so here it runs as it is."""
+    monkeypatch.setattr(Compiled, "prepare", Eager.prepare)
+    if runtime != "compile" and (reason := find_runtime(runtime).available()) is not None:
+        pytest.skip(reason)
+    model = _lively(nn.Sequential(_unit(8, 16, 1), nn.ReLU(), nn.Conv2d(16, 4, 1)))
+    done = lower(model, torch.randn(IMAGE), runtime=runtime)
+    assert (done.runtime, _count(done.model, CompactConv)) == (runtime, 0)
+
+
+def test_half_precision_is_compared_as_such_in_onnx_runtime() -> None:
+    """Forms in float16 differ by its rounding, not by 1e-4, and are timed and exported all the same."""
+    pytest.importorskip("onnxruntime")
+    model = _lively(nn.Sequential(_unit(32, 64), nn.ReLU(), nn.Conv2d(64, 4, 1))).half()
+    x = torch.randn(2, 32, 9, 8).half()
+    done = lower(model, x, runtime="onnxruntime")
+    assert _count(done.model, CompactConv) == 0
+    assert to_onnx(done.model, Inputs((x,))).error > 1e-4
+
+
+def test_the_form_with_the_fastest_sample_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other programs can only add to a time: the median of a disturbed form says nothing."""
+
+    def disturbed(runs: list[Callable[[], object]], *_: Any) -> tuple[Spread, ...]:
+        fast = Spread.of([1, 1000, 1000])
+        return (*(Spread.of([10, 10, 10]) for _ in runs[1:]), fast)
+
+    monkeypatch.setattr("convsurgeon.lowering.choice.time_in_turn", disturbed)
+    unit = _unit(8, 16).eval()
+    assert isinstance(unit, CompactConv)
+    absorbed = Absorbed.nothing(unit)
+    forms = forms_of(absorbed)
+    assert len(forms) > 1
+    assert Timed(Eager()).pick(absorbed, forms, torch.randn(IMAGE), free=False) is forms[-1]
 
 
 def test_unequal_outputs_are_an_internal_error_and_unstable_ones_the_models() -> None:

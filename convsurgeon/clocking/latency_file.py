@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -37,7 +38,8 @@ class LatencyFile:
     """Times of one call, by layer case and spec; ``directory`` None keeps them in memory only."""
 
     def __init__(self, directory: Path | None, place: Place) -> None:
-        name = hashlib.sha256(f"{place.model_dump_json()} {_code()}".encode()).hexdigest()[:16]
+        made_by = f"{place.model_dump_json()} {_version_of(place.runtime)} {_code()}"
+        name = hashlib.sha256(made_by.encode()).hexdigest()[:16]
         self._path = None if directory is None else directory / f"latency-{name}.json"
         self._place = place
         self.layers: dict[str, dict[str, Spread]] = self._read()
@@ -60,6 +62,14 @@ class LatencyFile:
             return
         content = _Content(place=self._place, code=_code(), layers=self.layers)
         write_whole(self._path, json.dumps(content.model_dump(mode="json"), indent=1, sort_keys=True) + "\n")
+
+
+def _version_of(runtime: str) -> str:
+    """Of the package that is named like the runtime; a place holds torch's version already."""
+    try:
+        return version(runtime)
+    except PackageNotFoundError:
+        return ""
 
 
 @cache

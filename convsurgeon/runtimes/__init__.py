@@ -11,7 +11,7 @@ from convsurgeon.runtimes.onnx_runtime import OnnxRuntime
 from convsurgeon.runtimes.openvino_runtime import OpenVino
 from convsurgeon.runtimes.runtime import Runtime
 
-__all__ = ["RUNTIMES", "Runtime", "find_runtime", "parse_runtimes", "require"]
+__all__ = ["RUNTIMES", "Runtime", "find_layer_runtime", "find_runtime", "parse_runtimes", "require"]
 
 RUNTIMES: tuple[Runtime, ...] = (Eager(), Compiled(), OnnxRuntime(), OpenVino())
 
@@ -27,6 +27,22 @@ def find_runtime(name: str) -> Runtime:
             return runtime
     known = [runtime.name for runtime in RUNTIMES]
     raise UnknownName(f"unknown runtime '{name}'; expected {', '.join(known)}.{did_you_mean(name, known)}")
+
+
+def find_layer_runtime(name: str) -> Runtime:
+    """A runtime, by its name, in which plans can be made of the times of single layers.
+
+    Raises:
+        UnknownName: no runtime has that name.
+        UsageError: layers alone don't take the time that they take in a network there.
+    """
+    runtime = find_runtime(name)
+    if not runtime.times_layers:
+        raise UsageError(
+            "layers can't be timed with torch.compile: alone they are not what the fused network runs. "
+            "Use --runtime eager, onnxruntime or openvino; 'bench' times whole networks with compile."
+        )
+    return runtime
 
 
 def parse_runtimes(names: str | Iterable[str]) -> tuple[Runtime, ...]:

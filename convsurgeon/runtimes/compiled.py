@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from convsurgeon.counting import duplicate
-from convsurgeon.errors import ModelRunError, UsageError, first_line
+from convsurgeon.errors import ModelRunError, first_line
 from convsurgeon.inputs import Inputs
 from convsurgeon.timing.machine import dtype_name
 
@@ -27,6 +27,8 @@ class Compiled:
 
     name: str = "compile"
     batch_norm: str = "fused with its neighbours, not folded"
+    # Alone a layer is not what the whole network, fused, runs.
+    times_layers: bool = False
 
     def available(self) -> str | None:
         """On a CPU it writes C++ and needs a compiler."""
@@ -39,15 +41,8 @@ class Compiled:
         return (dtype_name(dtype),)
 
     def for_layers(self) -> Compiled:
-        """Refused: a layer compiled alone is not what the whole network, fused, runs.
-
-        Raises:
-            UsageError: always.
-        """
-        raise UsageError(
-            "layers can't be timed with torch.compile: alone they are not what the fused network runs. "
-            "Use --runtime eager, onnxruntime or openvino; 'bench' times whole networks with compile."
-        )
+        """Itself."""
+        return self
 
     def prepare(self, model: nn.Module, inputs: Inputs, *, precision: str, threads: int) -> Callable[[], object]:
         """Compile a copy by running it once.

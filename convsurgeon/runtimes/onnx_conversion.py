@@ -21,7 +21,7 @@ from torch import nn
 from convsurgeon.counting import duplicate
 from convsurgeon.errors import ModelRunError, first_line
 from convsurgeon.inputs import Inputs
-from convsurgeon.runtimes.agreement import TOLERANCE, largest_disagreement
+from convsurgeon.runtimes.agreement import allowed, largest_disagreement
 from convsurgeon.runtimes.free_batch import free_axes
 from convsurgeon.runtimes.runtime import missing
 from convsurgeon.timing.batches import batch_of, rebatched
@@ -65,7 +65,6 @@ def to_onnx(
     model: nn.Module,
     inputs: Inputs,
     *,
-    tolerance: float = TOLERANCE,
     dynamic_batch: bool = True,
     first: Exporter = "torch.export",
 ) -> OnnxGraph:
@@ -80,6 +79,7 @@ def to_onnx(
     _refuse_too_many_weights(model)
     copy = duplicate(model).eval().cpu()
     given = inputs.to("cpu")
+    tolerance = allowed(copy)
     problems: list[str] = []
     for exporter, dynamic in _attempts(first, dynamic_batch):
         try:
@@ -98,7 +98,7 @@ def to_onnx(
 
 
 def _remedy(model: nn.Module) -> str:
-    """What to do about weights that ONNX Runtime has no convolution for (bfloat16, float64), or rounds (float16)."""
+    """What to do about weights that ONNX Runtime has no convolution for (bfloat16, float64)."""
     own = dtype_name(dtype_of(model))
     return "" if own == "float32" else f"Its weights are {own}; export the model in float32 (model.float()). "
 

@@ -13,7 +13,7 @@ from torch import nn
 from convsurgeon.counting import duplicate
 from convsurgeon.errors import ModelRunError, first_line
 from convsurgeon.inputs import Inputs
-from convsurgeon.runtimes.agreement import TOLERANCE, largest_disagreement
+from convsurgeon.runtimes.agreement import allowed, largest_disagreement
 from convsurgeon.runtimes.onnx_conversion import onnx_missing, to_onnx
 from convsurgeon.runtimes.runtime import missing
 from convsurgeon.timing.batches import batch_of
@@ -44,9 +44,7 @@ def openvino_missing() -> str | None:
     return missing(("openvino",), "openvino")
 
 
-def to_openvino(
-    model: nn.Module, inputs: Inputs, *, tolerance: float = TOLERANCE, dynamic_batch: bool = True
-) -> OpenVinoModel:
+def to_openvino(model: nn.Module, inputs: Inputs, *, dynamic_batch: bool = True) -> OpenVinoModel:
     """Convert a copy in eval mode on the CPU, and compare its outputs with the module's.
 
     Raises:
@@ -54,6 +52,7 @@ def to_openvino(
     """
     copy = duplicate(model).eval().cpu()
     given = inputs.to("cpu")
+    tolerance = allowed(copy)
     ways = {"module": _from_module} | ({} if onnx_missing() else {"ONNX": _through_onnx})
     problems: list[str] = []
     for source, convert in ways.items():

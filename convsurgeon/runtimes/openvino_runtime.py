@@ -22,6 +22,7 @@ class OpenVino:
 
     name: str = "openvino"
     batch_norm: str = "folded by the runtime"
+    times_layers: bool = True
 
     def available(self) -> str | None:
         """It needs openvino."""

@@ -23,6 +23,11 @@ class Runtime(Protocol):
         ...
 
     @property
+    def times_layers(self) -> bool:
+        """Whether a layer alone takes the time that it takes inside a network."""
+        ...
+
+    @property
     def batch_norm(self) -> str:
         """What becomes of batch norm behind a convolution, in words."""
         ...
@@ -36,7 +41,7 @@ class Runtime(Protocol):
         ...
 
     def for_layers(self) -> Runtime:
-        """The same runtime, set up to prepare many small graphs quickly."""
+        """The same runtime, set up to prepare many single layers quickly, each as it runs inside a network."""
         ...
 
     def prepare(self, model: nn.Module, inputs: Inputs, *, precision: str, threads: int) -> Callable[[], object]:

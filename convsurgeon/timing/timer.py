@@ -67,7 +67,7 @@ class Effort:
 
 
 BENCH = Effort(warm_up_s=0.5, timed_s=3.0, fewest=7, most=200, sample_s=0.02)
-# Dozens of candidates a layer: short, but in turn with the original and the median of several rounds.
+# Dozens of candidates a layer: short, but in turn with the original, several rounds.
 QUICK = Effort(warm_up_s=0.005, timed_s=0.05, fewest=7, most=15, sample_s=0.002)
 
 

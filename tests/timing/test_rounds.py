@@ -20,7 +20,7 @@ from convsurgeon.convs import IGCSpec
 from convsurgeon.errors import ModelLoadError, NothingToConvert, RecipeError, TargetError, UnknownName, UsageError
 from convsurgeon.inputs import as_inputs
 from convsurgeon.runtimes import find_runtime
-from convsurgeon.timing import Effort
+from convsurgeon.timing import Effort, Spread
 from tests.nets import IMAGE, Residual, Shared
 from tests.timing.keeper import PLACE, TableKeeper, by_macs, exactly
 
@@ -156,6 +156,17 @@ def test_another_place_is_another_file(keeper: TableKeeper, change: dict[str, ob
     keeper.place_ = PLACE
     _plan(target="latency=80%")
     assert len(keeper.asked) == 2 * asked
+
+
+def test_what_another_version_timed_is_timed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times are kept for the source of units and runtimes, and for the runtime package's version."""
+    LatencyFile(tmp_path, PLACE).add("case", {"conv": Spread.of([1])})
+    assert LatencyFile(tmp_path, PLACE).layers
+    for name, other in (("_code", "another source"), ("_version_of", "another version")):
+        with monkeypatch.context() as patched:
+            patched.setattr(f"convsurgeon.clocking.latency_file.{name}", lambda *_, other=other: other)
+            assert not LatencyFile(tmp_path, PLACE).layers
+    assert LatencyFile(tmp_path, PLACE).layers
 
 
 def test_a_case_knows_layer_size_type_and_format() -> None:

@@ -10,7 +10,7 @@ from torch import nn
 
 from convsurgeon.errors import ModelRunError, UsageError
 from convsurgeon.inputs import Inputs, as_inputs
-from convsurgeon.runtimes import RUNTIMES, find_runtime, parse_runtimes
+from convsurgeon.runtimes import RUNTIMES, find_runtime, onnx_runtime, parse_runtimes
 from convsurgeon.runtimes import onnx_conversion as onnx
 from convsurgeon.runtimes.agreement import disagreement
 from tests.nets import Residual
@@ -54,13 +54,27 @@ def test_a_session_leaves_the_processor_to_what_is_timed_beside_it() -> None:
     assert session.get_session_options().get_session_config_entry("session.force_spinning_stop") == "1"
 
 
-@pytest.mark.parametrize(("conv", "size"), [(nn.Conv2d(3, 4, 3), (2, 3, 8, 8)), (nn.Conv1d(3, 4, 3), (2, 3, 8))])
-def test_a_layer_alone_computes_what_it_does_in_its_network(conv: nn.Module, size: tuple[int, ...]) -> None:
-    """What is put around a layer, so that it is timed as inside a network, changes nothing in its output."""
+@pytest.mark.parametrize(
+    ("conv", "size", "poolings"), [(nn.Conv2d(3, 4, 3), (2, 3, 8, 8), 2), (nn.Conv1d(3, 4, 3), (2, 3, 8), 0)]
+)
+def test_a_layer_alone_computes_what_it_does_in_its_network(
+    conv: nn.Module, size: tuple[int, ...], poolings: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pooling on either side brings the runtime's layout and changes nothing, neither output nor module."""
     x, runtime = torch.rand(size), find_runtime("onnxruntime").for_layers()
-    found: Any = runtime.prepare(conv.eval(), as_inputs(x), precision="float32", threads=1)()
+    graphs: list[nn.Module] = []
+    export = onnx_runtime.to_onnx
+
+    def kept(model: nn.Module, *given: Any, **more: Any) -> onnx.OnnxGraph:
+        graphs.append(model)
+        return export(model, *given, **more)
+
+    monkeypatch.setattr(onnx_runtime, "to_onnx", kept)
+    found: Any = runtime.prepare(conv.train(), as_inputs(x), precision="float32", threads=1)()
     with torch.no_grad():
         assert disagreement([conv(x)], [torch.as_tensor(found[0])]) <= 1e-4
+    assert sum(isinstance(module, nn.MaxPool2d) for module in graphs[0].modules()) == poolings
+    assert conv.training
 
 
 def test_several_inputs_and_outputs_keep_their_order() -> None:
