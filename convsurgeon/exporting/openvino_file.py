@@ -10,7 +10,13 @@ from torch import nn
 
 from convsurgeon.exporting.format import Reader, Written
 from convsurgeon.inputs import Inputs
-from convsurgeon.runtimes.openvino_conversion import compiled_for, openvino_missing, run_openvino, to_openvino
+from convsurgeon.runtimes.openvino_conversion import (
+    compiled_for,
+    openvino_core,
+    openvino_missing,
+    run_openvino,
+    to_openvino,
+)
 
 __all__ = ["OpenVinoFile"]
 
@@ -39,8 +45,6 @@ class OpenVinoFile:
 
     def read(self, path: Path) -> Reader:
         """In float32, since the CPU plugin prefers bfloat16 where there is hardware for it."""
-        import openvino
-
-        model = openvino.Core().read_model(path)
+        model = openvino_core().read_model(path)
         compiled = compiled_for(model, precision="float32", threads=torch.get_num_threads())
         return lambda inputs: run_openvino(compiled, inputs)

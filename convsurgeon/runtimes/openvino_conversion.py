@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, Literal
 
 import torch
@@ -18,7 +18,7 @@ from convsurgeon.runtimes.onnx_conversion import onnx_missing, to_onnx
 from convsurgeon.runtimes.runtime import missing
 from convsurgeon.timing.batches import batch_of
 
-__all__ = ["OpenVinoModel", "compiled_for", "openvino_missing", "run_openvino", "to_openvino"]
+__all__ = ["OpenVinoModel", "compiled_for", "openvino_core", "openvino_missing", "run_openvino", "to_openvino"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,19 @@ class OpenVinoModel:
 def openvino_missing() -> str | None:
     """Which package is missing; None if it is there."""
     return missing(("openvino",), "openvino")
+
+
+@cache
+def openvino_core() -> Any:
+    """The process's only ``openvino.Core``, which stays until its end.
+
+    The CPU plugin of each core gives the thread a stack for signals and takes it back with the core: of two cores that
+    do not end in reverse order, the second puts the first one's freed stack back, and the next signal (Ctrl-C) ends the
+    process in a segmentation fault (seen with OpenVINO 2026.4).
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def to_openvino(model: nn.Module, inputs: Inputs, *, dynamic_batch: bool = True) -> OpenVinoModel:
@@ -86,10 +99,8 @@ def _from_module(model: nn.Module, inputs: Inputs, dynamic: bool) -> Any:
 
 
 def _through_onnx(model: nn.Module, inputs: Inputs, dynamic: bool) -> Any:
-    import openvino
-
     graph = to_onnx(model, inputs, dynamic_batch=dynamic)
-    converted = openvino.Core().read_model(graph.content)
+    converted = openvino_core().read_model(graph.content)
     _set_shapes(converted, inputs, dynamic and graph.dynamic_batch)
     return converted
 
@@ -111,14 +122,12 @@ _HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
 def compiled_for(converted: Any, *, precision: str, threads: int) -> Any:
     """Compiled for the CPU and for the latency of one request, calculating in ``precision``."""
-    import openvino
-
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads,
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
     }
-    return openvino.Core().compile_model(converted, "CPU", settings)
+    return openvino_core().compile_model(converted, "CPU", settings)
 
 
 def run_openvino(compiled: Any, inputs: Inputs) -> list[torch.Tensor]:

@@ -10,7 +10,7 @@ from torch import nn
 
 from convsurgeon.errors import ModelRunError
 from convsurgeon.inputs import Inputs
-from convsurgeon.runtimes.openvino_conversion import compiled_for, openvino_missing, to_openvino
+from convsurgeon.runtimes.openvino_conversion import compiled_for, openvino_core, openvino_missing, to_openvino
 from convsurgeon.timing.machine import device_of, dtype_name
 
 __all__ = ["OpenVino"]
@@ -30,9 +30,7 @@ class OpenVino:
 
     def precisions(self, dtype: torch.dtype) -> tuple[str, ...]:
         """The weights' own, and bfloat16 where the processor calculates in it."""
-        import openvino
-
-        capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        capabilities = openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         own = dtype_name(dtype)
         return (own, "bfloat16") if own == "float32" and "BF16" in capabilities else (own,)
 

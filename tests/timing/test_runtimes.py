@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -138,6 +140,27 @@ def test_a_prepared_runtime_runs_the_network(name: str) -> None:
     assert run_once() is not None
     assert runtime.precisions(torch.float32)[0] == "float32"
     assert runtime.precisions(torch.float64) == ("float64",)
+
+
+_SIGNALLED = """
+import gc, os, signal, torch
+from convsurgeon.inputs import as_inputs
+from convsurgeon.runtimes import find_runtime
+runtime, inputs = find_runtime("openvino"), as_inputs(torch.rand(1, 3, 8, 8))
+runs = [runtime.prepare(torch.nn.ReLU(), inputs, precision="float32", threads=1) for _ in range(2)]
+while runs:
+    runs.pop(0)()
+    gc.collect()
+signal.signal(signal.SIGINT, lambda *_: os._exit(7))
+os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+def test_a_signal_after_openvino_reaches_its_handler() -> None:
+    """Ctrl-C still works when networks that were compiled for OpenVINO have come and gone, the first one first."""
+    if (reason := find_runtime("openvino").available()) is not None:
+        pytest.skip(reason)
+    assert subprocess.run([sys.executable, "-W", "ignore", "-c", _SIGNALLED], timeout=300).returncode == 7
 
 
 def test_runtimes_are_named_once_each() -> None:
