@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from convsurgeon.cost import Cost
 from convsurgeon.errors import ModelError, ModelLoadError, first_line
+from convsurgeon.generators import kept_generators
 from convsurgeon.inputs import Inputs, as_inputs
 
 __all__ = ["CountedOn", "CountedRun", "count", "count_params", "duplicate", "run_on_copy", "shadow"]
@@ -79,7 +80,7 @@ def _counted(model: nn.Module, inputs: Inputs) -> tuple[int, tuple[str, ...]]:
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
         # Models that draw random numbers in forward would otherwise move the caller's generator on.
-        stack.enter_context(torch.random.fork_rng(devices=[]))
+        stack.enter_context(kept_generators())
         # Fused attention is a single operator that the counter does not know on every device.
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         stack.enter_context(_without_attention_fastpath())

@@ -25,6 +25,7 @@ from convsurgeon.convs import Refusal, conv_shape
 from convsurgeon.convs.torch_convs import PAD_MODES, PaddedConv, plain_conv
 from convsurgeon.cost import ConvShape
 from convsurgeon.errors import UnknownName, first_line
+from convsurgeon.generators import kept_generators
 
 __all__ = ["CONVS", "Conv", "Source", "is_plain", "plainly", "source_of"]
 
@@ -181,7 +182,7 @@ class _Catch(TorchFunctionMode):
 
 def _probe(twin: Any, size: tuple[int, ...]) -> _Probe:
     noise = torch.randn(1, twin.in_channels, *size, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+    with torch.no_grad(), kept_generators():
         x = noise.to(twin.weight)
         # Called as a function, so that nothing that hooks into calls of modules takes part.
         with _Catch(len(size)) as catch:

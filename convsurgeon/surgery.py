@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from convsurgeon.convs import DGConv, Refusal, Spec, conv_shape, seeded, stored_as
+from convsurgeon.convs import DGConv, Refusal, Spec, conv_shape, stored_as
 from convsurgeon.counting import duplicate
 from convsurgeon.errors import UnknownName
+from convsurgeon.generators import seeded
 from convsurgeon.plans import Plan, PlanLayer
 from convsurgeon.sites import refuse_unusable
 from convsurgeon.sources import CONVS, Conv, plainly, source_of

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from convsurgeon.clocking.cases import LayerCase
-from convsurgeon.convs import Spec, seeded
+from convsurgeon.convs import Spec
+from convsurgeon.generators import seeded
 from convsurgeon.inputs import Inputs
 from convsurgeon.runtimes import Runtime
 from convsurgeon.surgery import replacement

@@ -10,7 +10,7 @@ from pydantic import Field
 from convsurgeon.convs import compconv, dgconv, igc
 from convsurgeon.convs.compconv import CompConv, CompConvMethod, CompConvSpec
 from convsurgeon.convs.dgconv import DGConv, DGConvMethod, DGConvSpec, HardenedDGConv, harden
-from convsurgeon.convs.family import Card, CompactConv, Method, Refusal, Spec, seeded
+from convsurgeon.convs.family import Card, CompactConv, Method, Refusal, Spec
 from convsurgeon.convs.igc import IGC, IGCMethod, IGCSpec
 from convsurgeon.convs.memory_format import stored_as
 from convsurgeon.convs.torch_convs import conv_shape
@@ -36,7 +36,6 @@ __all__ = [
     "conv_shape",
     "harden",
     "parse_method",
-    "seeded",
     "stored_as",
 ]
 

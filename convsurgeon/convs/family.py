@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
@@ -15,7 +13,7 @@ from torch import nn
 from convsurgeon.convs.torch_convs import pads_by_itself
 from convsurgeon.cost import ConvShape, Cost
 
-__all__ = ["Card", "CompactConv", "Method", "Refusal", "Spec", "seeded"]
+__all__ = ["Card", "CompactConv", "Method", "Refusal", "Spec"]
 
 
 @dataclass(frozen=True)
@@ -139,11 +137,3 @@ class NoWeight:
     def __torch_function__(cls, _function: Any, _types: Any, args: Any = (), kwargs: Any = None) -> NoReturn:
         owners = [value._owner for value in (*args, *(kwargs or {}).values()) if isinstance(value, NoWeight)]
         _refuse_weight(next(iter(owners), "a compact convolution"), "weight")
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Fresh weights from ``seed``, with the caller's random state untouched."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from convsurgeon.convs import IGC, CompConv, DGConv, HardenedDGConv, conv_shape, seeded
+from convsurgeon.convs import IGC, CompConv, DGConv, HardenedDGConv, conv_shape
 from convsurgeon.errors import UsageError
+from convsurgeon.generators import seeded
 from convsurgeon.inherit.assess import assess
 from convsurgeon.inherit.compconv import fit_compconv
 from convsurgeon.inherit.groups import join, linears_of, parts_of, real_bias, unknowns_of
@@ -192,13 +193,13 @@ def _fit_compconv_blindly(module: CompConv, conv: Conv, seed: int) -> FitResult:
 
 def _noise(conv: Conv, seed: int) -> Samples:
     """White noise through the convolution, for stages that need maps."""
-    work = copy.deepcopy(conv).float().cpu()
+    work, device = copy.deepcopy(conv).float(), conv.weight.device
     shape = conv_shape(conv)
     size = [max(NOISE_SIZE, d * (k - 1) + 1) for k, d in zip(shape.kernel, shape.dilation, strict=True)]
     with seeded(seed), torch.no_grad():
-        one = work(torch.randn(1, conv.in_channels, *size))
+        one = work(torch.randn(1, conv.in_channels, *size).to(device))
         images = max(8, NOISE_SAMPLES_PER_UNKNOWN * _unknowns(conv) // max(1, one[0, 0].numel()))
-        x = torch.randn(images, conv.in_channels, *size)
+        x = torch.randn(images, conv.in_channels, *size).to(device)
         return SiteData.of([(part, work(part)) for part in torch.split(x, 32)]).samples(_unknowns(conv), seed)
 
 

@@ -13,11 +13,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from convsurgeon.convs import CompConvSpec, DGConvSpec, IGCSpec, Spec, conv_shape, seeded
+from convsurgeon.convs import CompConvSpec, DGConvSpec, IGCSpec, Spec, conv_shape
 from convsurgeon.cost import ConvShape
 from convsurgeon.counting import duplicate
 from convsurgeon.dataflow import read_roles
 from convsurgeon.errors import UsageError
+from convsurgeon.generators import seeded
 from convsurgeon.inherit.assess import assess
 from convsurgeon.inherit.batch_norm import keeps_statistics
 from convsurgeon.inherit.calibration import Calibration

@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 from convsurgeon.convs import CompactConv, DGConv
 from convsurgeon.counting import duplicate
 from convsurgeon.errors import first_line
+from convsurgeon.generators import kept_generators
 from convsurgeon.hooks import removed_after
 from convsurgeon.inputs import Inputs, as_inputs
 from convsurgeon.lowering.absorbed import Absorbed
@@ -84,7 +85,7 @@ def lower(model: nn.Module, example_inputs: Any, *, runtime: str | None = "eager
     place = None if runtime is None else find_runtime(runtime)
     if place is not None:
         require(place)
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+    with torch.no_grad(), kept_generators():
         # What fails later is not the fault of model or inputs.
         inputs.call(original)
         done = [_lowered(original, inputs, place, layout) for layout in _layouts(inputs, place)]

@@ -7,8 +7,7 @@ weights that need another architecture or size than DEFAULT), ``timm:NAME``, ``p
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +17,7 @@ from torch import nn
 
 from convsurgeon.devices import usable_device
 from convsurgeon.errors import ModelLoadError, UsageError
+from convsurgeon.generators import seeded
 from convsurgeon.inputs import Inputs
 from convsurgeon.models.factories import find_factory
 from convsurgeon.models.input_sizes import parse_shape
@@ -84,7 +84,7 @@ def load_model(
     target = usable_device(device)
     shape = None if input_shape is None else parse_shape(input_shape)
     request = parse_weights(weights)
-    with _seeded(seed):
+    with seeded(seed):
         source = _resolve(spec)
         weighted = source.load(request, seed)
         # weights by name may need another architecture and input size than the bare name's
@@ -104,7 +104,7 @@ def build_model(spec: str, *, device: str | torch.device = "cpu") -> nn.Module:
         ModelLoadError: it can't be built, or not on the meta device (torchvision's RegNets can't).
     """
     target = usable_device(device)
-    with _seeded(0):
+    with seeded(0):
         if target.type != "meta":
             return _resolve(spec).build().eval().to(target)
         source = _resolve(spec)
@@ -135,7 +135,7 @@ def default_inputs(
     """
     target = usable_device(device)
     shape = None if input_shape is None else parse_shape(input_shape)
-    with _seeded(0):
+    with seeded(0):
         return _resolve(spec).inputs(shape, seed=0).to(target)
 
 
@@ -158,11 +158,3 @@ def _resolve(spec: str) -> _Source:
     if name.endswith(".py"):
         raise UsageError(f"{name} names a file; say which function in it builds the model: {name}:FUNCTION.")
     return torchvision_model(name)
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    with torch.random.fork_rng(devices=[]):
-        # torch.manual_seed would reseed the caller's accelerators as well
-        torch.default_generator.manual_seed(seed)
-        yield

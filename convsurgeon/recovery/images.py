@@ -13,10 +13,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from convsurgeon.errors import UsageError
+from convsurgeon.generators import seeded
 from convsurgeon.images import Transform, read_image
 from convsurgeon.inputs import Inputs
 from convsurgeon.recovery.batches import UNLABELLED, Batch
-from convsurgeon.recovery.randomness import mixed, seeded_torch
+from convsurgeon.recovery.randomness import mixed
 from convsurgeon.recovery.settings import Augment, ImageSettings
 
 __all__ = ["ImageSource", "augmented", "split_files"]
@@ -76,7 +77,7 @@ class _Images(Dataset[_Read]):
         for offset in range(len(self.files)):
             at = (number + offset) % len(self.files)
             path, label = self.files[at]
-            with seeded_torch(mixed(self.seed, epoch, at)):
+            with seeded(mixed(self.seed, epoch, at)):
                 found = read_image(path, self.transform)
             if not isinstance(found, str):
                 return _Read(found, label, tuple(unreadable))

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-__all__ = ["mixed", "reseed", "seeded_torch", "untouched_generators"]
+__all__ = ["mixed", "reseed", "untouched_generators"]
 
 
 def mixed(*numbers: int) -> int:
@@ -24,14 +24,6 @@ def reseed(*numbers: int) -> None:
     random.seed(seed)
     # Transforms of callers use the old global generator.
     np.random.seed(seed)
-
-
-@contextmanager
-def seeded_torch(seed: int) -> Iterator[None]:
-    """torch's generator on the CPU starts from ``seed`` inside, and is as before outside."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
 
 
 @contextmanager
