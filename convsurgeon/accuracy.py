@@ -39,7 +39,7 @@ def top1_accuracy(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) ->
                 output = model(inputs.to(parameter.device, parameter.dtype))
                 if not isinstance(output, Tensor) or output.dim() != 2:
                     raise UsageError("accuracy needs a classifier: one output tensor [N, classes].")
-                right += int((output.argmax(1).cpu() == labels).sum())
+                right += int((output.argmax(1) == labels.to(output.device)).sum())
                 seen += len(labels)
     finally:
         for module, training in modes:

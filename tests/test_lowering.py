@@ -343,7 +343,7 @@ def test_a_runtime_must_exist() -> None:
     assert (done.runtime, _count(done.model, CompactConv)) == ("eager", 0)
 
 
-@pytest.mark.parametrize("runtime", ["eager", "compile", "onnxruntime"])
+@pytest.mark.parametrize("runtime", ["eager", "compile", "onnxruntime", "openvino"])
 def test_forms_can_be_timed_in_other_runtimes(runtime: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What `bench` knows `lower` times in; compiling each form takes minutes, so here it runs as it is."""
     monkeypatch.setattr(Compiled, "prepare", Eager.prepare)
@@ -352,6 +352,28 @@ def test_forms_can_be_timed_in_other_runtimes(runtime: str, monkeypatch: pytest.
     model = _lively(nn.Sequential(_unit(8, 16, 1), nn.ReLU(), nn.Conv2d(16, 4, 1)))
     done = lower(model, torch.randn(IMAGE), runtime=runtime)
     assert (done.runtime, _count(done.model, CompactConv)) == (runtime, 0)
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_outputs_are_compared_in_float32_even_where_the_caller_allows_tf32(
+    allowed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While networks are compared no product may be rounded to TF32; afterwards the caller's setting is back."""
+    backends: Any = torch.backends
+    monkeypatch.setattr(backends.cudnn, "allow_tf32", allowed)
+
+    def setting() -> tuple[str, str]:
+        return backends.cudnn.conv.fp32_precision, backends.cuda.matmul.fp32_precision
+
+    before, seen = setting(), set()
+
+    class Reading(nn.Identity):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.add(setting())
+            return x
+
+    require_equal(Reading(), Reading(), Inputs(args=(torch.randn(2, 3),)))
+    assert (before[0] == "tf32", seen, setting()) == (allowed, {("ieee", "ieee")}, before)
 
 
 def test_half_precision_is_compared_as_such_in_onnx_runtime() -> None:

@@ -31,6 +31,7 @@ __all__ = ["lower_command"]
     help="Where forms are timed: eager, compile, onnxruntime, openvino; none times nothing.",
 )
 @click.option("--batch", type=click.IntRange(min=1), help="Batch size to time with.  [default: the inputs' own]")
+@click.option("--device", default="cpu", show_default=True, help="Device to time forms on; the file loads on any.")
 @click.option("--force", is_flag=True, help="Replace the files if they exist.")
 @json_option
 def lower_command(
@@ -42,6 +43,7 @@ def lower_command(
     weights: str | None,
     original: str | None,
     trust_factory: bool,
+    device: str,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -63,7 +65,7 @@ def lower_command(
         beside = path.with_suffix(".json")
         for file in (path, beside):
             refuse_existing_file(file, force)
-        model, inputs = open_subject(subject, original, input_shape, weights, trust_factory)
+        model, inputs = open_subject(subject, original, input_shape, weights, trust_factory, device)
         if batch is not None:
             inputs = rebatched(inputs, batch)
         lowered = lower(model, inputs, runtime=None if runtime == "none" else runtime)

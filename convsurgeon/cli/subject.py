@@ -39,9 +39,14 @@ def subject_options(command: Command) -> Command:
 
 
 def open_subject(
-    subject: str, original: str | None, input_shape: str | None, weights: str | None, trust_factory: bool
+    subject: str,
+    original: str | None,
+    input_shape: str | None,
+    weights: str | None,
+    trust_factory: bool,
+    device: str = "cpu",
 ) -> tuple[nn.Module, Inputs]:
-    """The network with its weights, and inputs for it.
+    """The network with its weights on a device, and inputs for it.
 
     Raises:
         UsageError: options that belong to the other kind of subject, or an original that nothing names.
@@ -53,12 +58,12 @@ def open_subject(
     if not (folder / MANIFEST).is_file():
         if original is not None:
             raise UsageError(f"--original belongs to a saved conversion, and '{subject}' is none; leave it out.")
-        loaded = load_model(subject, weights=weights or "auto", input_shape=input_shape)
+        loaded = load_model(subject, weights=weights or "auto", input_shape=input_shape, device=device)
         return loaded.model, loaded.example_inputs
     if weights is not None:
         raise UsageError(f"--weights belongs to a model's name; '{subject}' brings its own weights, leave it out.")
-    loaded = open_original(folder, original, input_shape, trust_factory)
-    return load(folder, model=loaded.model), loaded.example_inputs
+    loaded = open_original(folder, original, input_shape, trust_factory, device)
+    return load(folder, model=loaded.model).to(device), loaded.example_inputs
 
 
 def open_original(

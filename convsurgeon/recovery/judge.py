@@ -78,7 +78,8 @@ class Judge:
                     found.images * (found.top1 or 0.0),
                     found.images * (found.output_error or 0.0),
                     found.images * (found.top1 is not None),
-                ]
+                ],
+                device=sums.device,
             )
         images, same, error, classified = self._engine.total(sums).tolist()
         agreed = same / images if classified else None

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,7 +16,18 @@ from torch import nn
 from convsurgeon.errors import UsageError
 from convsurgeon.records import Record
 
-__all__ = ["Place", "busy", "device_name", "device_of", "dtype_name", "dtype_of", "place", "synchroniser", "threads"]
+__all__ = [
+    "Place",
+    "busy",
+    "device_name",
+    "device_of",
+    "dtype_name",
+    "dtype_of",
+    "place",
+    "synchroniser",
+    "tf32",
+    "threads",
+]
 
 # Load per core from which on timing waits for its turn.
 BUSY = 0.75
@@ -84,6 +96,16 @@ def synchroniser(device: torch.device) -> Callable[[], object]:
     if device.type == "mps":
         return torch.mps.synchronize
     return lambda: None
+
+
+def tf32(device: torch.device) -> str | None:
+    """What to say where float32 convolutions are not computed in float32; None where they are."""
+    cudnn: Any = torch.backends.cudnn  # whose stubs lack this setting
+    if device.type != "cuda" or cudnn.conv.fp32_precision != "tf32":
+        return None
+    if torch.cuda.get_device_capability(device) < (8, 0):
+        return None
+    return "float32 convolutions run in TF32 on this GPU, PyTorch's default (torch.backends.cudnn.allow_tf32)"
 
 
 def busy() -> str | None:
