@@ -11,11 +11,12 @@ import torch
 from torch import nn
 
 from benchmarks.latency.networks import NETS, macs
+from convsurgeon.counting import duplicate
 from convsurgeon.inputs import Inputs, as_inputs
 from convsurgeon.lowering import lower
 from convsurgeon.runtimes import Runtime, find_runtime
 from convsurgeon.timing import BENCH, Spread, Stopwatch, time_in_turn
-from convsurgeon.timing.machine import busy, dtype_of, place
+from convsurgeon.timing.machine import busy, device_of, dtype_of, place, synchroniser, tf32
 
 __all__ = ["DEFAULT_CACHE", "Cell", "Row", "measured", "read_rows", "write_rows"]
 
@@ -24,7 +25,7 @@ DEFAULT_CACHE = Path("benchmarks/.cache/latency")
 
 @dataclass(frozen=True)
 class Cell:
-    """What is timed; ``lowered`` brings all three networks into their deployment form first."""
+    """What is timed; ``lowered`` brings all three networks into their deployment form first, ``on`` is the device."""
 
     net: str
     method: str
@@ -32,10 +33,11 @@ class Cell:
     runtime: str
     batch: int
     lowered: bool = True
+    on: str = "cpu"
 
     def path(self, cache: Path) -> Path:
         """Where the cell's rows are kept."""
-        form = "lowered" if self.lowered else "plain"
+        form = ("lowered" if self.lowered else "plain") + ("" if self.on == "cpu" else f"-{self.on}")
         name = f"{self.net}-{self.method}-{self.share:.2f}-{self.runtime}-b{self.batch}-{form}.json"
         return cache / name.replace(" ", "_")
 
@@ -60,6 +62,7 @@ class Row:
     device: str
     torch: str
     note: str = ""
+    on: str = "cpu"
 
     @property
     def ratio(self) -> float:
@@ -76,13 +79,14 @@ def measured(cell: Cell, original: nn.Module, ours: nn.Module, rival: nn.Module 
     """Time the networks of a cell in turn, once for each precision that the runtime has."""
     net, runtime = NETS[cell.net], find_runtime(cell.runtime)
     shares = [macs(model, net) / macs(original, net) for model in (ours, rival) if model is not None]
-    inputs, note = as_inputs(net.image(cell.batch)), busy() or ""
-    models = [model for model in (original, ours, rival) if model is not None]
+    device, notes = torch.device(cell.on), [note for note in (busy(), tf32(torch.device(cell.on))) if note]
+    models = [duplicate(model).to(device) for model in (original, ours, rival) if model is not None]
+    inputs = as_inputs(net.image(cell.batch)).like(models[0])
     if cell.lowered:
         models = [lower(model, inputs, runtime=cell.runtime).model for model in models]
     rows = []
     for precision in runtime.precisions(dtype_of(original)):
-        here = place(cell.runtime, precision, torch.device("cpu"))
+        here = place(cell.runtime, precision, device)
         times = [_ms(spread) for spread in _timed(runtime, precision, models, inputs)]
         rows.append(
             Row(
@@ -96,7 +100,7 @@ def measured(cell: Cell, original: nn.Module, ours: nn.Module, rival: nn.Module 
                 threads=here.threads,
                 device=here.device,
                 torch=here.torch,
-                note=note,
+                note="; ".join(notes),
             )
         )
     return rows
@@ -105,7 +109,7 @@ def measured(cell: Cell, original: nn.Module, ours: nn.Module, rival: nn.Module 
 def _timed(runtime: Runtime, precision: str, models: Sequence[nn.Module], inputs: Inputs) -> tuple[Spread, ...]:
     threads = torch.get_num_threads()
     runs = [runtime.prepare(model, inputs, precision=precision, threads=threads) for model in models]
-    return time_in_turn(runs, BENCH, Stopwatch())
+    return time_in_turn(runs, BENCH, Stopwatch(wait=synchroniser(device_of(models[0]))))
 
 
 def _ms(spread: Spread) -> tuple[float, float, float]:

@@ -28,7 +28,9 @@ from convsurgeon.timing.machine import threads as torch_threads
 
 SHARES = (0.50, 0.25)
 RUNTIMES = ("eager", "onnxruntime", "openvino")
-BATCHES = (1, 8)
+BATCHES = (1, 8, 128)
+# What a device is timed in: a CPU answers a few images at a time, a GPU many.
+ON = {"cpu": (RUNTIMES, (1, 8)), "cuda": (("eager",), (1, 128))}
 LOG = Console(stderr=True)
 
 
@@ -56,12 +58,14 @@ def rival(net: str, limit: int) -> nn.Module | None:
         return None
 
 
-def wanted(net: str | None, method: str | None, runtime: str | None, batch: int | None, plain: bool) -> Iterator[Cell]:
+def wanted(
+    net: str | None, method: str | None, runtime: str | None, batch: int | None, plain: bool, device: str
+) -> Iterator[Cell]:
     """The cells, network by network."""
-    for cell in itertools.product(NETS, METHODS, SHARES, RUNTIMES, BATCHES):
+    for cell in itertools.product(NETS, METHODS, SHARES, *ON[device]):
         given = (net, method, None, runtime, batch)
         if all(wish in (None, value) for wish, value in zip(given, cell, strict=True)):
-            yield Cell(*cell, lowered=not plain)
+            yield Cell(*cell, lowered=not plain, on=device)
 
 
 def run_cell(cell: Cell, cache: Path) -> None:
@@ -83,6 +87,7 @@ def run_cell(cell: Cell, cache: Path) -> None:
 @click.option("--runtime", type=click.Choice(RUNTIMES))
 @click.option("--batch", type=click.Choice([str(batch) for batch in BATCHES]))
 @click.option("--plain", is_flag=True, help="Time the networks as they are, without lowering.")
+@click.option("--device", type=click.Choice(list(ON)), default="cpu", show_default=True, help="Where to time.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's own number]")
 @click.option("--cache", type=click.Path(path_type=Path), default=DEFAULT_CACHE, show_default=True)
 @click.option(
@@ -98,6 +103,7 @@ def main(
     runtime: str | None,
     batch: str | None,
     plain: bool,
+    device: str,
     threads: int | None,
     cache: Path,
     page_file: Path,
@@ -105,7 +111,7 @@ def main(
     table_only: bool,
 ) -> None:
     """Fill the missing cells, then write the page and the plot."""
-    cells = [] if table_only else list(wanted(net, method, runtime, int(batch) if batch else None, plain))
+    cells = [] if table_only else list(wanted(net, method, runtime, int(batch) if batch else None, plain, device))
     with torch_threads(threads):
         for cell in cells:
             if not cell.path(cache).is_file():

@@ -24,6 +24,13 @@ What is in no table has not been timed yet. Accuracy is not looked at here: see 
 """
 
 
+# Words of a row's note, and what to say of the rows that have them.
+NOTES = {
+    "busy": "were timed on a busy machine: trust their ratios more than their ms",
+    "TF32": "are a GPU's, where float32 convolutions run in TF32, PyTorch's default",
+}
+
+
 def page(rows: Sequence[Row], plot: str | None) -> str:
     """One table per network."""
     parts = [HEAD]
@@ -31,15 +38,16 @@ def page(rows: Sequence[Row], plot: str | None) -> str:
         f"{row.device}, {row.threads} thread{'s' if row.threads > 1 else ''}, torch {row.torch}" for row in rows
     ):
         parts.append(f"Timed on: {place}.\n")
-    if busy := sum(bool(row.note) for row in rows):
-        parts.append(
-            f"{busy} of {len(rows)} rows were timed on a busy machine: trust their ratios more than their ms.\n"
-        )
+    for note, what in NOTES.items():
+        if noted := sum(note in row.note for row in rows):
+            parts.append(f"{noted} of {len(rows)} rows {what}.\n")
     if plot is not None:
         parts.append(f"![Latency ratio against MACs ratio; on the diagonal every MAC saved is time saved.]({plot})\n")
     for net in NETS:
-        if found := [row for row in rows if row.net == net]:
-            parts.append(f"## {net}, [N, 3, {NETS[net].size}, {NETS[net].size}]\n\n{_table(found)}")
+        for on in ("cpu", "cuda"):
+            if found := [row for row in rows if (row.net, row.on) == (net, on)]:
+                where = "" if on == "cpu" else ", on a GPU"
+                parts.append(f"## {net}, [N, 3, {NETS[net].size}, {NETS[net].size}]{where}\n\n{_table(found)}")
     return "\n".join(parts)
 
 
@@ -82,11 +90,11 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    panels = sorted({(row.runtime, row.precision) for row in rows})
+    panels = sorted({(row.on, row.runtime, row.precision) for row in rows})
     figure, axes = pyplot.subplots(1, len(panels), figsize=(max(9, 4.2 * len(panels)), 4.6), squeeze=False, sharey=True)
-    for axis, (runtime, precision) in zip(axes[0], panels, strict=True):
-        _panel(axis, [row for row in rows if (row.runtime, row.precision) == (runtime, precision)])
-        axis.set_title(f"{runtime} {precision}")
+    for axis, (on, runtime, precision) in zip(axes[0], panels, strict=True):
+        _panel(axis, [row for row in rows if (row.on, row.runtime, row.precision) == (on, runtime, precision)])
+        axis.set_title(f"{runtime} {precision}{'' if on == 'cpu' else ', GPU'}")
         axis.set_xlabel("MACs ratio")
     axes[0][0].set_ylabel("latency ratio")
     handles, labels = axes[0][0].get_legend_handles_labels()
