@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,9 +30,11 @@ __all__ = [
     "threads",
 ]
 
-# Load per core from which on timing waits for its turn.
-BUSY = 0.75
+# The share of the processor in other programs' hands from which on times are doubtful, and how long to look.
+BUSY = 0.2
+LOOK_S = 0.3
 _CPUINFO = Path("/proc/cpuinfo")
+_STAT = Path("/proc/stat")
 
 
 class Place(Record):
@@ -110,15 +113,33 @@ def tf32(device: torch.device) -> str | None:
 
 def busy() -> str | None:
     """What to say where other programs keep the processor busy, so that times mean little; None where they do not."""
-    if not hasattr(os, "getloadavg"):
-        return None
-    load, cores = os.getloadavg()[0], os.cpu_count() or 1
-    if load <= BUSY * cores:
+    share = _taken_by_others()
+    if share <= BUSY:
         return None
     return (
-        f"the machine was busy when timing began (load {load:.1f} on {cores} cores): times are long and vary; "
-        "trust ratios more than milliseconds, and repeat on an idle machine"
+        f"the machine was busy when timing began (other programs took {share:.0%} of the processor): times are long "
+        "and vary; trust ratios more than milliseconds, and repeat on an idle machine"
     )
+
+
+def _taken_by_others() -> float:
+    """The share of all cores' time that other programs take while this one sleeps; 0 where the system does not tell."""
+    try:
+        (idle, total), own = _ticks(), time.process_time()
+        time.sleep(LOOK_S)
+        (idle_then, total_then), own_then = _ticks(), time.process_time()
+    except (OSError, ValueError):
+        return 0.0
+    passed = total_then - total
+    taken = passed - (idle_then - idle) - (own_then - own) * os.sysconf("SC_CLK_TCK")
+    return max(0.0, taken / passed) if passed else 0.0
+
+
+def _ticks() -> tuple[int, int]:
+    """Ticks that all cores were idle, and ticks in all, since the start (Linux, proc_stat(5))."""
+    _, *fields = _STAT.read_text(encoding="utf-8").splitlines()[0].split()
+    user, nice, system, idle, waiting, *rest = (int(field) for field in fields[:8])
+    return idle + waiting, user + nice + system + idle + waiting + sum(rest)
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import statistics
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from convsurgeon.errors import UsageError
 from convsurgeon.inputs import Inputs
-from convsurgeon.timing import Effort, Spread, Stopwatch, time_in_turn
+from convsurgeon.timing import Effort, Spread, Stopwatch, machine, time_in_turn
 from convsurgeon.timing.batches import batch_of, rebatched
 from convsurgeon.timing.machine import threads
 from convsurgeon.timing.memory import peak_bytes
@@ -164,3 +166,35 @@ def test_peak_memory_sees_what_a_run_holds() -> None:
     idle = peak_bytes(lambda: None, device)
     assert idle is not None
     assert idle < 8 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("others", "own", "said"),
+    [(0, 0, None), (12, 0, None), (36, 0, "other programs took 60% of the processor"), (0, 60, None)],
+)
+def test_only_other_programs_make_a_machine_busy(
+    others: int, own: int, said: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 60 ticks of all cores, more than a fifth in other hands are told; this program's own work is not."""
+    stat = tmp_path / "stat"
+    clock = {"seconds": 5.0}
+
+    def ticks(user: int, idle: int) -> None:
+        stat.write_text(f"cpu  {1000 + user} 0 50 {9000 + idle} 10 0 3 0 0 0\ncpu0 1 2 3 4\n")
+
+    def sleep(_seconds: float) -> None:
+        ticks(others + own, 60 - others - own)
+        clock["seconds"] += own / os.sysconf("SC_CLK_TCK")
+
+    ticks(0, 0)
+    monkeypatch.setattr(machine, "_STAT", stat)
+    monkeypatch.setattr(machine.time, "sleep", sleep)
+    monkeypatch.setattr(machine.time, "process_time", lambda: clock["seconds"])
+    found = machine.busy()
+    assert (found is None) if said is None else (found is not None and said in found)
+
+
+def test_a_system_that_does_not_tell_is_never_called_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Linux's counters nothing is said."""
+    monkeypatch.setattr(machine, "_STAT", tmp_path / "nothing")
+    assert machine.busy() is None
