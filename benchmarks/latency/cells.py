@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from benchmarks.latency.networks import NETS, macs
+from benchmarks.latency.networks import NETS
 from convsurgeon.counting import duplicate
 from convsurgeon.inputs import Inputs, as_inputs
 from convsurgeon.lowering import lower
@@ -18,7 +18,7 @@ from convsurgeon.runtimes import Runtime, find_runtime
 from convsurgeon.timing import BENCH, Spread, Stopwatch, time_in_turn
 from convsurgeon.timing.machine import busy, device_of, dtype_of, place, synchroniser, tf32
 
-__all__ = ["DEFAULT_CACHE", "Cell", "Row", "measured", "read_rows", "write_rows"]
+__all__ = ["DEFAULT_CACHE", "Cell", "Row", "formed", "measured", "read_rows", "write_rows"]
 
 DEFAULT_CACHE = Path("benchmarks/.cache/latency")
 
@@ -75,28 +75,32 @@ class Row:
         return None if self.rival_ms is None else self.rival_ms[0] / self.original_ms[0]
 
 
-def measured(cell: Cell, original: nn.Module, ours: nn.Module, rival: nn.Module | None) -> list[Row]:
-    """Time the networks of a cell in turn, once for each precision that the runtime has."""
-    net, runtime = NETS[cell.net], find_runtime(cell.runtime)
-    shares = [macs(model, net) / macs(original, net) for model in (ours, rival) if model is not None]
-    device, notes = torch.device(cell.on), [note for note in (busy(), tf32(torch.device(cell.on))) if note]
-    models = [duplicate(model).to(device) for model in (original, ours, rival) if model is not None]
-    inputs = as_inputs(net.image(cell.batch)).like(models[0])
-    if cell.lowered:
-        models = [lower(model, inputs, runtime=cell.runtime).model for model in models]
+def formed(cell: Cell, model: nn.Module) -> nn.Module:
+    """The network as the cell times it: on its device, and lowered for its runtime and batch size where it says so."""
+    network = duplicate(model).to(cell.on)
+    return lower(network, _inputs(cell, network), runtime=cell.runtime).model if cell.lowered else network
+
+
+def measured(cell: Cell, models: Sequence[nn.Module], shares: Sequence[float]) -> list[Row]:
+    """Time the original, the converted and, if there is one, the pruned network in turn, in each precision.
+
+    ``models`` are formed for the cell, ``shares`` what the second and the third keep of the original's MACs.
+    """
+    runtime, device = find_runtime(cell.runtime), torch.device(cell.on)
+    notes = [note for note in (busy(), tf32(device)) if note]
     rows = []
-    for precision in runtime.precisions(dtype_of(original)):
+    for precision in runtime.precisions(dtype_of(models[0])):
         here = place(cell.runtime, precision, device)
-        times = [_ms(spread) for spread in _timed(runtime, precision, models, inputs)]
+        times = [_ms(spread) for spread in _timed(runtime, precision, models, _inputs(cell, models[0]))]
         rows.append(
             Row(
                 **asdict(cell),
                 precision=precision,
                 macs_kept=shares[0],
-                rival_macs_kept=shares[1] if rival is not None else None,
+                rival_macs_kept=shares[1] if len(shares) > 1 else None,
                 original_ms=times[0],
                 converted_ms=times[1],
-                rival_ms=times[2] if rival is not None else None,
+                rival_ms=times[2] if len(times) > 2 else None,
                 threads=here.threads,
                 device=here.device,
                 torch=here.torch,
@@ -104,6 +108,10 @@ def measured(cell: Cell, original: nn.Module, ours: nn.Module, rival: nn.Module 
             )
         )
     return rows
+
+
+def _inputs(cell: Cell, model: nn.Module) -> Inputs:
+    return as_inputs(NETS[cell.net].image(cell.batch)).like(model)
 
 
 def _timed(runtime: Runtime, precision: str, models: Sequence[nn.Module], inputs: Inputs) -> tuple[Spread, ...]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache as once
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from benchmarks.latency.cells import DEFAULT_CACHE, Cell, measured, read_rows, write_rows
+from benchmarks.latency.cells import DEFAULT_CACHE, Cell, formed, measured, read_rows, write_rows
 from benchmarks.latency.networks import METHODS, NETS, converted, macs, pruned
 from benchmarks.latency.table import draw, page
 from convsurgeon.errors import ConvsurgeonError
@@ -39,6 +40,12 @@ def original_of(net: str) -> nn.Module:
     """Built once, from one seed."""
     torch.manual_seed(0)
     return NETS[net].build().eval()
+
+
+@once
+def formed_original(cell: Cell) -> nn.Module:
+    """Formed once for all methods and shares."""
+    return formed(cell, original_of(cell.net))
 
 
 @once
@@ -70,9 +77,12 @@ def wanted(
 
 def run_cell(cell: Cell, cache: Path) -> None:
     """Convert, prune to the same MACs, time all three in turn, keep the rows."""
-    new = ours(cell.net, cell.method, cell.share)
-    other = rival(cell.net, macs(new, NETS[cell.net]))
-    rows = measured(cell, original_of(cell.net), new, other)
+    net, new = NETS[cell.net], ours(cell.net, cell.method, cell.share)
+    other = rival(cell.net, macs(new, net))
+    twins = [new] if other is None else [new, other]
+    whole = macs(original_of(cell.net), net)
+    models = [formed_original(replace(cell, method="", share=1.0)), *(formed(cell, twin) for twin in twins)]
+    rows = measured(cell, models, [macs(twin, net) / whole for twin in twins])
     write_rows(rows, cell.path(cache))
     for row in rows:
         beside = "" if row.rival_ratio is None else f", Torch-Pruning {row.rival_ratio:.2f}"
