@@ -90,12 +90,13 @@ def test_layers_are_timed_where_the_model_lives(net: nn.Module) -> None:
 
 
 def test_bench_says_what_it_used(net: nn.Module) -> None:
-    """Rows name the GPU, memory is the GPU's, and TF32 is told."""
+    """Rows name the GPU and TF32, and memory is the GPU's."""
     report = convsurgeon.bench(net, _converted(net, "igc").model, torch.rand(IMAGE), runtimes="eager", seconds=0.05)
     row = report.rows[0]
     assert row.place.device == torch.cuda.get_device_name()
     assert (row.original.memory or 0) > 0
-    assert ("TF32" in " ".join(report.notes)) is (torch.cuda.get_device_capability() >= (8, 0))
+    rounds = torch.cuda.get_device_capability() >= (8, 0)
+    assert row.place.precision == ("float32 (TF32)" if rounds else "float32")
 
 
 @pytest.mark.parametrize("to", ["cpu", "cuda"])

@@ -16,7 +16,7 @@ from convsurgeon.inputs import Inputs, as_inputs
 from convsurgeon.lowering import lower
 from convsurgeon.runtimes import Runtime, find_runtime
 from convsurgeon.timing import BENCH, Spread, Stopwatch, time_in_turn
-from convsurgeon.timing.machine import busy, device_of, dtype_of, place, synchroniser, tf32
+from convsurgeon.timing.machine import busy, device_of, dtype_of, place, synchroniser
 
 __all__ = ["DEFAULT_CACHE", "Cell", "Row", "formed", "measured", "read_rows", "write_rows"]
 
@@ -87,7 +87,7 @@ def measured(cell: Cell, models: Sequence[nn.Module], shares: Sequence[float]) -
     ``models`` are formed for the cell, ``shares`` what the second and the third keep of the original's MACs.
     """
     runtime, device = find_runtime(cell.runtime), torch.device(cell.on)
-    notes = [note for note in (busy(), tf32(device)) if note]
+    note = busy() or ""
     rows = []
     for precision in runtime.precisions(dtype_of(models[0])):
         here = place(cell.runtime, precision, device)
@@ -95,7 +95,7 @@ def measured(cell: Cell, models: Sequence[nn.Module], shares: Sequence[float]) -
         rows.append(
             Row(
                 **asdict(cell),
-                precision=precision,
+                precision=here.precision,
                 macs_kept=shares[0],
                 rival_macs_kept=shares[1] if len(shares) > 1 else None,
                 original_ms=times[0],
@@ -104,7 +104,7 @@ def measured(cell: Cell, models: Sequence[nn.Module], shares: Sequence[float]) -
                 threads=here.threads,
                 device=here.device,
                 torch=here.torch,
-                note="; ".join(notes),
+                note=note,
             )
         )
     return rows

@@ -24,13 +24,6 @@ What is in no table has not been timed yet. Accuracy is not looked at here: see 
 """
 
 
-# Words of a row's note, and what to say of the rows that have them.
-NOTES = {
-    "busy": "were timed on a busy machine: trust their ratios more than their ms",
-    "TF32": "are a GPU's, where float32 convolutions run in TF32, PyTorch's default",
-}
-
-
 def page(rows: Sequence[Row], plot: str | None) -> str:
     """One table per network."""
     parts = [HEAD]
@@ -38,9 +31,10 @@ def page(rows: Sequence[Row], plot: str | None) -> str:
         f"{row.device}, {row.threads} thread{'s' if row.threads > 1 else ''}, torch {row.torch}" for row in rows
     ):
         parts.append(f"Timed on: {place}.\n")
-    for note, what in NOTES.items():
-        if noted := sum(note in row.note for row in rows):
-            parts.append(f"{noted} of {len(rows)} rows {what}.\n")
+    if noted := sum(bool(row.note) for row in rows):
+        parts.append(
+            f"{noted} of {len(rows)} rows were timed on a busy machine: trust their ratios more than their ms.\n"
+        )
     if plot is not None:
         parts.append(f"![Latency ratio against MACs ratio; on the diagonal every MAC saved is time saved.]({plot})\n")
     for net in NETS:

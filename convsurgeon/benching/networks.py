@@ -19,7 +19,7 @@ from convsurgeon.plans import CostRecord
 from convsurgeon.runtimes import RUNTIMES, Runtime, parse_runtimes, require
 from convsurgeon.timing import BENCH, Effort, Spread, Stopwatch, time_in_turn
 from convsurgeon.timing.batches import rebatched
-from convsurgeon.timing.machine import busy, device_of, dtype_of, place, synchroniser, tf32, threads
+from convsurgeon.timing.machine import busy, device_of, dtype_of, place, synchroniser, threads
 from convsurgeon.timing.memory import peak_bytes
 
 __all__ = ["bench"]
@@ -77,7 +77,7 @@ def bench(
     if lowered and layers:
         raise UsageError("layers lose their names when networks are lowered; ask for --layers or for --lowered.")
     chosen = _chosen(runtimes)
-    notes = [note for note in (busy(), _tf32_note(original)) if note is not None]
+    note = busy()
     effort = BENCH if seconds is None else _lasting(seconds)
     tell = progress or (lambda *_: None)
     sizes = tuple(dict.fromkeys(batches)) or (1,)
@@ -94,14 +94,10 @@ def bench(
         macs_ratio=macs_ratio,
         rows=rows,
         layers=found,
-        notes=tuple(notes),
+        notes=(note,) if note else (),
         absent={runtime.name: reason for runtime in RUNTIMES if (reason := runtime.available()) is not None},
         failed=failed,
     )
-
-
-def _tf32_note(model: nn.Module) -> str | None:
-    return tf32(device_of(model)) if dtype_of(model) == torch.float32 else None
 
 
 def _chosen(names: str | Iterable[str] | None) -> tuple[Runtime, ...]:

@@ -26,7 +26,6 @@ __all__ = [
     "dtype_of",
     "place",
     "synchroniser",
-    "tf32",
     "threads",
 ]
 
@@ -38,7 +37,11 @@ _STAT = Path("/proc/stat")
 
 
 class Place(Record):
-    """Where and how something was timed; ``precision`` is the number format of the arithmetic, e.g. ``float32``."""
+    """Where and how something was timed.
+
+    ``precision`` is the number format of the arithmetic: ``float32``, or ``float32 (TF32)`` where a GPU rounds what
+    convolutions multiply, which is PyTorch's default (``torch.backends.cudnn.allow_tf32``).
+    """
 
     runtime: str
     precision: str
@@ -56,10 +59,19 @@ def place(runtime: str, precision: str, device: torch.device) -> Place:
     """Here and now, with the threads that torch uses."""
     return Place(
         runtime=runtime,
-        precision=precision,
+        precision=f"{precision} (TF32)" if precision == "float32" and _rounds_to_tf32(device) else precision,
         device=device_name(device),
         threads=torch.get_num_threads(),
         torch=str(torch.__version__),
+    )
+
+
+def _rounds_to_tf32(device: torch.device) -> bool:
+    cudnn: Any = torch.backends.cudnn  # whose stubs lack this setting
+    return (
+        device.type == "cuda"
+        and cudnn.conv.fp32_precision == "tf32"
+        and torch.cuda.get_device_capability(device) >= (8, 0)
     )
 
 
@@ -99,16 +111,6 @@ def synchroniser(device: torch.device) -> Callable[[], object]:
     if device.type == "mps":
         return torch.mps.synchronize
     return lambda: None
-
-
-def tf32(device: torch.device) -> str | None:
-    """What to say where float32 convolutions are not computed in float32; None where they are."""
-    cudnn: Any = torch.backends.cudnn  # whose stubs lack this setting
-    if device.type != "cuda" or cudnn.conv.fp32_precision != "tf32":
-        return None
-    if torch.cuda.get_device_capability(device) < (8, 0):
-        return None
-    return "float32 convolutions run in TF32 on this GPU, PyTorch's default (torch.backends.cudnn.allow_tf32)"
 
 
 def busy() -> str | None:

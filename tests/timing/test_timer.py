@@ -198,3 +198,23 @@ def test_a_system_that_does_not_tell_is_never_called_busy(tmp_path: Path, monkey
     """Without Linux's counters nothing is said."""
     monkeypatch.setattr(machine, "_STAT", tmp_path / "nothing")
     assert machine.busy() is None
+
+
+@pytest.mark.parametrize(
+    ("precision", "capability", "allowed", "named"),
+    [
+        ("float32", (8, 0), True, "float32 (TF32)"),
+        ("float32", (8, 0), False, "float32"),
+        ("float32", (7, 5), True, "float32"),
+        ("float16", (8, 0), True, "float16"),
+    ],
+)
+def test_a_place_says_where_float32_is_rounded(
+    precision: str, capability: tuple[int, int], allowed: bool, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TF32 needs float32 weights, a GPU that has it, and the caller's permission; a CPU has none."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _device: "a GPU")
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", allowed)
+    assert machine.place("eager", precision, torch.device("cuda")).precision == named
+    assert machine.place("eager", precision, torch.device("cpu")).precision == precision
