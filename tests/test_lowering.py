@@ -354,28 +354,6 @@ def test_forms_can_be_timed_in_other_runtimes(runtime: str, monkeypatch: pytest.
     assert (done.runtime, _count(done.model, CompactConv)) == (runtime, 0)
 
 
-@pytest.mark.parametrize("allowed", [False, True])
-def test_outputs_are_compared_in_float32_even_where_the_caller_allows_tf32(
-    allowed: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """While networks are compared no product may be rounded to TF32; afterwards the caller's setting is back."""
-    backends: Any = torch.backends
-    monkeypatch.setattr(backends.cudnn, "allow_tf32", allowed)
-
-    def setting() -> tuple[str, str]:
-        return backends.cudnn.conv.fp32_precision, backends.cuda.matmul.fp32_precision
-
-    before, seen = setting(), set()
-
-    class Reading(nn.Identity):
-        def forward(self, x: Tensor) -> Tensor:
-            seen.add(setting())
-            return x
-
-    require_equal(Reading(), Reading(), Inputs(args=(torch.randn(2, 3),)))
-    assert (before[0] == "tf32", seen, setting()) == (allowed, {("ieee", "ieee")}, before)
-
-
 def test_half_precision_is_compared_as_such_in_onnx_runtime() -> None:
     """Forms in float16 differ by its rounding, not by 1e-4, and are timed and exported all the same."""
     pytest.importorskip("onnxruntime")

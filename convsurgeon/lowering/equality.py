@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
@@ -14,6 +10,7 @@ from convsurgeon.counting import duplicate
 from convsurgeon.errors import ConvsurgeonError, ModelRunError
 from convsurgeon.generators import kept_generators, reseed_torch
 from convsurgeon.inputs import Inputs
+from convsurgeon.lowering.full_float32 import full_float32
 from convsurgeon.runtimes.agreement import TOLERANCE, allowed, as_tensors, disagreement
 from convsurgeon.timing.machine import device_of
 
@@ -24,7 +21,7 @@ _EXACT = 1e-8
 
 def relative_error(expected: nn.Module, found: nn.Module, inputs: Inputs) -> float:
     """The largest |a − b| / max |a| over all output tensors; infinite for other numbers or shapes of them."""
-    with torch.no_grad(), kept_generators(), _no_tf32():
+    with torch.no_grad(), kept_generators(), full_float32(device_of(expected)):
         reseed_torch(0)
         want = as_tensors(inputs.call(expected))
         reseed_torch(0)
@@ -50,21 +47,6 @@ def require_equal(expected: nn.Module, found: nn.Module, inputs: Inputs) -> floa
             "nothing in float64: the network amplifies rounding errors. Train it, or lower it in float64."
         )
     raise ConvsurgeonError(f"the lowered network differs by {error:.1e} of the largest output")
-
-
-@contextmanager
-def _no_tf32() -> Iterator[None]:
-    """Inside, GPUs compute float32 in float32: TF32, cuDNN's default, rounds products to three digits."""
-    backends: Any = torch.backends  # whose stubs lack these settings
-    places = (backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul)
-    before = [place.fp32_precision for place in places]
-    try:
-        for place in places:
-            place.fp32_precision = "ieee"
-        yield
-    finally:
-        for place, precision in zip(places, before, strict=True):
-            place.fp32_precision = precision
 
 
 def _noise(inputs: Inputs) -> Inputs:
