@@ -1,23 +1,43 @@
-"""Devices by name."""
+"""Devices by name, and what must be there to run on one."""
 
 from __future__ import annotations
 
 import torch
+from torch import nn
 
-from convsurgeon.errors import UsageError, first_line
+from convsurgeon.errors import ModelLoadError, UsageError, first_line
 
-__all__ = ["usable_device"]
+__all__ = ["best_device", "require_weights", "usable_device"]
 
 
 def usable_device(device: str | torch.device) -> torch.device:
-    """A device that takes tensors.
+    """A device that takes tensors, in float64 too, in which fits and comparisons calculate (Apple's MPS has none).
 
     Raises:
-        UsageError: an unknown device, or one that is not there.
+        UsageError: an unknown device, one that is not there, or one without float64.
     """
     try:
         target = torch.device(device)
-        torch.empty(0, device=target)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        torch.empty(0, dtype=torch.float64, device=target)
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         raise UsageError(f"the device {str(device)!r} can't be used: {first_line(error)}.") from error
     return target
+
+
+def best_device() -> torch.device:
+    """The accelerator that is here, where it can be used; otherwise the CPU."""
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    try:
+        return torch.device("cpu") if found is None else usable_device(found)
+    except UsageError:
+        return torch.device("cpu")
+
+
+def require_weights(model: nn.Module, purpose: str) -> None:
+    """Refuse a model whose weights have no values.
+
+    Raises:
+        ModelLoadError: it is on the meta device, where nothing can be ``purpose`` (timed, lowered).
+    """
+    if any(parameter.is_meta for parameter in model.parameters()):
+        raise ModelLoadError(f"the model is on the meta device, where nothing can be {purpose}; give it weights first.")

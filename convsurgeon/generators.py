@@ -20,9 +20,12 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def kept_generators() -> Iterator[None]:
-    """Whatever a model draws inside, torch's generators on the CPU and on CUDA are as before outside."""
-    with torch.random.fork_rng(devices=_cuda_devices()):
+def kept_generators(device: torch.device | None = None) -> Iterator[None]:
+    """Whatever is drawn inside, torch's generators on the CPU and on CUDA are as before outside.
+
+    CUDA's count from its first use on, which costs seconds and memory; ``device`` may be first used inside.
+    """
+    with torch.random.fork_rng(devices=_cuda_devices(device is not None and device.type == "cuda")):
         yield
 
 
@@ -33,6 +36,7 @@ def reseed_torch(seed: int) -> None:
         torch.cuda.manual_seed_all(seed)
 
 
-def _cuda_devices() -> list[int]:
-    """None before CUDA's first use, which would cost seconds and memory: until then nothing draws there."""
-    return list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+def _cuda_devices(at_once: bool = False) -> list[int]:
+    """All of them, once CUDA is in use: until then nothing draws there."""
+    used = at_once or torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return list(range(torch.cuda.device_count())) if used else []

@@ -13,6 +13,7 @@ from convsurgeon.benching.layers import layer_rows
 from convsurgeon.benching.lowering import lowered_pair
 from convsurgeon.benching.record import BenchFigure, BenchReport, BenchRow, realised_share
 from convsurgeon.counting import count, duplicate
+from convsurgeon.devices import require_weights
 from convsurgeon.errors import ModelRunError, UsageError
 from convsurgeon.inputs import Inputs, as_inputs
 from convsurgeon.plans import CostRecord
@@ -68,8 +69,10 @@ def bench(
     Raises:
         UsageError: an unknown runtime, one that was named and is not installed, a batch or thread count below 1,
             layers of lowered networks.
+        ModelLoadError: the original is on the meta device.
         ModelRunError: a network fails on the inputs, or can't be brought into a runtime that was named.
     """
+    require_weights(original, "timed")
     inputs = as_inputs(example_inputs).like(original)
     pair = [duplicate(model).eval() for model in (original, converted) if model is not None]
     costs = [count(model, inputs) for model in pair]

@@ -70,7 +70,7 @@ def lower_command(
             inputs = rebatched(inputs, batch)
         lowered = lower(model, inputs, runtime=None if runtime == "none" else runtime)
         written = export(lowered.model, inputs, path, lowered=False, force=force)
-    text = _as_json(lowered, inputs, written.dynamic_batch)
+    text = _as_json(lowered, inputs, written.dynamic_batch, device)
     write_file(beside, text, force)
     if as_json:
         click.echo(text, nl=False)
@@ -78,7 +78,7 @@ def lower_command(
     _show(lowered, path, beside, written.notes)
 
 
-def _as_json(lowered: Lowered, inputs: Inputs, dynamic_batch: bool) -> str:
+def _as_json(lowered: Lowered, inputs: Inputs, dynamic_batch: bool, device: str) -> str:
     import torch
 
     from convsurgeon._version import __version__
@@ -89,6 +89,7 @@ def _as_json(lowered: Lowered, inputs: Inputs, dynamic_batch: bool) -> str:
         "input_shapes": [list(shape) for shape in inputs.shapes()],
         "dynamic_batch": dynamic_batch,
         "timed_in": lowered.runtime,
+        "device": device,
         "relative_error": lowered.error,
         "steps": [step.model_dump() for step in lowered.steps],
     }

@@ -49,7 +49,8 @@ def open_subject(
     """The network with its weights on a device, and inputs for it.
 
     Raises:
-        UsageError: options that belong to the other kind of subject, or an original that nothing names.
+        UsageError: options that belong to the other kind of subject, an original that nothing names, or a device that
+            can't be used.
     """
     from convsurgeon.models import load_model
     from convsurgeon.store import MANIFEST, load

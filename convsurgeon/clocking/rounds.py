@@ -16,7 +16,8 @@ from convsurgeon.clocking.keeper import Call, Timekeeper
 from convsurgeon.clocking.latency_file import LatencyFile, entry_key
 from convsurgeon.clocking.layers import LayerTimes, time_layers, wanted_specs
 from convsurgeon.counting import duplicate
-from convsurgeon.errors import ModelLoadError, TargetError
+from convsurgeon.devices import require_weights
+from convsurgeon.errors import TargetError
 from convsurgeon.inputs import Inputs
 from convsurgeon.latencies import Latencies, worth_timing
 from convsurgeon.plans import Plan
@@ -79,8 +80,7 @@ def plan_in_time(ask: Ask, keeper: Timekeeper, directory: Path | None, progress:
 
 
 def _measured_latencies(ask: Ask, keeper: Timekeeper, directory: Path | None, progress: Progress) -> Latencies:
-    if any(parameter.is_meta for parameter in ask.model.parameters()):
-        raise ModelLoadError("the model is on the meta device, where nothing can be timed; give it weights first.")
+    require_weights(ask.model, "timed")
     copy = duplicate(ask.model).eval()
     place = keeper.place(copy)
     file = LatencyFile(directory, place)

@@ -55,6 +55,9 @@ def export(
 ) -> Exported:
     """Write a network to a file that runs without convsurgeon; the model is untouched.
 
+    Lowering times its forms on the CPU, wherever the model is. For a GPU, lower there and export with
+    ``lowered=False``, as ``convsurgeon lower --device cuda`` does.
+
     Args:
         model: a converted network or any other.
         example_inputs: a tensor, a tuple of positional arguments or a dict of keyword arguments.

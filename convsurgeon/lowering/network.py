@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 
 from convsurgeon.convs import CompactConv, DGConv
 from convsurgeon.counting import duplicate
+from convsurgeon.devices import require_weights
 from convsurgeon.errors import first_line
 from convsurgeon.generators import kept_generators
 from convsurgeon.hooks import removed_after
@@ -77,9 +78,10 @@ def lower(model: nn.Module, example_inputs: Any, *, runtime: str | None = "eager
 
     Raises:
         UnknownName, UsageError: a runtime that does not exist, or is not installed.
-        ModelLoadError, ModelRunError: the model can't be copied, or fails on the inputs.
+        ModelLoadError, ModelRunError: the model can't be copied, has no weights (meta device), or fails on the inputs.
     """
     refuse_unusable(model)
+    require_weights(model, "lowered")
     inputs = as_inputs(example_inputs).like(model)
     original = duplicate(model).eval()
     place = None if runtime is None else find_runtime(runtime)

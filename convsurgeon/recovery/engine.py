@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from convsurgeon.devices import usable_device
+from convsurgeon.devices import best_device, usable_device
 from convsurgeon.errors import UsageError
 from convsurgeon.recovery.settings import Precision
 
@@ -160,10 +160,7 @@ def make_engine(device: str, precision: Precision) -> Engine:
 
 
 def _device(device: str) -> torch.device:
-    if device == "auto":
-        found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        return found or torch.device("cpu")
-    return usable_device(device)
+    return best_device() if device == "auto" else usable_device(device)
 
 
 def _precision(wanted: Precision, device: torch.device) -> str:

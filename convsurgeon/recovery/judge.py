@@ -23,7 +23,7 @@ __all__ = ["Judge"]
 
 
 class Judge:
-    """Scores networks in eval mode and full precision; each process looks at its own part of the inputs.
+    """Scores networks in eval mode, in the weights' own precision; each process looks at its own part of the inputs.
 
     ``evaluation`` yields batches as the training data does; None scores nothing.
 

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from convsurgeon.generators import kept_generators, reseed_torch
+
 __all__ = ["mixed", "reseed", "untouched_generators"]
 
 
@@ -20,19 +22,18 @@ def mixed(*numbers: int) -> int:
 def reseed(*numbers: int) -> None:
     """Set torch's, Python's and numpy's global generators from the numbers (a seed and a step, say)."""
     seed = mixed(*numbers)
-    torch.manual_seed(seed)
+    reseed_torch(seed)
     random.seed(seed)
     # Transforms of callers use the old global generator.
     np.random.seed(seed)
 
 
 @contextmanager
-def untouched_generators() -> Iterator[None]:
-    """Whatever happens inside, the caller's generators are as they were afterwards."""
+def untouched_generators(device: torch.device) -> Iterator[None]:
+    """Whatever happens inside on ``device``, the caller's generators are as they were afterwards."""
     python, numpy = random.getstate(), np.random.get_state()
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     try:
-        with torch.random.fork_rng(devices=devices):
+        with kept_generators(device):
             yield
     finally:
         random.setstate(python)

@@ -113,7 +113,7 @@ def recover(
     plan = conversion.plan if isinstance(conversion, Conversion) else None
     extras = (*requested(plan, learn_groups, target), *extras)
     engine = make_engine(device, settings.precision)
-    with untouched_generators():
+    with untouched_generators(engine.device):
         teacher, student = _teacher(original, engine), _student(network, engine)
         shapes = conversion.plan.input_shapes if isinstance(conversion, Conversion) else ()
         lesson = Lesson(

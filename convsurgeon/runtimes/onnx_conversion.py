@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -163,7 +163,7 @@ _EXPORT: dict[Exporter, Callable[[nn.Module, Inputs, bool], bytes]] = {
 }
 
 
-def session_for(content: bytes, *, threads: int, providers: Sequence[str] = ("CPUExecutionProvider",)) -> Any:
+def session_for(content: bytes, *, threads: int) -> Any:
     """An ONNX Runtime session with every graph optimisation on."""
     import onnxruntime
 
@@ -174,7 +174,7 @@ def session_for(content: bytes, *, threads: int, providers: Sequence[str] = ("CP
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     # Threads wait for the next run by spinning, and would take the processor from whatever is timed in turn.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    return onnxruntime.InferenceSession(content, options, providers=list(providers))
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def run_onnx(session: Any, inputs: Inputs) -> list[torch.Tensor]:

@@ -70,6 +70,7 @@ def _rounds_to_tf32(device: torch.device) -> bool:
     cudnn: Any = torch.backends.cudnn  # whose stubs lack this setting
     return (
         device.type == "cuda"
+        and torch.version.hip is None
         and cudnn.conv.fp32_precision == "tf32"
         and torch.cuda.get_device_capability(device) >= (8, 0)
     )
@@ -130,7 +131,7 @@ def _taken_by_others() -> float:
         (idle, total), own = _ticks(), time.process_time()
         time.sleep(LOOK_S)
         (idle_then, total_then), own_then = _ticks(), time.process_time()
-    except (OSError, ValueError):
+    except (OSError, ValueError, IndexError):
         return 0.0
     passed = total_then - total
     taken = passed - (idle_then - idle) - (own_then - own) * os.sysconf("SC_CLK_TCK")
