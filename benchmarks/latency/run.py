@@ -1,6 +1,7 @@
 """Latency of every method, runtime and batch size beside channel pruning; resumable, one JSON file per cell.
 
-    python -m benchmarks.latency.run                            # everything that is not there yet, then page and plot
+    python -m benchmarks.latency.run                            # what is not there yet of the CPU, then page and plot
+    python -m benchmarks.latency.run --device cuda              # the same on a GPU
     python -m benchmarks.latency.run --net resnet18 --method igc-b16 --runtime eager --batch 1
     python -m benchmarks.latency.run --table-only
 
@@ -44,7 +45,7 @@ def original_of(net: str) -> nn.Module:
 
 @once
 def formed_original(cell: Cell) -> nn.Module:
-    """Formed once for all methods and shares."""
+    """Formed once for all methods and shares, which the cell leaves blank."""
     return formed(cell, original_of(cell.net))
 
 
@@ -122,6 +123,8 @@ def main(
 ) -> None:
     """Fill the missing cells, then write the page and the plot."""
     cells = [] if table_only else list(wanted(net, method, runtime, int(batch) if batch else None, plain, device))
+    if not cells and not table_only:
+        raise click.ClickException(f"no cell fits: on {device} there are {ON[device]}")
     with torch_threads(threads):
         for cell in cells:
             if not cell.path(cache).is_file():

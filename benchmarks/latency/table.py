@@ -19,7 +19,7 @@ on them. `MACs` is what is really kept: where a method can't reach the share ask
 *Realised* is (1 − latency ratio) / (1 − MACs ratio). All networks of a row got the same lowering where the row says so.
 What is in no table has not been timed yet. Accuracy is not looked at here: see [accuracy.md](accuracy.md).
 
-    python -m benchmarks.latency.run                 # every missing cell
+    python -m benchmarks.latency.run                 # every missing cell of the CPU; --device cuda for a GPU's
     python -m benchmarks.latency.run --table-only    # this page and the plot, from what is there
 """
 

@@ -5,8 +5,9 @@
     python -m benchmarks.recovery.run --table-only
 
 The networks are those of benchmarks.accuracy. Every row trains for the same number of steps on the same batches with
-``convsurgeon.recover`` and its default settings, labels included; a pruned network has no replaced sites whose
-features could be compared, and learns at the rate of new layers throughout, as networks from fresh weights do.
+``convsurgeon.recover`` and its default settings, but with labels, and keeping the last weights; a pruned network has no
+replaced sites whose features could be compared, and learns at the rate of new layers throughout, as networks from fresh
+weights do.
 """
 
 from __future__ import annotations
