@@ -91,6 +91,8 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         axis.set_title(f"{runtime} {precision}{'' if on == 'cpu' else ', GPU'}")
         axis.set_xlabel("MACs ratio")
     axes[0][0].set_ylabel("latency ratio")
+    highest = max(ratio for row in rows for ratio in (row.ratio, row.rival_ratio or 0))
+    axes[0][0].set_ylim(0, 1.05 * max(1, highest))
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=4, fontsize=8)
     figure.tight_layout(rect=(0, 0.14, 1, 1))
@@ -115,4 +117,3 @@ def _panel(axis: object, rows: Sequence[Row]) -> None:
         if row.rival_ratio is not None:
             axis.scatter(row.rival_macs_kept, row.rival_ratio, s=size, marker=shapes[row.net], c=colours["rival"])  # type: ignore[attr-defined]
     axis.set_xlim(0, 1)  # type: ignore[attr-defined]
-    axis.set_ylim(bottom=0)  # type: ignore[attr-defined]
