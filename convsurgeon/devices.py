@@ -37,7 +37,7 @@ def require_weights(model: nn.Module, purpose: str) -> None:
     """Refuse a model whose weights have no values.
 
     Raises:
-        ModelLoadError: it is on the meta device, where nothing can be ``purpose`` (timed, lowered).
+        ModelLoadError: it is on the meta device, where nothing can be ``purpose`` (timed, lowered, trained).
     """
-    if any(parameter.is_meta for parameter in model.parameters()):
+    if any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
         raise ModelLoadError(f"the model is on the meta device, where nothing can be {purpose}; give it weights first.")

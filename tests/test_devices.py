@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from convsurgeon import UsageError, bench, lower
+from convsurgeon import RecoverSettings, UsageError, bench, lower, recover
 from convsurgeon.devices import best_device, usable_device
 from convsurgeon.errors import ModelLoadError, ModelRunError
 from convsurgeon.inputs import Inputs
@@ -53,17 +53,28 @@ def test_without_an_accelerator_the_cpu_is_best(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
-def test_weights_without_values_are_neither_lowered_nor_timed(device: str) -> None:
+def test_weights_without_values_are_neither_lowered_nor_timed_nor_trained(device: str) -> None:
     """A model on the meta device can be counted, not run."""
     model = nn.Sequential(nn.Conv2d(3, 4, 3)).eval().to(device)
     if device == "cpu":
         assert lower(model, X, runtime=None).error < 1e-4
         assert bench(model, None, X, runtimes="eager", seconds=0.01).rows
+        assert recover(model, model, [X], settings=RecoverSettings(steps=1), device="cpu").history.steps == 1
         return
     with pytest.raises(ModelLoadError, match="meta device, where nothing can be lowered"):
         lower(model, X, runtime=None)
     with pytest.raises(ModelLoadError, match="meta device, where nothing can be timed"):
         bench(model, None, X, runtimes="eager", seconds=0.01)
+    with pytest.raises(ModelLoadError, match="meta device, where nothing can be trained"):
+        recover(model, model, [X], settings=RecoverSettings(steps=1))
+
+
+@pytest.mark.parametrize("run", [lambda m: lower(m, X), lambda m: bench(m, None, X, runtimes="eager", seconds=0.01)])
+def test_what_is_no_module_is_refused(run: Callable[[Any], object]) -> None:
+    """A name in place of a model gets an error of ours, which a module of the same kind does not."""
+    with pytest.raises(ModelLoadError, match=r"is a str; expected a torch\.nn\.Module"):
+        run("resnet18")
+    assert run(nn.Conv2d(3, 4, 3).eval())
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])

@@ -69,11 +69,11 @@ def bench(
     Raises:
         UsageError: an unknown runtime, one that was named and is not installed, a batch or thread count below 1,
             layers of lowered networks.
-        ModelLoadError: the original is on the meta device.
+        ModelLoadError: the original is no module, or on the meta device.
         ModelRunError: a network fails on the inputs, or can't be brought into a runtime that was named.
     """
-    require_weights(original, "timed")
     inputs = as_inputs(example_inputs).like(original)
+    require_weights(original, "timed")
     pair = [duplicate(model).eval() for model in (original, converted) if model is not None]
     costs = [count(model, inputs) for model in pair]
     macs_ratio = costs[1].macs / costs[0].macs if converted is not None and costs[0].macs else None

@@ -12,6 +12,7 @@ from torch import nn
 
 from convsurgeon.conversion import Conversion
 from convsurgeon.counting import duplicate
+from convsurgeon.devices import require_weights
 from convsurgeon.errors import ModelLoadError, UsageError
 from convsurgeon.images import ImageBatches, calibration_images, plain_transform
 from convsurgeon.learned_groups import GroupSettings
@@ -160,8 +161,7 @@ def _refuse_wrapped(model: nn.Module) -> None:
             f"{error}. Surgery comes before wrapping: pass the plain network to recover, which wraps it itself where "
             "several processes train."
         ) from error
-    if any(t.is_meta for t in model.state_dict().values() if isinstance(t, torch.Tensor)):
-        raise ModelLoadError("the network is on the meta device, where weights have no values; pass a real one.")
+    require_weights(model, "trained")
 
 
 def _teacher(original: nn.Module, engine: Engine) -> nn.Module:

@@ -17,17 +17,7 @@ from torch import nn
 from convsurgeon.errors import UsageError
 from convsurgeon.records import Record
 
-__all__ = [
-    "Place",
-    "busy",
-    "device_name",
-    "device_of",
-    "dtype_name",
-    "dtype_of",
-    "place",
-    "synchroniser",
-    "threads",
-]
+__all__ = ["Place", "busy", "device_name", "device_of", "dtype_name", "dtype_of", "place", "synchroniser", "threads"]
 
 # The share of the processor in other programs' hands from which on times are doubtful, and how long to look.
 BUSY = 0.2
