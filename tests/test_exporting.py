@@ -17,7 +17,7 @@ from convsurgeon.inputs import as_inputs
 from convsurgeon.runtimes.onnx_conversion import to_onnx
 
 RUN_WITHOUT_US = """
-import sys
+import os, sys
 
 sys.modules["convsurgeon"] = None  # importing it would fail
 path, images, outputs = sys.argv[1:]
@@ -33,6 +33,7 @@ elif path.endswith(".onnx"):
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     y = torch.as_tensor(session.run(None, {session.get_inputs()[0].name: x.numpy()})[0])
 else:
+    os.environ["CI"] = "true"  # or importing it would report to its makers
     import openvino
 
     compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})

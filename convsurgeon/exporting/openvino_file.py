@@ -10,13 +10,8 @@ from torch import nn
 
 from convsurgeon.exporting.format import Reader, Written
 from convsurgeon.inputs import Inputs
-from convsurgeon.runtimes.openvino_conversion import (
-    compiled_for,
-    openvino_core,
-    openvino_missing,
-    run_openvino,
-    to_openvino,
-)
+from convsurgeon.runtimes.openvino_conversion import compiled_for, run_openvino, to_openvino
+from convsurgeon.runtimes.openvino_package import openvino_core, openvino_missing, openvino_package
 
 __all__ = ["OpenVinoFile"]
 
@@ -36,11 +31,9 @@ class OpenVinoFile:
 
     def write(self, model: nn.Module, inputs: Inputs, path: Path) -> Written:
         """From the module itself, or through ONNX where that fails."""
-        import openvino
-
         converted = to_openvino(model, inputs)
         # OpenVINO would halve the weights' precision without being asked.
-        openvino.save_model(converted.model, path, compress_to_fp16=False)
+        openvino_package().save_model(converted.model, path, compress_to_fp16=False)
         return Written(converted.dynamic_batch, (f"read from the {converted.source}", *converted.problems))
 
     def read(self, path: Path) -> Reader:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -15,10 +15,10 @@ from convsurgeon.errors import ModelRunError, first_line
 from convsurgeon.inputs import Inputs
 from convsurgeon.runtimes.agreement import allowed, largest_disagreement
 from convsurgeon.runtimes.onnx_conversion import onnx_missing, to_onnx
-from convsurgeon.runtimes.runtime import missing
+from convsurgeon.runtimes.openvino_package import converted_by_openvino, openvino_core
 from convsurgeon.timing.batches import batch_of
 
-__all__ = ["OpenVinoModel", "compiled_for", "openvino_core", "openvino_missing", "run_openvino", "to_openvino"]
+__all__ = ["OpenVinoModel", "compiled_for", "run_openvino", "to_openvino"]
 
 
 @dataclass(frozen=True)
@@ -37,24 +37,6 @@ class OpenVinoModel:
     dynamic_batch: bool
     error: float
     problems: tuple[str, ...] = ()
-
-
-def openvino_missing() -> str | None:
-    """Which package is missing; None if it is there."""
-    return missing(("openvino",), "openvino")
-
-
-@cache
-def openvino_core() -> Any:
-    """The process's only ``openvino.Core``, which stays until its end.
-
-    The CPU plugin of each core gives the thread a stack for signals and takes it back with the core: of two cores that
-    do not end in reverse order, the second puts the first one's freed stack back, and the next signal (Ctrl-C) ends the
-    process in a segmentation fault (seen with OpenVINO 2026.4).
-    """
-    import openvino
-
-    return openvino.Core()
 
 
 def to_openvino(model: nn.Module, inputs: Inputs, *, dynamic_batch: bool = True) -> OpenVinoModel:
@@ -88,12 +70,10 @@ def to_openvino(model: nn.Module, inputs: Inputs, *, dynamic_batch: bool = True)
 
 
 def _from_module(model: nn.Module, inputs: Inputs, dynamic: bool) -> Any:
-    import openvino
-
     example: Any = dict(inputs.kwargs) if inputs.kwargs and not inputs.args else tuple(inputs.args)
     if inputs.kwargs and inputs.args:
         raise ModelRunError("positional and keyword arguments together can't be traced")
-    converted = openvino.convert_model(model, example_input=example)
+    converted = converted_by_openvino(model, example)
     _set_shapes(converted, inputs, dynamic)
     return converted
 

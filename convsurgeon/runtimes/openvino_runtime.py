@@ -10,7 +10,8 @@ from torch import nn
 
 from convsurgeon.errors import ModelRunError
 from convsurgeon.inputs import Inputs
-from convsurgeon.runtimes.openvino_conversion import compiled_for, openvino_core, openvino_missing, to_openvino
+from convsurgeon.runtimes.openvino_conversion import compiled_for, to_openvino
+from convsurgeon.runtimes.openvino_package import openvino_core, openvino_missing
 from convsurgeon.timing.machine import device_of, dtype_name
 
 __all__ = ["OpenVino"]

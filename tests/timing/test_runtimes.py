@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -161,6 +163,44 @@ def test_a_signal_after_openvino_reaches_its_handler() -> None:
     if (reason := find_runtime("openvino").available()) is not None:
         pytest.skip(reason)
     assert subprocess.run([sys.executable, "-W", "ignore", "-c", _SIGNALLED], timeout=300).returncode == 7
+
+
+_REPORTED = """
+import sys, torch
+from openvino_telemetry.backend.backend_ga4 import GA4Backend
+
+reports = []
+GA4Backend.send = lambda self, message: reports.append(message)  # nothing leaves this machine
+x, net = torch.rand(1, 3, 8, 8), torch.nn.ReLU().eval()
+if sys.argv[1] == "ours":
+    from convsurgeon.inputs import as_inputs
+    from convsurgeon.runtimes import find_runtime
+
+    for _ in range(2):
+        find_runtime("openvino").prepare(net, as_inputs(x), precision="float32", threads=1)()
+else:
+    import openvino
+
+    openvino.convert_model(net, example_input=x)
+from openvino_telemetry import Telemetry
+Telemetry().sender.executor.shutdown(wait=True)
+print(len(reports))
+"""
+
+
+@pytest.mark.parametrize("by", ["ours", "openvino itself"])
+def test_openvino_reports_on_nobody(by: str, tmp_path: Path) -> None:
+    """A network runs in OpenVINO without a word to its makers, and OpenVINO by itself sends some."""
+    if (reason := find_runtime("openvino").available()) is not None:
+        pytest.skip(reason)
+    command = [sys.executable, "-W", "ignore", "-c", _REPORTED, by]
+    # A home without a word on consent, and no sign of a CI job.
+    variables = {name: value for name, value in os.environ.items() if name not in ("CI", "TF_BUILD", "JENKINS_URL")}
+    done = subprocess.run(
+        command, env=variables | {"HOME": str(tmp_path)}, timeout=300, capture_output=True, text=True, check=True
+    )
+    assert (int(done.stdout.split()[-1]) == 0) == (by == "ours")
+    assert (tmp_path / "intel").exists() == (by != "ours")
 
 
 def test_runtimes_are_named_once_each() -> None:

@@ -1,0 +1,69 @@
+"""The package openvino: imported, its converter called and its only core made without reporting on the user."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import torch
+from torch import nn
+
+from convsurgeon.runtimes.runtime import missing
+
+__all__ = ["converted_by_openvino", "openvino_core", "openvino_missing", "openvino_package"]
+
+_ONE_AT_A_TIME = threading.RLock()
+
+
+def openvino_missing() -> str | None:
+    """Which package is missing; None if it is there."""
+    return missing(("openvino",), "openvino")
+
+
+def openvino_package() -> Any:
+    """The module ``openvino``, whose import tells nobody."""
+    with _unreported():
+        import openvino
+
+        return openvino
+
+
+def converted_by_openvino(model: nn.Module, example_input: dict[str, torch.Tensor] | tuple[Any, ...]) -> Any:
+    """``openvino.convert_model`` on a module in eval mode, which tells nobody."""
+    openvino = openvino_package()
+    with _unreported():
+        return openvino.convert_model(model, example_input=example_input)
+
+
+@cache
+def openvino_core() -> Any:
+    """The process's only ``openvino.Core``, which stays until its end.
+
+    The CPU plugin of each core gives the thread a stack for signals and takes it back with the core: of two cores that
+    do not end in reverse order, the second puts the first one's freed stack back, and the next signal (Ctrl-C) ends the
+    process in a segmentation fault (seen with OpenVINO 2026.4).
+    """
+    return openvino_package().Core()
+
+
+@contextmanager
+def _unreported() -> Iterator[None]:
+    """OpenVINO reports every import and conversion to an analytics service unless it runs in CI, and so it shall think.
+
+    Nobody asked the user; and each of a conversion's ten events forks this process, in the midst of timings
+    (openvino-telemetry 2026.0, whose reports only ``CI=true`` and a file in the home directory stop).
+    """
+    with _ONE_AT_A_TIME:
+        before = os.environ.get("CI")
+        os.environ["CI"] = "true"
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["CI"]
+            else:
+                os.environ["CI"] = before
