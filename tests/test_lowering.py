@@ -21,7 +21,7 @@ import convsurgeon
 from convsurgeon import CompConvSpec, ConvShape, DGConv, IGCSpec, Lowered, lower
 from convsurgeon.cli.app import run
 from convsurgeon.convs import CompactConv, conv_shape
-from convsurgeon.errors import ConvsurgeonError, ModelRunError, UnknownName
+from convsurgeon.errors import ConvsurgeonError, ModelRunError, UnknownName, UsageError
 from convsurgeon.inputs import Inputs
 from convsurgeon.lowering.absorbed import Absorbed
 from convsurgeon.lowering.choice import Timed
@@ -352,6 +352,29 @@ def test_forms_can_be_timed_in_other_runtimes(runtime: str, monkeypatch: pytest.
     model = _lively(nn.Sequential(_unit(8, 16, 1), nn.ReLU(), nn.Conv2d(16, 4, 1)))
     done = lower(model, torch.randn(IMAGE), runtime=runtime)
     assert (done.runtime, _count(done.model, CompactConv)) == (runtime, 0)
+
+
+def test_forms_are_timed_in_the_precision_asked_for_or_the_runtimes_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a word in what the runtime takes by itself; what it lacks is refused, and any where nothing is timed."""
+    timed: list[str] = []
+
+    def prepare(self: Eager, model: nn.Module, inputs: Inputs, *, precision: str, threads: int) -> Callable[[], object]:
+        timed.append(precision)
+        return lambda: None
+
+    monkeypatch.setattr(Eager, "precisions", lambda self, dtype: ("float32", "bfloat16"))
+    monkeypatch.setattr(Eager, "preferred", lambda self, dtype: "bfloat16")
+    monkeypatch.setattr(Eager, "prepare", prepare)
+    model, x = _lively(nn.Sequential(_unit(8, 16), nn.ReLU())), torch.randn(2, 8, 7, 7)
+    for asked, expected in ((None, "bfloat16"), ("float32", "float32")):
+        timed.clear()
+        assert lower(model, x, precision=asked).precision == expected
+        assert set(timed[:-2]) == {expected}  # the last two time the whole network's memory formats
+    with pytest.raises(UsageError, match="eager does not calculate in 'int8' here; expected float32 or bfloat16"):
+        lower(model, x, precision="int8")
+    with pytest.raises(UsageError, match="precision 'float32' says what to time in, but no runtime is given"):
+        lower(model, x, runtime=None, precision="float32")
+    assert lower(model, x, runtime=None).precision is None
 
 
 def test_half_precision_is_compared_as_such_in_onnx_runtime() -> None:

@@ -16,9 +16,9 @@ from convsurgeon.inputs import Inputs, as_inputs
 from convsurgeon.lowering import lower
 from convsurgeon.runtimes import Runtime, find_runtime
 from convsurgeon.timing import BENCH, Spread, Stopwatch, time_in_turn
-from convsurgeon.timing.machine import busy, device_of, dtype_of, place, synchroniser
+from convsurgeon.timing.machine import busy, device_of, place, synchroniser
 
-__all__ = ["DEFAULT_CACHE", "Cell", "Row", "formed", "measured", "read_rows", "write_rows"]
+__all__ = ["DEFAULT_CACHE", "Cell", "Row", "formed", "measured", "precisions", "read_rows", "write_rows"]
 
 DEFAULT_CACHE = Path("benchmarks/.cache/latency")
 
@@ -75,39 +75,40 @@ class Row:
         return None if self.rival_ms is None else self.rival_ms[0] / self.original_ms[0]
 
 
-def formed(cell: Cell, model: nn.Module) -> nn.Module:
-    """The network as the cell times it: on its device, and lowered for its runtime and batch size where it says so."""
+def precisions(cell: Cell) -> tuple[str, ...]:
+    """What the cell's runtime calculates in: one row each."""
+    return find_runtime(cell.runtime).precisions(torch.float32)
+
+
+def formed(cell: Cell, model: nn.Module, precision: str) -> nn.Module:
+    """The network as the cell times it: on its device; lowered for runtime, precision and batch if the cell says so."""
     network = duplicate(model).to(cell.on)
-    return lower(network, _inputs(cell, network), runtime=cell.runtime).model if cell.lowered else network
+    if not cell.lowered:
+        return network
+    return lower(network, _inputs(cell, network), runtime=cell.runtime, precision=precision).model
 
 
-def measured(cell: Cell, models: Sequence[nn.Module], shares: Sequence[float]) -> list[Row]:
-    """Time the original, the converted and, if there is one, the pruned network in turn, in each precision.
+def measured(cell: Cell, precision: str, models: Sequence[nn.Module], shares: Sequence[float]) -> Row:
+    """Time the original, the converted and, if there is one, the pruned network in turn.
 
-    ``models`` are formed for the cell, ``shares`` what the second and the third keep of the original's MACs.
+    ``models`` are formed for the cell and the precision, ``shares`` what the second and the third keep of the
+    original's MACs.
     """
-    runtime, device = find_runtime(cell.runtime), torch.device(cell.on)
-    note = busy() or ""
-    rows = []
-    for precision in runtime.precisions(dtype_of(models[0])):
-        here = place(cell.runtime, precision, device)
-        times = [_ms(spread) for spread in _timed(runtime, precision, models, _inputs(cell, models[0]))]
-        rows.append(
-            Row(
-                **asdict(cell),
-                precision=here.precision,
-                macs_kept=shares[0],
-                rival_macs_kept=shares[1] if len(shares) > 1 else None,
-                original_ms=times[0],
-                converted_ms=times[1],
-                rival_ms=times[2] if len(times) > 2 else None,
-                threads=here.threads,
-                device=here.device,
-                torch=here.torch,
-                note=note,
-            )
-        )
-    return rows
+    note, here = busy() or "", place(cell.runtime, precision, torch.device(cell.on))
+    times = [_ms(spread) for spread in _timed(find_runtime(cell.runtime), precision, models, _inputs(cell, models[0]))]
+    return Row(
+        **asdict(cell),
+        precision=here.precision,
+        macs_kept=shares[0],
+        rival_macs_kept=shares[1] if len(shares) > 1 else None,
+        original_ms=times[0],
+        converted_ms=times[1],
+        rival_ms=times[2] if len(times) > 2 else None,
+        threads=here.threads,
+        device=here.device,
+        torch=here.torch,
+        note=note,
+    )
 
 
 def _inputs(cell: Cell, model: nn.Module) -> Inputs:

@@ -22,7 +22,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from benchmarks.latency.cells import DEFAULT_CACHE, Cell, formed, measured, read_rows, write_rows
+from benchmarks.latency.cells import DEFAULT_CACHE, Cell, formed, measured, precisions, read_rows, write_rows
 from benchmarks.latency.networks import METHODS, NETS, converted, macs, pruned
 from benchmarks.latency.table import draw, page
 from convsurgeon.errors import ConvsurgeonError
@@ -44,9 +44,9 @@ def original_of(net: str) -> nn.Module:
 
 
 @once
-def formed_original(cell: Cell) -> nn.Module:
+def formed_original(cell: Cell, precision: str) -> nn.Module:
     """Formed once for all methods and shares, which the cell leaves blank."""
-    return formed(cell, original_of(cell.net))
+    return formed(cell, original_of(cell.net), precision)
 
 
 @once
@@ -82,8 +82,11 @@ def run_cell(cell: Cell, cache: Path) -> None:
     other = rival(cell.net, macs(new, net))
     twins = [new] if other is None else [new, other]
     whole = macs(original_of(cell.net), net)
-    models = [formed_original(replace(cell, method="", share=1.0)), *(formed(cell, twin) for twin in twins)]
-    rows = measured(cell, models, [macs(twin, net) / whole for twin in twins])
+    rows = []
+    for precision in precisions(cell):
+        first = formed_original(replace(cell, method="", share=1.0), precision)
+        models = [first, *(formed(cell, twin, precision) for twin in twins)]
+        rows.append(measured(cell, precision, models, [macs(twin, net) / whole for twin in twins]))
     write_rows(rows, cell.path(cache))
     for row in rows:
         beside = "" if row.rival_ratio is None else f", Torch-Pruning {row.rival_ratio:.2f}"

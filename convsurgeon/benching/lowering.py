@@ -12,6 +12,6 @@ from convsurgeon.lowering import lower
 __all__ = ["lowered_pair"]
 
 
-def lowered_pair(pair: Sequence[nn.Module], inputs: Inputs, runtime: str) -> list[nn.Module]:
+def lowered_pair(pair: Sequence[nn.Module], inputs: Inputs, runtime: str, precision: str) -> list[nn.Module]:
     """Each network lowered the same way, the original too: its batch norms fold just as well."""
-    return [lower(model, inputs, runtime=runtime).model.eval() for model in pair]
+    return [lower(model, inputs, runtime=runtime, precision=precision).model.eval() for model in pair]

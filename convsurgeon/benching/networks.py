@@ -147,7 +147,7 @@ class _Table:
 
     def _row(self, job: _Job) -> BenchRow:
         device, inputs = device_of(self.pair[0]), rebatched(self.inputs, job.batch)
-        pair = lowered_pair(self.pair, inputs, job.runtime.name) if self.lowered else self.pair
+        pair = lowered_pair(self.pair, inputs, job.runtime.name, job.precision) if self.lowered else self.pair
         runs, memory = [], []
         for model in pair:
             run = job.runtime.prepare(model, inputs, precision=job.precision, threads=torch.get_num_threads())

@@ -30,6 +30,11 @@ __all__ = ["lower_command"]
     metavar="NAME",
     help="Where forms are timed: eager, compile, onnxruntime, openvino; none times nothing.",
 )
+@click.option(
+    "--precision",
+    metavar="NAME",
+    help="Arithmetic to time forms in.  [default: what the runtime takes by itself; openvino: bfloat16 if it can]",
+)
 @click.option("--batch", type=click.IntRange(min=1), help="Batch size to time with.  [default: the inputs' own]")
 @click.option("--device", default="cpu", show_default=True, help="Device to time forms on; the file loads on any.")
 @click.option("--force", is_flag=True, help="Replace the files if they exist.")
@@ -38,6 +43,7 @@ def lower_command(
     subject: str,
     output: Path | None,
     runtime: str,
+    precision: str | None,
     batch: int | None,
     input_shape: str | None,
     weights: str | None,
@@ -68,7 +74,7 @@ def lower_command(
         model, inputs = open_subject(subject, original, input_shape, weights, trust_factory, device)
         if batch is not None:
             inputs = rebatched(inputs, batch)
-        lowered = lower(model, inputs, runtime=None if runtime == "none" else runtime)
+        lowered = lower(model, inputs, runtime=None if runtime == "none" else runtime, precision=precision)
         written = export(lowered.model, inputs, path, lowered=False, force=force)
     text = _as_json(lowered, inputs, written.dynamic_batch, device)
     write_file(beside, text, force)
@@ -89,6 +95,7 @@ def _as_json(lowered: Lowered, inputs: Inputs, dynamic_batch: bool, device: str)
         "input_shapes": [list(shape) for shape in inputs.shapes()],
         "dynamic_batch": dynamic_batch,
         "timed_in": lowered.runtime,
+        "precision": lowered.precision,
         "device": device,
         "relative_error": lowered.error,
         "steps": [step.model_dump() for step in lowered.steps],

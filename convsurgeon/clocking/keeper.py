@@ -103,7 +103,7 @@ class Bench:
         return time_in_turn(runs, effort, Stopwatch(self.clock, synchroniser(device_of(models[0]))))
 
     def _precision(self, model: nn.Module) -> str:
-        return self.runtime.precisions(dtype_of(model))[0]
+        return self.runtime.preferred(dtype_of(model))
 
 
 def _example(call: Call) -> Inputs:

@@ -16,7 +16,7 @@ from convsurgeon.lowering.absorbed import Absorbed, in_order
 from convsurgeon.lowering.forms import Form
 from convsurgeon.runtimes import Runtime
 from convsurgeon.timing import QUICK, Stopwatch, time_in_turn
-from convsurgeon.timing.machine import dtype_name, synchroniser
+from convsurgeon.timing.machine import synchroniser
 
 __all__ = ["Choice", "Fewest", "Timed", "prepared", "settled", "stopwatch_for"]
 
@@ -42,10 +42,12 @@ class Fewest:
 class Timed:
     """The form that is fastest in ``runtime`` on the tensors that the unit reads in the network.
 
-    Units of one kind that read maps of one shape are timed once; ``layout`` is the weights' memory format.
+    Units of one kind that read maps of one shape are timed once; ``layout`` is the weights' memory format,
+    ``precision`` the arithmetic's (None: what the runtime takes by itself).
     """
 
     runtime: Runtime
+    precision: str | None = None
     layout: torch.memory_format = torch.contiguous_format
     known: dict[object, str] = field(default_factory=dict)
 
@@ -84,17 +86,17 @@ class Timed:
     def _prepared(self, module: nn.Module, x: Tensor) -> Callable[[], object]:
         if x.dim() == 4:
             module = module.to(memory_format=self.layout)
-        return prepared(self.runtime, module.eval(), x)
+        return prepared(self.runtime, module.eval(), x, self.precision)
 
 
-def prepared(runtime: Runtime, module: nn.Module, x: Tensor) -> Callable[[], object]:
-    """What runs a form once in a runtime.
+def prepared(runtime: Runtime, module: nn.Module, x: Tensor, precision: str | None = None) -> Callable[[], object]:
+    """What runs a form once in a runtime, in ``precision`` (None: the one that the runtime takes by itself).
 
     Raises:
         ModelRunError: it can't be brought into the runtime.
     """
-    threads = torch.get_num_threads()
-    return runtime.for_layers().prepare(module, Inputs((x,)), precision=dtype_name(x.dtype), threads=threads)
+    precision, threads = precision or runtime.preferred(x.dtype), torch.get_num_threads()
+    return runtime.for_layers().prepare(module, Inputs((x,)), precision=precision, threads=threads)
 
 
 def stopwatch_for(device: torch.device) -> Stopwatch:

@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 from convsurgeon.convs import CompactConv, DGConv
 from convsurgeon.counting import duplicate
 from convsurgeon.devices import require_weights
-from convsurgeon.errors import first_line
+from convsurgeon.errors import UsageError, first_line
 from convsurgeon.generators import kept_generators
 from convsurgeon.hooks import removed_after
 from convsurgeon.inputs import Inputs, as_inputs
@@ -33,6 +33,7 @@ from convsurgeon.lowering.step import Step
 from convsurgeon.runtimes import Runtime, find_runtime, require
 from convsurgeon.sites import refuse_unusable
 from convsurgeon.timing import QUICK, time_in_turn
+from convsurgeon.timing.machine import dtype_of
 
 __all__ = ["Lowered", "lower"]
 
@@ -48,12 +49,14 @@ class Lowered:
         steps: what each pass did, and what it left alone and why.
         error: the largest |a − b| / max |a| against the network it was made from, on the inputs and on noise.
         runtime: where forms were timed; None where nothing was timed.
+        precision: the number format that they were timed in.
     """
 
     model: nn.Module
     steps: tuple[Step, ...]
     error: float
     runtime: str | None
+    precision: str | None
 
     def summary(self) -> tuple[str, ...]:
         """One line for each pass: how often it did something, and how often not."""
@@ -63,7 +66,9 @@ class Lowered:
         return tuple(f"{name}: {done[name]}" + (f", left alone: {left[name]}" if left[name] else "") for name in names)
 
 
-def lower(model: nn.Module, example_inputs: Any, *, runtime: str | None = "eager") -> Lowered:
+def lower(
+    model: nn.Module, example_inputs: Any, *, runtime: str | None = "eager", precision: str | None = None
+) -> Lowered:
     """A copy of any network with the same outputs, made to run fast: for inference only.
 
     Batch norms are folded into the convolutions before them, compact units become plain convolutions in the form that
@@ -75,9 +80,11 @@ def lower(model: nn.Module, example_inputs: Any, *, runtime: str | None = "eager
         example_inputs: a tensor, a tuple of positional arguments or a dict of keyword arguments.
         runtime: where forms are timed (``eager``, ``compile``, ``onnxruntime``, ``openvino``); None times nothing and
             takes the form with the fewest multiplications.
+        precision: the arithmetic that forms are timed in; None for what the runtime takes by itself, which is the
+            weights' own, but bfloat16 in OpenVINO where the processor has it. The weights stay what they are.
 
     Raises:
-        UnknownName, UsageError: a runtime that does not exist, or is not installed.
+        UnknownName, UsageError: a runtime that does not exist, or is not installed, or a precision that it has not.
         ModelLoadError, ModelRunError: the model can't be copied, has no weights (meta device), or fails on the inputs.
     """
     refuse_unusable(model)
@@ -87,13 +94,33 @@ def lower(model: nn.Module, example_inputs: Any, *, runtime: str | None = "eager
     place = None if runtime is None else find_runtime(runtime)
     if place is not None:
         require(place)
+    precision = _precision(place, precision, dtype_of(model))
     with torch.no_grad(), kept_generators():
         # What fails later is not the fault of model or inputs.
         inputs.call(original)
-        done = [_lowered(original, inputs, place, layout) for layout in _layouts(inputs, place)]
+        done = [
+            _lowered(original, inputs, Fewest() if place is None else Timed(place, precision, layout), layout)
+            for layout in _layouts(inputs, place)
+        ]
         lowered, steps = done[0] if len(done) == 1 else _faster(done, inputs, place)
         lowered.eval()
-        return Lowered(lowered, steps, require_equal(original, lowered, inputs), runtime)
+        return Lowered(lowered, steps, require_equal(original, lowered, inputs), runtime, precision)
+
+
+def _precision(runtime: Runtime | None, wanted: str | None, dtype: torch.dtype) -> str | None:
+    """What to time in; None where nothing is timed.
+
+    Raises:
+        UsageError: a precision that the runtime does not calculate in, or none is timed.
+    """
+    if runtime is None:
+        if wanted is not None:
+            raise UsageError(f"precision '{wanted}' says what to time in, but no runtime is given; name one.")
+        return None
+    known = runtime.precisions(dtype)
+    if wanted is not None and wanted not in known:
+        raise UsageError(f"{runtime.name} does not calculate in '{wanted}' here; expected {' or '.join(known)}.")
+    return wanted or runtime.preferred(dtype)
 
 
 def _layouts(inputs: Inputs, runtime: Runtime | None) -> list[torch.memory_format]:
@@ -121,10 +148,9 @@ def _faster(
 
 
 def _lowered(
-    original: nn.Module, inputs: Inputs, runtime: Runtime | None, layout: torch.memory_format
+    original: nn.Module, inputs: Inputs, choice: Choice, layout: torch.memory_format
 ) -> tuple[nn.Module, tuple[Step, ...]]:
     """By parts where the whole does not trace, and unit by unit where the parts do not fit back."""
-    choice: Choice = Fewest() if runtime is None else Timed(runtime, layout)
     try:
         return _in_graphs(original, inputs, choice, layout)
     except Exception as error:

@@ -40,6 +40,10 @@ class Compiled:
         """The weights' own."""
         return (dtype_name(dtype),)
 
+    def preferred(self, dtype: torch.dtype) -> str:
+        """The weights' own."""
+        return dtype_name(dtype)
+
     def for_layers(self) -> Compiled:
         """Itself."""
         return self

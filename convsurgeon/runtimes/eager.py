@@ -30,6 +30,10 @@ class Eager:
         """The weights' own."""
         return (dtype_name(dtype),)
 
+    def preferred(self, dtype: torch.dtype) -> str:
+        """The weights' own."""
+        return dtype_name(dtype)
+
     def for_layers(self) -> Eager:
         """Itself."""
         return self

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from convsurgeon.errors import ModelRunError
 from convsurgeon.inputs import Inputs
+from convsurgeon.runtimes.between_layers import between_layers
 from convsurgeon.runtimes.onnx_conversion import Exporter, feed_for, onnx_missing, session_for, to_onnx
 from convsurgeon.timing.machine import device_of, dtype_name
 
@@ -33,6 +34,10 @@ class OnnxRuntime:
         """The weights' own."""
         return (dtype_name(dtype),)
 
+    def preferred(self, dtype: torch.dtype) -> str:
+        """The weights' own."""
+        return dtype_name(dtype)
+
     def for_layers(self) -> OnnxRuntime:
         """By the older exporter, which takes a tenth of the time; one 4-dim tensor in and one out, as in a network."""
         return replace(self, layers=True)
@@ -49,16 +54,8 @@ class OnnxRuntime:
                 f"ONNX Runtime is timed on the CPU, the model is on '{device_of(model)}'; use --device cpu."
             )
         exporter: Exporter = "TorchScript" if self.layers else "torch.export"
-        network = _between_layers(model, inputs) if self.layers else model
+        network = between_layers(model, inputs) if self.layers else model
         graph = to_onnx(network, inputs, dynamic_batch=False, first=exporter)
         session = session_for(graph.content, threads=threads)
         feed = feed_for(session, inputs)
         return lambda: session.run(None, feed)
-
-
-def _between_layers(model: nn.Module, inputs: Inputs) -> nn.Module:
-    """In a network channels arrive and leave in the runtime's blocks; pooling over one pixel sees to that here."""
-    first = inputs.args[0] if len(inputs.args) == 1 and not inputs.kwargs else None
-    if not isinstance(first, Tensor) or not first.is_floating_point() or first.dim() != 4:
-        return model
-    return nn.Sequential(nn.MaxPool2d(1), model, nn.MaxPool2d(1))

@@ -45,7 +45,8 @@ def to_openvino(model: nn.Module, inputs: Inputs, *, dynamic_batch: bool = True)
     Raises:
         ModelRunError: no way leads to a model that computes the same; the message holds what each failed with.
     """
-    copy = duplicate(model).eval().cpu()
+    with torch.no_grad():
+        copy = duplicate(model).eval().cpu()
     given = inputs.to("cpu")
     tolerance = allowed(copy)
     ways = {"module": _from_module} | ({} if onnx_missing() else {"ONNX": _through_onnx})

@@ -39,7 +39,6 @@ def converted_by_openvino(model: nn.Module, example_input: dict[str, torch.Tenso
         return openvino.convert_model(model, example_input=example_input)
 
 
-@cache
 def openvino_core() -> Any:
     """The process's only ``openvino.Core``, which stays until its end.
 
@@ -47,6 +46,12 @@ def openvino_core() -> Any:
     do not end in reverse order, the second puts the first one's freed stack back, and the next signal (Ctrl-C) ends the
     process in a segmentation fault (seen with OpenVINO 2026.4).
     """
+    with _ONE_AT_A_TIME:
+        return _first_core()
+
+
+@cache
+def _first_core() -> Any:
     return openvino_package().Core()
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import nn
 
-from convsurgeon.errors import ModelRunError
+from convsurgeon.errors import ModelRunError, first_line
 from convsurgeon.inputs import Inputs
+from convsurgeon.runtimes.between_layers import between_layers
 from convsurgeon.runtimes.openvino_conversion import compiled_for, to_openvino
 from convsurgeon.runtimes.openvino_package import openvino_core, openvino_missing
 from convsurgeon.timing.machine import device_of, dtype_name
@@ -24,6 +27,7 @@ class OpenVino:
     name: str = "openvino"
     batch_norm: str = "folded by the runtime"
     times_layers: bool = True
+    layers: bool = False
 
     def available(self) -> str | None:
         """It needs openvino."""
@@ -35,9 +39,13 @@ class OpenVino:
         own = dtype_name(dtype)
         return (own, "bfloat16") if own == "float32" and "BF16" in capabilities else (own,)
 
+    def preferred(self, dtype: torch.dtype) -> str:
+        """bfloat16 where the processor has it, which is what a network gets that is loaded without a hint."""
+        return self.precisions(dtype)[-1]
+
     def for_layers(self) -> OpenVino:
-        """Itself."""
-        return self
+        """One 4-dim tensor in and one out, as in a network."""
+        return replace(self, layers=True)
 
     def prepare(self, model: nn.Module, inputs: Inputs, *, precision: str, threads: int) -> Callable[[], object]:
         """Convert, compare in float32, compile for the inputs' shapes.
@@ -49,8 +57,24 @@ class OpenVino:
             raise ModelRunError(
                 f"OpenVINO runs on the CPU here, the model is on '{device_of(model)}'; use --device cpu."
             )
-        converted = to_openvino(model, inputs, dynamic_batch=False)
+        network = _layer(model, inputs) if self.layers else model
+        converted = to_openvino(network, inputs, dynamic_batch=False)
         compiled = compiled_for(converted.model, precision=precision, threads=threads)
         request = compiled.create_infer_request()
         feed = [tensor.detach().cpu().numpy() for tensor in inputs.tensors()]
         return lambda: request.infer(feed, share_inputs=True, share_outputs=True)
+
+
+def _layer(model: nn.Module, inputs: Inputs) -> nn.Module:
+    """As it stands in a network; traced here by one run, where the converter takes three."""
+    alone = between_layers(model, inputs)
+    if alone is model:
+        return model
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            traced = torch.jit.trace(alone, tuple(inputs.args), check_trace=False)  # type: ignore[no-untyped-call]
+            return cast(nn.Module, traced)
+    # Any code may stand in a layer.
+    except Exception as error:
+        raise ModelRunError(f"the layer can't be traced for OpenVINO: {first_line(error)}.") from error

@@ -40,6 +40,10 @@ class Runtime(Protocol):
         """The number formats it can calculate in for weights of ``dtype``, the weights' own first."""
         ...
 
+    def preferred(self, dtype: torch.dtype) -> str:
+        """The one of them that it takes by itself; forms and plans are timed in it."""
+        ...
+
     def for_layers(self) -> Runtime:
         """The same runtime, set up to prepare many single layers quickly, each as it runs inside a network."""
         ...

@@ -273,17 +273,17 @@ def test_slower_networks_stand_out() -> None:
 
 
 def test_both_networks_are_lowered_for_the_runtime_and_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """--lowered hands original and twin to the same lowering, with the row's inputs and runtime."""
-    asked: list[tuple[tuple[int, ...], str]] = []
+    """--lowered hands original and twin to the same lowering, with the row's inputs, runtime and precision."""
+    asked: list[tuple[tuple[int, ...], str, str]] = []
 
-    def lower(model: nn.Module, inputs: Inputs, *, runtime: str) -> Lowered:
-        asked.append((inputs.shapes()[0], runtime))
-        return Lowered(model, (), 0.0, runtime)
+    def lower(model: nn.Module, inputs: Inputs, *, runtime: str, precision: str) -> Lowered:
+        asked.append((inputs.shapes()[0], runtime, precision))
+        return Lowered(model, (), 0.0, runtime, precision)
 
     monkeypatch.setattr("convsurgeon.benching.lowering.lower", lower)
     network = Residual().eval()
     report = bench(network, network, X, batches=[2], runtimes="eager", lowered=True, seconds=0.001)
-    assert asked == [((2, 3, 16, 16), "eager")] * 2
+    assert asked == [((2, 3, 16, 16), "eager", "float32")] * 2
     assert report.lowered
     assert report.rows[0].batch_norm == "folded by lowering"
     with pytest.raises(UsageError, match="ask for --layers or for --lowered"):

@@ -14,9 +14,10 @@ from torch import nn
 
 from convsurgeon.errors import ModelRunError, UsageError
 from convsurgeon.inputs import Inputs, as_inputs
-from convsurgeon.runtimes import RUNTIMES, find_runtime, onnx_runtime, parse_runtimes
+from convsurgeon.runtimes import RUNTIMES, Runtime, find_runtime, onnx_runtime, parse_runtimes
 from convsurgeon.runtimes import onnx_conversion as onnx
 from convsurgeon.runtimes.agreement import disagreement
+from convsurgeon.runtimes.between_layers import between_layers
 from tests.nets import Residual
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -140,8 +141,43 @@ def test_a_prepared_runtime_runs_the_network(name: str) -> None:
     run_once = runtime.for_layers().prepare(Residual().eval(), INPUTS, precision="float32", threads=1)
     assert run_once() is not None
     assert run_once() is not None
-    assert runtime.precisions(torch.float32)[0] == "float32"
-    assert runtime.precisions(torch.float64) == ("float64",)
+
+
+@pytest.mark.parametrize(("name", "module"), [("onnxruntime", "onnx_runtime"), ("openvino", "openvino_runtime")])
+def test_a_layer_is_timed_as_it_stands_in_a_network(name: str, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Channels come and go in the runtime's blocks where a layer is timed alone, and a network is run as it is."""
+    runtime, conv = find_runtime(name), nn.Conv2d(3, 4, 3).eval()
+    if (reason := runtime.available()) is not None:
+        pytest.skip(reason)
+    wrapped: list[nn.Module] = []
+
+    def wrap(model: nn.Module, inputs: Inputs) -> nn.Module:
+        wrapped.append(model)
+        return between_layers(model, inputs)
+
+    monkeypatch.setattr(f"convsurgeon.runtimes.{module}.between_layers", wrap)
+    for place, expected in ((runtime, []), (runtime.for_layers(), [conv])):
+        assert place.prepare(conv, INPUTS, precision="float32", threads=1)() is not None
+        assert wrapped == expected
+
+
+def test_pooling_over_one_pixel_changes_nothing_but_the_layout() -> None:
+    """A layer between poolings computes what it did; what takes anything but one [N, C, H, W] tensor stays alone."""
+    conv, linear = nn.Conv2d(3, 4, 3).eval(), nn.Linear(8, 2).eval()
+    alone = between_layers(conv, INPUTS)
+    assert alone is not conv
+    torch.testing.assert_close(alone(INPUTS.args[0]), conv(INPUTS.args[0]), rtol=0, atol=0)
+    assert between_layers(linear, as_inputs(torch.rand(1, 8))) is linear
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES, ids=lambda runtime: runtime.name)
+def test_a_runtime_prefers_one_of_its_precisions(runtime: Runtime) -> None:
+    """What it takes by itself is among those that it has; the weights' own precision comes first."""
+    if (reason := runtime.available()) is not None:
+        pytest.skip(reason)
+    for dtype, own in ((torch.float32, "float32"), (torch.float64, "float64")):
+        assert runtime.precisions(dtype)[0] == own
+        assert runtime.preferred(dtype) in runtime.precisions(dtype)
 
 
 _SIGNALLED = """
