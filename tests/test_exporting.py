@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 import convsurgeon
+from convsurgeon.convs import CompactConv
 from convsurgeon.errors import ModelRunError, OutputExists, UnknownName, first_line
 from convsurgeon.exporting import format_for
 from convsurgeon.inputs import as_inputs
@@ -83,6 +84,28 @@ def test_a_file_computes_the_same_without_convsurgeon(
     assert run.returncode == 0, run.stderr
     found = load_file(tmp_path / "y.safetensors")["y"]
     torch.testing.assert_close(found, converted(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["compconv128", "igc", "dgconv"])
+@pytest.mark.parametrize("lowered", [True, False])
+def test_channels_in_another_order_reach_the_next_convolution(method: str, lowered: bool, tmp_path: Path) -> None:
+    """OpenVINO computes what the module does where a unit shuffles before a convolution, from ONNX files too."""
+    for module in ("onnxruntime", "openvino"):
+        pytest.importorskip(module)
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(16, 24, 3, padding=1), nn.ReLU(), nn.Conv2d(24, 8, 1)).eval()
+    rules = convsurgeon.Rules(skip=("2",), stem=True)
+    target = None if method == "compconv128" else "macs=60%"
+    model = convsurgeon.convert(net, torch.randn(1, 16, 9, 9), method=method, target=target, rules=rules).model.eval()
+    for unit in (module for module in model.modules() if isinstance(module, CompactConv)):
+        for name, order in unit.named_buffers():
+            if name in ("output_order", "input_order"):
+                order.copy_(order.roll(1))  # no order that is its own inverse
+    x = torch.randn(1, 16, 9, 9)
+    for name in ("net.xml", "net.onnx"):
+        convsurgeon.export(model, x, tmp_path / name, lowered=lowered)
+        found = format_for(Path("net.xml")).read(tmp_path / name)(as_inputs(x))[0]
+        torch.testing.assert_close(found, model(x), rtol=1e-4, atol=1e-4)
 
 
 def test_a_file_that_is_there_is_replaced_by_force_only(converted: nn.Module, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ import torch.nn.functional as F
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
+from convsurgeon.convs.channel_order import reordered
 from convsurgeon.convs.family import Card, CompactConv, Refusal, Spec
 from convsurgeon.convs.torch_convs import conv_like
 from convsurgeon.cost import ConvShape, Cost, conv_cost
@@ -153,7 +154,7 @@ class CompConv(CompactConv):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C_in, H, W] → [N, C_out, H', W']."""
-        return self.slots(x).index_select(1, self.output_order)
+        return reordered(self.slots(x), self.output_order)
 
     def slots(self, x: Tensor) -> Tensor:
         """The output before the shuffle: A_0 ⊕ B_0 ⊕ A_1 ⊕ B_1 ⊕ … ⊕ A_{d−1} ⊕ B_{d−1}."""
@@ -175,7 +176,7 @@ class CompConv(CompactConv):
         """A_{d−1}, …, A_1: copies of input channels on the output's grid."""
         if not self.levels:
             return
-        copies = at_centres(x.index_select(1, self.identity_index), self.shape, size)
+        copies = at_centres(reordered(x, self.identity_index), self.shape, size)
         start = 0
         for width in self.spec.level_channels():
             yield copies[:, start : start + width // 2]

@@ -24,6 +24,7 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
+from convsurgeon.convs.channel_order import reordered
 from convsurgeon.convs.family import Card, CompactConv, Refusal, Spec
 from convsurgeon.convs.torch_convs import conv_like, conv_shape, pads_by_itself
 from convsurgeon.cost import ConvShape, Cost, conv_cost
@@ -185,7 +186,7 @@ class HardenedDGConv(CompactConv):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C_in, H, W] → [N, C_out, H', W']."""
-        return self.grouped(x.index_select(1, self.input_order)).index_select(1, self.output_order)
+        return reordered(self.grouped(reordered(x, self.input_order)), self.output_order)
 
 
 def harden(conv: DGConv) -> HardenedDGConv:

@@ -26,6 +26,7 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor
 
+from convsurgeon.convs.channel_order import reordered
 from convsurgeon.convs.family import Card, CompactConv, Refusal, Spec
 from convsurgeon.convs.torch_convs import conv_like
 from convsurgeon.cost import ConvShape, Cost, conv_cost
@@ -135,7 +136,7 @@ class IGC(CompactConv):
         mid = self.primary(x)
         if self.interleave is None or self.interleave_back is None:
             return self.secondary(mid)
-        return self.secondary(mid.index_select(1, self.interleave)).index_select(1, self.interleave_back)
+        return reordered(self.secondary(reordered(mid, self.interleave)), self.interleave_back)
 
 
 def _pointwise(shape: ConvShape) -> ConvShape:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from convsurgeon.convs import CompactConv
+from convsurgeon.convs.channel_order import reordered
 
 __all__ = ["Absorbed", "in_order"]
 
@@ -57,10 +58,10 @@ class Absorbed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C_in, H, W] → [N, C_out, H', W']."""
-        y = self.unit(x if in_order(self.reads) else x.index_select(1, self.reads))
+        y = self.unit(x if in_order(self.reads) else reordered(x, self.reads))
         axes = (-1, *(1,) * (y.dim() - 2))
         y = y * self.scale.to(y.dtype).view(axes) + self.shift.to(y.dtype).view(axes)
-        return y if in_order(self.writes) else y.index_select(1, self.writes)
+        return y if in_order(self.writes) else reordered(y, self.writes)
 
 
 def in_order(order: Tensor) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from convsurgeon.convs.channel_order import reordered
+
 __all__ = ["Gather", "Rescale", "Slice", "Tree", "Twins"]
 
 
@@ -19,7 +21,7 @@ class Gather(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, …] → [N, len(order), …]."""
-        return x.index_select(1, self.order)
+        return reordered(x, self.order)
 
 
 class Slice(nn.Module):
