@@ -369,7 +369,7 @@ def test_forms_are_timed_in_the_precision_asked_for_or_the_runtimes_own(monkeypa
     for asked, expected in ((None, "bfloat16"), ("float32", "float32")):
         timed.clear()
         assert lower(model, x, precision=asked).precision == expected
-        assert set(timed[:-2]) == {expected}  # the last two time the whole network's memory formats
+        assert set(timed) == {expected}
     with pytest.raises(UsageError, match="eager does not calculate in 'int8' here; expected float32 or bfloat16"):
         lower(model, x, precision="int8")
     with pytest.raises(UsageError, match="precision 'float32' says what to time in, but no runtime is given"):
@@ -400,7 +400,7 @@ def test_the_form_with_the_fastest_sample_is_chosen(monkeypatch: pytest.MonkeyPa
     absorbed = Absorbed.nothing(unit)
     forms = forms_of(absorbed)
     assert len(forms) > 1
-    assert Timed(Eager()).pick(absorbed, forms, torch.randn(IMAGE), free=False) is forms[-1]
+    assert Timed(Eager(), "float32").pick(absorbed, forms, torch.randn(IMAGE), free=False) is forms[-1]
 
 
 def test_unequal_outputs_are_an_internal_error_and_unstable_ones_the_models() -> None:
@@ -480,3 +480,22 @@ def test_the_command_writes_a_file_that_runs_without_this_package(tmp_path: Path
     assert done.stdout.split() == ["3", "16", "9", "8"], done.stderr
     assert run(words) == 2
     assert run([*words, "--force"]) == 0
+
+
+@pytest.mark.parametrize("command", ["lower", "export"])
+def test_the_commands_take_a_precision_to_time_forms_in(command: str, tmp_path: Path, capsys: Any) -> None:
+    """One that the runtime has is named in the answer; another one, and any where nothing is timed, is exit code 2."""
+    source, file = tmp_path / "net.py", tmp_path / "net.pt2"
+    source.write_text("from torch import nn\ndef build():\n    return nn.Sequential(nn.Conv2d(8, 16, 3), nn.ReLU())\n")
+    words = [command, f"{source}:build", "-o", str(file), "--input", "1,8,9,8", "--weights", "none", "--precision"]
+    untimed = ["--runtime", "none"] if command == "lower" else ["--no-lower"]
+    for refused, reason in (
+        ([*words, "bf16"], "eager does not calculate in 'bf16' here; expected float32."),
+        ([*words, "float32", *untimed], "precision 'float32' says what to time in, but no"),
+    ):
+        assert run(refused) == 2
+        assert reason in capsys.readouterr().err
+        assert not file.exists()
+    assert run([*words, "float32"]) == 0
+    assert "forms timed in eager, float32" in capsys.readouterr().out
+    assert command == "export" or '"timed_precision": "float32"' in file.with_suffix(".json").read_text()

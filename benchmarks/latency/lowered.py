@@ -58,6 +58,7 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.25)
     parser.add_argument("--block", type=int, metavar="N")
     parser.add_argument("--runtime", default="eager")
+    parser.add_argument("--precision", help="default: what the runtime takes by itself")
     parser.add_argument("--choose", help="where forms are timed, or 'none'  [default: as --runtime]")
     parser.add_argument("--lowered-only", action="store_true", help="leave the two networks out as they are")
     parser.add_argument("--batch", type=int, default=8)
@@ -76,9 +77,17 @@ def main() -> None:
     kept = convsurgeon.count(converted, x[:1]).macs / convsurgeon.count(loaded.model, x[:1]).macs
     print(f"MACs kept: {kept:.3f}", flush=True)
     networks = {"original": loaded.model.eval(), "converted": converted.eval()}
+    place = find_runtime(given.runtime)
+    precision = given.precision or place.preferred(torch.float32)
+    choose = given.choose or given.runtime
     for name in list(networks):
-        choose = given.choose or given.runtime
-        lowered = convsurgeon.lower(networks[name], x, runtime=None if choose == "none" else choose)
+        lowered = convsurgeon.lower(
+            networks[name],
+            x,
+            runtime=None if choose == "none" else choose,
+            # Another runtime may not have that arithmetic.
+            precision=precision if choose == given.runtime else None,
+        )
         networks[f"{name}, lowered"] = lowered.model
         print(f"{name}: {'; '.join(lowered.summary())}; relative error {lowered.error:.1e}")
         for what in dict.fromkeys(
@@ -87,16 +96,11 @@ def main() -> None:
             print(f"    {what}", flush=True)
     if given.lowered_only:
         networks = {name: network for name, network in networks.items() if "lowered" in name}
-    place = find_runtime(given.runtime)
-    for precision in place.precisions(torch.float32):
-        runs = [place.prepare(m, Inputs((x,)), precision=precision, threads=given.threads) for m in networks.values()]
-        times = dict(zip(networks, time_in_turn(runs, EFFORT, stopwatch_for(x.device)), strict=True))
-        base = times["original, lowered"].median_ms
-        for name, spread in times.items():
-            print(
-                f"{given.runtime} {precision}: {spread.median_ms:8.1f} ms  {spread.median_ms / base:.3f}  {name}",
-                flush=True,
-            )
+    runs = [place.prepare(m, Inputs((x,)), precision=precision, threads=given.threads) for m in networks.values()]
+    times = dict(zip(networks, time_in_turn(runs, EFFORT, stopwatch_for(x.device)), strict=True))
+    base = times["original, lowered"].median_ms
+    for name, spread in times.items():
+        print(f"{given.runtime} {precision}: {spread.median_ms:8.1f} ms  {spread.median_ms / base:.3f}  {name}")
 
 
 if __name__ == "__main__":

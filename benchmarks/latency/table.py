@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from benchmarks.latency.cells import Row
+from benchmarks.latency.means import means
 from benchmarks.latency.networks import METHODS, NETS
 
 __all__ = ["draw", "page"]
@@ -25,7 +26,7 @@ What is in no table has not been timed yet. Accuracy is not looked at here: see 
 
 
 def page(rows: Sequence[Row], plot: str | None) -> str:
-    """One table per network."""
+    """One table of means, one table per network."""
     parts = [HEAD]
     for place in dict.fromkeys(
         f"{row.device}, {row.threads} thread{'s' if row.threads > 1 else ''}, torch {row.torch}" for row in rows
@@ -37,6 +38,8 @@ def page(rows: Sequence[Row], plot: str | None) -> str:
         )
     if plot is not None:
         parts.append(f"![Latency ratio against MACs ratio; on the diagonal every MAC saved is time saved.]({plot})\n")
+    if together := means(rows):
+        parts.append(together)
     for net in NETS:
         for on in ("cpu", "cuda"):
             if found := [row for row in rows if (row.net, row.on) == (net, on)]:

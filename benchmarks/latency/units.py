@@ -22,7 +22,7 @@ from convsurgeon.lowering.absorbed import Absorbed
 from convsurgeon.lowering.choice import prepared, settled, stopwatch_for
 from convsurgeon.lowering.forms import forms_of
 from convsurgeon.models import load_model
-from convsurgeon.runtimes import find_runtime
+from convsurgeon.runtimes import Runtime, find_runtime
 from convsurgeon.timing import Effort, time_in_turn
 
 EFFORT = Effort(warm_up_s=0.01, timed_s=0.3, fewest=5, most=31, sample_s=0.002)
@@ -57,15 +57,16 @@ def dense_like(unit: CompactConv) -> nn.Module:
     return conv.eval()
 
 
-def timed(unit: CompactConv, x: Tensor, runtime: str, layout: torch.memory_format) -> tuple[float, dict[str, float]]:
+def timed(
+    unit: CompactConv, x: Tensor, place: Runtime, precision: str, layout: torch.memory_format
+) -> tuple[float, dict[str, float]]:
     """Milliseconds of the plain convolution, and each form's share of them."""
     absorbed = Absorbed.nothing(unit).then(torch.rand(unit.out_channels) + 0.5, torch.randn(unit.out_channels))
     modules = {"convolution": dense_like(unit)}
     modules |= {form.name: form.realise(settled(absorbed, form)).eval() for form in forms_of(absorbed)}
     modules["the unit as it is"] = unit
     x = x.contiguous(memory_format=layout)
-    place = find_runtime(runtime)
-    runs = [prepared(place, m.to(memory_format=layout), x) for m in modules.values()]
+    runs = [prepared(place, m.to(memory_format=layout), x, precision) for m in modules.values()]
     times = time_in_turn(runs, EFFORT, stopwatch_for(x.device))
     base = times[0].median_ms
     return base, {name: spread.median_ms / base for name, spread in list(zip(modules, times, strict=True))[1:]}
@@ -79,6 +80,7 @@ def main() -> None:
     parser.add_argument("--target")
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--runtime", default="eager")
+    parser.add_argument("--precision", help="default: what the runtime takes by itself")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--channels-last", action="store_true")
@@ -97,8 +99,11 @@ def main() -> None:
     kinds = {name: (unit.shape, unit.spec, tuple(reads[name].shape)) for name, unit in units.items()}
     count = Counter(kinds.values())
     layout = torch.channels_last if given.channels_last else torch.contiguous_format
+    place = find_runtime(given.runtime)
+    precision = given.precision or place.preferred(x.dtype)
+    print(f"{given.runtime} {precision}", flush=True)
     for kind, names in {kind: [n for n, k in kinds.items() if k == kind] for kind in count}.items():
-        base, shares = timed(units[names[0]], reads[names[0]], given.runtime, layout)
+        base, shares = timed(units[names[0]], reads[names[0]], place, precision, layout)
         shape, spec, size = kind
         print(f"{len(names)} × {shape.describe()} on {size[2]}×{size[3]}, {spec.describe()}: {base:.2f} ms", flush=True)
         for name, share in shares.items():

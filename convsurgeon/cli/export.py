@@ -28,6 +28,11 @@ __all__ = ["export_command"]
     help="File that ends in .pt2 (torch.export), .onnx or .xml (OpenVINO, with a .bin beside it).",
 )
 @click.option("--no-lower", is_flag=True, help="Keep batch norms and compact units as they are.")
+@click.option(
+    "--precision",
+    metavar="NAME",
+    help="Arithmetic to time forms in: float32, bfloat16.  [default: what the file's runtime takes by itself]",
+)
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @json_option
 def export_command(
@@ -38,6 +43,7 @@ def export_command(
     trust_factory: bool,
     output: Path,
     no_lower: bool,
+    precision: str | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -53,7 +59,7 @@ def export_command(
 
         require_writable(output, None, force)
         model, inputs = open_subject(subject, original, input_shape, weights, trust_factory)
-        done = export(model, inputs, output, lowered=not no_lower, force=force)
+        done = export(model, inputs, output, lowered=not no_lower, precision=precision, force=force)
     if as_json:
         click.echo(json.dumps(_record(done), indent=2, ensure_ascii=False))
         return

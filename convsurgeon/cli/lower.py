@@ -33,7 +33,7 @@ __all__ = ["lower_command"]
 @click.option(
     "--precision",
     metavar="NAME",
-    help="Arithmetic to time forms in.  [default: what the runtime takes by itself; openvino: bfloat16 if it can]",
+    help="Arithmetic to time forms in: float32, bfloat16.  [default: what the runtime takes by itself]",
 )
 @click.option("--batch", type=click.IntRange(min=1), help="Batch size to time with.  [default: the inputs' own]")
 @click.option("--device", default="cpu", show_default=True, help="Device to time forms on; the file loads on any.")
@@ -95,7 +95,7 @@ def _as_json(lowered: Lowered, inputs: Inputs, dynamic_batch: bool, device: str)
         "input_shapes": [list(shape) for shape in inputs.shapes()],
         "dynamic_batch": dynamic_batch,
         "timed_in": lowered.runtime,
-        "precision": lowered.precision,
+        "timed_precision": lowered.precision,
         "device": device,
         "relative_error": lowered.error,
         "steps": [step.model_dump() for step in lowered.steps],

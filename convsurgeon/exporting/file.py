@@ -51,6 +51,7 @@ def export(
     *,
     format: str | None = None,
     lowered: bool = True,
+    precision: str | None = None,
     force: bool = False,
 ) -> Exported:
     """Write a network to a file that runs without convsurgeon; the model is untouched.
@@ -64,23 +65,26 @@ def export(
         path: ends in ``.pt2`` (torch.export), ``.onnx`` or ``.xml`` (OpenVINO).
         format: ``pt2``, ``onnx`` or ``openvino``; by default what the path ends in.
         lowered: bring the network into its deployment form first (see ``lower``).
+        precision: the arithmetic that forms are timed in; None for what the file's runtime takes by itself.
         force: replace a file that is there.
 
     Raises:
         UnknownName: an unknown format, or a path that says none.
-        UsageError: the format's packages are not installed.
+        UsageError: the format's packages are not installed, a precision that its runtime lacks, or one for nothing.
         OutputExists: the file is there and ``force`` is not given.
         ModelLoadError, ModelRunError: the model can't be copied, run or brought into the format.
     """
     refuse_unusable(model)
     path = Path(path)
     kind = require_writable(path, format, force)
+    if precision is not None and not lowered:
+        raise UsageError(f"precision '{precision}' says what to time in, but nothing is timed without lowering.")
     original = duplicate(model).eval().cpu()
     inputs = as_inputs(example_inputs).like(original)
     steps: tuple[str, ...] = ()
     network = original
     if lowered:
-        done = lower(original, inputs, runtime=_timed_in(kind))
+        done = lower(original, inputs, runtime=_timed_in(kind), precision=precision)
         network, steps = done.model, done.summary()
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:

@@ -43,11 +43,11 @@ class Timed:
     """The form that is fastest in ``runtime`` on the tensors that the unit reads in the network.
 
     Units of one kind that read maps of one shape are timed once; ``layout`` is the weights' memory format,
-    ``precision`` the arithmetic's (None: what the runtime takes by itself).
+    ``precision`` the arithmetic's.
     """
 
     runtime: Runtime
-    precision: str | None = None
+    precision: str
     layout: torch.memory_format = torch.contiguous_format
     known: dict[object, str] = field(default_factory=dict)
 
@@ -89,13 +89,13 @@ class Timed:
         return prepared(self.runtime, module.eval(), x, self.precision)
 
 
-def prepared(runtime: Runtime, module: nn.Module, x: Tensor, precision: str | None = None) -> Callable[[], object]:
-    """What runs a form once in a runtime, in ``precision`` (None: the one that the runtime takes by itself).
+def prepared(runtime: Runtime, module: nn.Module, x: Tensor, precision: str) -> Callable[[], object]:
+    """What runs a form once in a runtime, in ``precision``.
 
     Raises:
         ModelRunError: it can't be brought into the runtime.
     """
-    precision, threads = precision or runtime.preferred(x.dtype), torch.get_num_threads()
+    threads = torch.get_num_threads()
     return runtime.for_layers().prepare(module, Inputs((x,)), precision=precision, threads=threads)
 
 

@@ -33,7 +33,7 @@ from convsurgeon.lowering.step import Step
 from convsurgeon.runtimes import Runtime, find_runtime, require
 from convsurgeon.sites import refuse_unusable
 from convsurgeon.timing import QUICK, time_in_turn
-from convsurgeon.timing.machine import dtype_of
+from convsurgeon.timing.machine import device_of, dtype_of, place
 
 __all__ = ["Lowered", "lower"]
 
@@ -49,7 +49,7 @@ class Lowered:
         steps: what each pass did, and what it left alone and why.
         error: the largest |a − b| / max |a| against the network it was made from, on the inputs and on noise.
         runtime: where forms were timed; None where nothing was timed.
-        precision: the number format that they were timed in.
+        precision: the number format that they were timed in, as a ``Place`` names it.
     """
 
     model: nn.Module
@@ -59,11 +59,13 @@ class Lowered:
     precision: str | None
 
     def summary(self) -> tuple[str, ...]:
-        """One line for each pass: how often it did something, and how often not."""
+        """One line for each pass, how often it did something and how often not, and one for where forms were timed."""
         done = Counter(step.pass_name for step in self.steps if step.done)
         left = Counter(step.pass_name for step in self.steps if not step.done)
         names = dict.fromkeys(step.pass_name for step in self.steps)
-        return tuple(f"{name}: {done[name]}" + (f", left alone: {left[name]}" if left[name] else "") for name in names)
+        passes = (f"{name}: {done[name]}" + (f", left alone: {left[name]}" if left[name] else "") for name in names)
+        timed = () if self.runtime is None else (f"forms timed in {self.runtime}, {self.precision}",)
+        return (*passes, *timed)
 
 
 def lower(
@@ -91,53 +93,63 @@ def lower(
     require_weights(model, "lowered")
     inputs = as_inputs(example_inputs).like(model)
     original = duplicate(model).eval()
-    place = None if runtime is None else find_runtime(runtime)
-    if place is not None:
-        require(place)
-    precision = _precision(place, precision, dtype_of(model))
+    timing = _timing(runtime, precision, original)
     with torch.no_grad(), kept_generators():
         # What fails later is not the fault of model or inputs.
         inputs.call(original)
-        done = [
-            _lowered(original, inputs, Fewest() if place is None else Timed(place, precision, layout), layout)
-            for layout in _layouts(inputs, place)
-        ]
-        lowered, steps = done[0] if len(done) == 1 else _faster(done, inputs, place)
+        done = [_lowered(original, inputs, _choice(timing, layout), layout) for layout in _layouts(inputs, timing)]
+        lowered, steps = done[0] if timing is None or len(done) == 1 else _faster(done, inputs, timing)
         lowered.eval()
-        return Lowered(lowered, steps, require_equal(original, lowered, inputs), runtime, precision)
+        error = require_equal(original, lowered, inputs)
+    if timing is None:
+        return Lowered(lowered, steps, error, None, None)
+    here = place(timing.runtime.name, timing.precision, device_of(original))
+    return Lowered(lowered, steps, error, here.runtime, here.precision)
 
 
-def _precision(runtime: Runtime | None, wanted: str | None, dtype: torch.dtype) -> str | None:
-    """What to time in; None where nothing is timed.
+@dataclass(frozen=True)
+class _Timing:
+    """Where forms are timed, and in which arithmetic."""
+
+    runtime: Runtime
+    precision: str
+
+
+def _timing(name: str | None, precision: str | None, model: nn.Module) -> _Timing | None:
+    """None where nothing is timed.
 
     Raises:
-        UsageError: a precision that the runtime does not calculate in, or none is timed.
+        UnknownName, UsageError: a runtime that is not there, a precision that it lacks, or one for nothing.
     """
-    if runtime is None:
-        if wanted is not None:
-            raise UsageError(f"precision '{wanted}' says what to time in, but no runtime is given; name one.")
+    if name is None:
+        if precision is not None:
+            raise UsageError(f"precision '{precision}' says what to time in, but no runtime is given; name one.")
         return None
-    known = runtime.precisions(dtype)
-    if wanted is not None and wanted not in known:
-        raise UsageError(f"{runtime.name} does not calculate in '{wanted}' here; expected {' or '.join(known)}.")
-    return wanted or runtime.preferred(dtype)
+    runtime = find_runtime(name)
+    require(runtime)
+    known = runtime.precisions(dtype_of(model))
+    if precision is not None and precision not in known:
+        raise UsageError(f"{name} does not calculate in '{precision}' here; expected {' or '.join(known)}.")
+    return _Timing(runtime, precision or runtime.preferred(dtype_of(model)))
 
 
-def _layouts(inputs: Inputs, runtime: Runtime | None) -> list[torch.memory_format]:
+def _choice(timing: _Timing | None, layout: torch.memory_format) -> Choice:
+    return Fewest() if timing is None else Timed(timing.runtime, timing.precision, layout)
+
+
+def _layouts(inputs: Inputs, timing: _Timing | None) -> list[torch.memory_format]:
     """Eager kernels choose by the memory format; the other runtimes have layouts of their own."""
     images = any(tensor.dim() == 4 for tensor in inputs.tensors())
-    both = runtime is not None and runtime.name == "eager" and images
+    both = timing is not None and timing.runtime.name == "eager" and images
     return [torch.contiguous_format, torch.channels_last] if both else [torch.contiguous_format]
 
 
 def _faster(
-    done: list[tuple[nn.Module, tuple[Step, ...]]], inputs: Inputs, runtime: Runtime | None
+    done: list[tuple[nn.Module, tuple[Step, ...]]], inputs: Inputs, timing: _Timing
 ) -> tuple[nn.Module, tuple[Step, ...]]:
     """The contiguous or the channels-last network, by timing."""
-    if runtime is None:
-        return done[0]
     threads = torch.get_num_threads()
-    runs = [runtime.prepare(model, inputs, precision="float32", threads=threads) for model, _ in done]
+    runs = [timing.runtime.prepare(model, inputs, precision=timing.precision, threads=threads) for model, _ in done]
     contiguous, last = (
         spread.median_ms for spread in time_in_turn(runs, QUICK, stopwatch_for(inputs.tensors()[0].device))
     )

@@ -45,6 +45,7 @@ def to_openvino(model: nn.Module, inputs: Inputs, *, dynamic_batch: bool = True)
     Raises:
         ModelRunError: no way leads to a model that computes the same; the message holds what each failed with.
     """
+    # Copied weights of a traced layer would hang on the originals' gradients.
     with torch.no_grad():
         copy = duplicate(model).eval().cpu()
     given = inputs.to("cpu")
@@ -102,7 +103,15 @@ _HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
 
 def compiled_for(converted: Any, *, precision: str, threads: int) -> Any:
-    """Compiled for the CPU and for the latency of one request, calculating in ``precision``."""
+    """Compiled for the CPU and for the latency of one request, calculating in ``precision``.
+
+    Raises:
+        ModelRunError: a precision that OpenVINO does not calculate in.
+    """
+    if precision not in _HINTS:
+        raise ModelRunError(
+            f"OpenVINO does not calculate in {precision} but in {', '.join(_HINTS)}; convert the model (model.float())."
+        )
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
 from collections.abc import Iterator
@@ -60,15 +61,27 @@ def _unreported() -> Iterator[None]:
     """OpenVINO reports every import and conversion to an analytics service unless it runs in CI, and so it shall think.
 
     Nobody asked the user; and each of a conversion's ten events forks this process, in the midst of timings
-    (openvino-telemetry 2026.0, whose reports only ``CI=true`` and a file in the home directory stop).
+    (openvino-telemetry 2025.2, whose reports only ``CI=true`` and a file in the home directory stop). Other threads see
+    ``CI=true`` meanwhile; OpenVINO stays silent until the process ends.
     """
     with _ONE_AT_A_TIME:
         before = os.environ.get("CI")
         os.environ["CI"] = "true"
         try:
+            _withdraw_consent()
             yield
         finally:
             if before is None:
-                del os.environ["CI"]
+                os.environ.pop("CI", None)
             else:
                 os.environ["CI"] = before
+
+
+def _withdraw_consent() -> None:
+    """Of a process that has converted before, for the variable is looked at once."""
+    try:
+        telemetry = importlib.import_module("openvino_telemetry").Telemetry()
+    # Not installed; or not set up yet, so that the variable will be looked at.
+    except (ImportError, RuntimeError):
+        return
+    telemetry.consent = False

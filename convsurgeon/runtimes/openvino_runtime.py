@@ -10,6 +10,7 @@ from typing import cast
 import torch
 from torch import nn
 
+from convsurgeon.counting import duplicate
 from convsurgeon.errors import ModelRunError, first_line
 from convsurgeon.inputs import Inputs
 from convsurgeon.runtimes.between_layers import between_layers
@@ -67,8 +68,9 @@ class OpenVino:
 
 def _layer(model: nn.Module, inputs: Inputs) -> nn.Module:
     """As it stands in a network; traced here by one run, where the converter takes three."""
-    alone = between_layers(model, inputs)
-    if alone is model:
+    copy = duplicate(model).eval()
+    alone = between_layers(copy, inputs)
+    if alone is copy:
         return model
     try:
         with warnings.catch_warnings(), torch.no_grad():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import importlib
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,10 +17,9 @@ from torch import nn
 
 from convsurgeon.errors import ModelRunError, UsageError
 from convsurgeon.inputs import Inputs, as_inputs
-from convsurgeon.runtimes import RUNTIMES, Runtime, find_runtime, onnx_runtime, parse_runtimes
+from convsurgeon.runtimes import RUNTIMES, Runtime, find_runtime, parse_runtimes
 from convsurgeon.runtimes import onnx_conversion as onnx
 from convsurgeon.runtimes.agreement import disagreement
-from convsurgeon.runtimes.between_layers import between_layers
 from tests.nets import Residual
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -60,26 +62,45 @@ def test_a_session_leaves_the_processor_to_what_is_timed_beside_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("conv", "size", "poolings"), [(nn.Conv2d(3, 4, 3), (2, 3, 8, 8), 2), (nn.Conv1d(3, 4, 3), (2, 3, 8), 0)]
+    ("name", "conversion"), [("onnxruntime", "onnx_runtime.to_onnx"), ("openvino", "openvino_runtime.to_openvino")]
+)
+@pytest.mark.parametrize(
+    ("layer", "size", "poolings"),
+    [
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), (2, 3, 8, 8), 2),
+        (nn.Sequential(nn.Conv1d(3, 4, 3), nn.BatchNorm1d(4)), (2, 3, 8), 0),
+    ],
 )
 def test_a_layer_alone_computes_what_it_does_in_its_network(
-    conv: nn.Module, size: tuple[int, ...], poolings: int, monkeypatch: pytest.MonkeyPatch
+    layer: nn.Module,
+    size: tuple[int, ...],
+    poolings: int,
+    name: str,
+    conversion: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A pooling on either side brings the runtime's layout and changes nothing, neither output nor module."""
-    x, runtime = torch.rand(size), find_runtime("onnxruntime").for_layers()
-    graphs: list[nn.Module] = []
-    export = onnx_runtime.to_onnx
+    if (reason := find_runtime(name).available()) is not None:
+        pytest.skip(reason)
+    x, layer = torch.rand(size), copy.deepcopy(layer).train()
+    before = copy.deepcopy(layer)
+    place, function = f"convsurgeon.runtimes.{conversion}".rsplit(".", 1)
+    convert, graphs = getattr(importlib.import_module(place), function), []
 
-    def kept(model: nn.Module, *given: Any, **more: Any) -> onnx.OnnxGraph:
+    def kept(model: nn.Module, *given: Any, **more: Any) -> Any:
         graphs.append(model)
-        return export(model, *given, **more)
+        return convert(model, *given, **more)
 
-    monkeypatch.setattr(onnx_runtime, "to_onnx", kept)
-    found: Any = runtime.prepare(conv.train(), as_inputs(x), precision="float32", threads=1)()
+    monkeypatch.setattr(f"{place}.{function}", kept)
+    found: Any = find_runtime(name).for_layers().prepare(layer, as_inputs(x), precision="float32", threads=1)()
     with torch.no_grad():
-        assert disagreement([conv(x)], [torch.as_tensor(found[0])]) <= 1e-4
-    assert sum(isinstance(module, nn.MaxPool2d) for module in graphs[0].modules()) == poolings
-    assert conv.training
+        assert disagreement([before.eval()(x)], [torch.as_tensor(found[0])]) <= 1e-4
+    # A traced module keeps its class by name.
+    kinds = [getattr(module, "original_name", type(module).__name__) for module in graphs[0].modules()]
+    assert kinds.count("MaxPool2d") == poolings
+    assert layer.training
+    for name_, value in layer.state_dict().items():
+        assert torch.equal(value, before.state_dict()[name_])
 
 
 def test_several_inputs_and_outputs_keep_their_order() -> None:
@@ -143,41 +164,37 @@ def test_a_prepared_runtime_runs_the_network(name: str) -> None:
     assert run_once() is not None
 
 
-@pytest.mark.parametrize(("name", "module"), [("onnxruntime", "onnx_runtime"), ("openvino", "openvino_runtime")])
-def test_a_layer_is_timed_as_it_stands_in_a_network(name: str, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Channels come and go in the runtime's blocks where a layer is timed alone, and a network is run as it is."""
-    runtime, conv = find_runtime(name), nn.Conv2d(3, 4, 3).eval()
-    if (reason := runtime.available()) is not None:
-        pytest.skip(reason)
-    wrapped: list[nn.Module] = []
-
-    def wrap(model: nn.Module, inputs: Inputs) -> nn.Module:
-        wrapped.append(model)
-        return between_layers(model, inputs)
-
-    monkeypatch.setattr(f"convsurgeon.runtimes.{module}.between_layers", wrap)
-    for place, expected in ((runtime, []), (runtime.for_layers(), [conv])):
-        assert place.prepare(conv, INPUTS, precision="float32", threads=1)() is not None
-        assert wrapped == expected
-
-
-def test_pooling_over_one_pixel_changes_nothing_but_the_layout() -> None:
-    """A layer between poolings computes what it did; what takes anything but one [N, C, H, W] tensor stays alone."""
-    conv, linear = nn.Conv2d(3, 4, 3).eval(), nn.Linear(8, 2).eval()
-    alone = between_layers(conv, INPUTS)
-    assert alone is not conv
-    torch.testing.assert_close(alone(INPUTS.args[0]), conv(INPUTS.args[0]), rtol=0, atol=0)
-    assert between_layers(linear, as_inputs(torch.rand(1, 8))) is linear
-
-
 @pytest.mark.parametrize("runtime", RUNTIMES, ids=lambda runtime: runtime.name)
 def test_a_runtime_prefers_one_of_its_precisions(runtime: Runtime) -> None:
     """What it takes by itself is among those that it has; the weights' own precision comes first."""
     if (reason := runtime.available()) is not None:
         pytest.skip(reason)
-    for dtype, own in ((torch.float32, "float32"), (torch.float64, "float64")):
-        assert runtime.precisions(dtype)[0] == own
-        assert runtime.preferred(dtype) in runtime.precisions(dtype)
+    assert runtime.precisions(torch.float32)[0] == "float32"
+    assert runtime.preferred(torch.float32) in runtime.precisions(torch.float32)
+
+
+@pytest.mark.parametrize(("capable", "expected"), [(["FP32", "BF16"], "bfloat16"), (["FP32"], "float32")])
+def test_openvino_prefers_bfloat16_where_the_processor_has_it(
+    capable: list[str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it does by itself for float32 weights; other weights keep their own."""
+    core = SimpleNamespace(get_property=lambda *_: capable)
+    monkeypatch.setattr("convsurgeon.runtimes.openvino_runtime.openvino_core", lambda: core)
+    runtime = find_runtime("openvino")
+    assert runtime.preferred(torch.float32) == expected
+    assert runtime.preferred(torch.float16) == "float16"
+
+
+def test_a_precision_that_openvino_lacks_is_the_model_s_error() -> None:
+    """Weights in float64 are refused with what to do; float32 runs."""
+    runtime = find_runtime("openvino")
+    if (reason := runtime.available()) is not None:
+        pytest.skip(reason)
+    for place in (runtime, runtime.for_layers()):
+        net, x = nn.Conv2d(3, 4, 3).eval(), torch.rand(1, 3, 8, 8)
+        assert place.prepare(net, as_inputs(x), precision="float32", threads=1)() is not None
+        with pytest.raises(ModelRunError, match=r"does not calculate in float64 but in float32, .*model.float"):
+            place.prepare(net.double(), as_inputs(x.double()), precision="float64", threads=1)
 
 
 _SIGNALLED = """
@@ -202,31 +219,38 @@ def test_a_signal_after_openvino_reaches_its_handler() -> None:
 
 
 _REPORTED = """
-import sys, torch
+import os, sys, torch
 from openvino_telemetry.backend.backend_ga4 import GA4Backend
 
 reports = []
 GA4Backend.send = lambda self, message: reports.append(message)  # nothing leaves this machine
 x, net = torch.rand(1, 3, 8, 8), torch.nn.ReLU().eval()
-if sys.argv[1] == "ours":
+if sys.argv[1] != "ours":
+    import openvino
+
+    openvino.convert_model(net, example_input=x)
+if sys.argv[1] == "ours afterwards":
+    from openvino_telemetry import Telemetry
+
+    Telemetry().sender.executor.shutdown(wait=True)
+    Telemetry().sender.__init__()
+    reports.clear()
+if sys.argv[1] != "openvino itself":
     from convsurgeon.inputs import as_inputs
     from convsurgeon.runtimes import find_runtime
 
     for _ in range(2):
         find_runtime("openvino").prepare(net, as_inputs(x), precision="float32", threads=1)()
-else:
-    import openvino
-
-    openvino.convert_model(net, example_input=x)
+    assert "CI" not in os.environ
 from openvino_telemetry import Telemetry
 Telemetry().sender.executor.shutdown(wait=True)
 print(len(reports))
 """
 
 
-@pytest.mark.parametrize("by", ["ours", "openvino itself"])
+@pytest.mark.parametrize("by", ["ours", "ours afterwards", "openvino itself"])
 def test_openvino_reports_on_nobody(by: str, tmp_path: Path) -> None:
-    """A network runs in OpenVINO without a word to its makers, and OpenVINO by itself sends some."""
+    """A network runs in OpenVINO without a word to its makers, be it used before or not; by itself it sends some."""
     if (reason := find_runtime("openvino").available()) is not None:
         pytest.skip(reason)
     command = [sys.executable, "-W", "ignore", "-c", _REPORTED, by]
@@ -235,8 +259,25 @@ def test_openvino_reports_on_nobody(by: str, tmp_path: Path) -> None:
     done = subprocess.run(
         command, env=variables | {"HOME": str(tmp_path)}, timeout=300, capture_output=True, text=True, check=True
     )
-    assert (int(done.stdout.split()[-1]) == 0) == (by == "ours")
+    assert (int(done.stdout.split()[-1]) == 0) == (by != "openvino itself")
     assert (tmp_path / "intel").exists() == (by != "ours")
+
+
+def test_what_ci_is_set_to_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO sees CI=true while it converts; afterwards the variable is what it was."""
+    if (reason := find_runtime("openvino").available()) is not None:
+        pytest.skip(reason)
+    seen: list[str | None] = []
+
+    class Looking(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(os.environ.get("CI"))
+            return x.relu()
+
+    monkeypatch.setenv("CI", "false")
+    find_runtime("openvino").prepare(Looking().eval(), INPUTS, precision="float32", threads=1)
+    assert "true" in seen
+    assert os.environ["CI"] == "false"
 
 
 def test_runtimes_are_named_once_each() -> None:
