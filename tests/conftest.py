@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from torch import nn
+
+from convsurgeon.inputs import Inputs
+from convsurgeon.runtimes.eager import Eager
 
 settings.register_profile(
     "repeatable",
@@ -23,3 +29,18 @@ def _offline_and_seeded(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytes
     # Times and damage that the user's own runs left on disk would change plans.
     monkeypatch.setenv("CONVSURGEON_CACHE", str(tmp_path_factory.mktemp("cache")))
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def eager_in_two_precisions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Eager mode as a runtime that takes bfloat16 by itself and has float32; the precisions that it is asked for."""
+    asked: list[str] = []
+
+    def prepare(self: Eager, model: nn.Module, inputs: Inputs, *, precision: str, threads: int) -> Callable[[], object]:
+        asked.append(precision)
+        return lambda: None
+
+    monkeypatch.setattr(Eager, "precisions", lambda self, dtype: ("float32", "bfloat16"))
+    monkeypatch.setattr(Eager, "preferred", lambda self, dtype: "bfloat16")
+    monkeypatch.setattr(Eager, "prepare", prepare)
+    return asked

@@ -354,22 +354,13 @@ def test_forms_can_be_timed_in_other_runtimes(runtime: str, monkeypatch: pytest.
     assert (done.runtime, _count(done.model, CompactConv)) == (runtime, 0)
 
 
-def test_forms_are_timed_in_the_precision_asked_for_or_the_runtimes_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forms_are_timed_in_the_precision_asked_for_or_the_runtimes_own(eager_in_two_precisions: list[str]) -> None:
     """Without a word in what the runtime takes by itself; what it lacks is refused, and any where nothing is timed."""
-    timed: list[str] = []
-
-    def prepare(self: Eager, model: nn.Module, inputs: Inputs, *, precision: str, threads: int) -> Callable[[], object]:
-        timed.append(precision)
-        return lambda: None
-
-    monkeypatch.setattr(Eager, "precisions", lambda self, dtype: ("float32", "bfloat16"))
-    monkeypatch.setattr(Eager, "preferred", lambda self, dtype: "bfloat16")
-    monkeypatch.setattr(Eager, "prepare", prepare)
     model, x = _lively(nn.Sequential(_unit(8, 16), nn.ReLU())), torch.randn(2, 8, 7, 7)
     for asked, expected in ((None, "bfloat16"), ("float32", "float32")):
-        timed.clear()
+        eager_in_two_precisions.clear()
         assert lower(model, x, precision=asked).precision == expected
-        assert set(timed) == {expected}
+        assert set(eager_in_two_precisions) == {expected}
     with pytest.raises(UsageError, match="eager does not calculate in 'int8' here; expected float32 or bfloat16"):
         lower(model, x, precision="int8")
     with pytest.raises(UsageError, match="precision 'float32' says what to time in, but no runtime is given"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,9 +18,8 @@ from convsurgeon.clocking.latency_file import LatencyFile, entry_key
 from convsurgeon.clocking.rounds import MOST_ROUNDS
 from convsurgeon.convs import IGCSpec
 from convsurgeon.errors import ModelLoadError, NothingToConvert, RecipeError, TargetError, UnknownName, UsageError
-from convsurgeon.inputs import Inputs, as_inputs
+from convsurgeon.inputs import as_inputs
 from convsurgeon.runtimes import find_runtime
-from convsurgeon.runtimes.eager import Eager
 from convsurgeon.timing import Effort, Spread
 from tests.nets import IMAGE, Residual, Shared
 from tests.timing.keeper import PLACE, TableKeeper, by_macs, exactly
@@ -296,20 +294,11 @@ def test_the_real_clock_times_layers_and_networks() -> None:
     assert (place.runtime, place.precision, place.threads) == ("eager", "float32", torch.get_num_threads())
 
 
-def test_layers_and_networks_are_timed_in_what_the_runtime_takes_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_layers_and_networks_are_timed_in_what_the_runtime_takes_by_itself(eager_in_two_precisions: list[str]) -> None:
     """A plan is for the precision that a deployed network gets without a word, which its place names."""
-    timed: list[str] = []
-
-    def prepare(self: Eager, model: nn.Module, inputs: Inputs, *, precision: str, threads: int) -> Callable[[], object]:
-        timed.append(precision)
-        return lambda: None
-
-    monkeypatch.setattr(Eager, "precisions", lambda self, dtype: ("float32", "bfloat16"))
-    monkeypatch.setattr(Eager, "preferred", lambda self, dtype: "bfloat16")
-    monkeypatch.setattr(Eager, "prepare", prepare)
     bench, network = Bench(find_runtime("eager")), Residual().eval()
     bench.networks([network], as_inputs(X))
-    assert (bench.place(network).precision, timed) == ("bfloat16", ["bfloat16"])
+    assert (bench.place(network).precision, eager_in_two_precisions) == ("bfloat16", ["bfloat16"])
 
 
 def test_timing_layers_draws_no_random_numbers_of_the_caller_s() -> None:
