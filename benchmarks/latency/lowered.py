@@ -2,9 +2,12 @@
 
     python -m benchmarks.latency.lowered resnet50 compconv128 --runtime onnxruntime --batch 4 --threads 1
     python -m benchmarks.latency.lowered vgg16_bn igc --wide 4 --share 0.25 --runtime eager --batch 2 --threads 1
+    python -m benchmarks.latency.lowered vgg16_bn igc-b16 --target macs=25% --runtime compile --choose eager \
+        --batch 128 --device cuda --dtype float16 --pruned --lowered-only
 
 ``--wide L`` makes every 3×3 convolution but the first a wide IGC unit with M = 1 and L partitions (or C/8 with
-``--wide 0``) at ``--share`` of its MACs; ``--block 16`` keeps each partition to multiples of 16 channels.
+``--wide 0``) at ``--share`` of its MACs; ``--block 16`` keeps each partition to multiples of 16 channels. ``--pruned``
+adds Torch-Pruning's network of as many MACs.
 
 Ratios are against the lowered original: both have their batch norms folded, both are timed in the memory format that
 suits them. With one thread the process's own CPU time counts. Random weights: nothing here depends on their values,
@@ -21,6 +24,7 @@ import torch
 from torch import nn
 
 import convsurgeon
+from benchmarks.latency.networks import NETS, macs, pruned
 from convsurgeon import IGCSpec
 from convsurgeon.convs import conv_shape
 from convsurgeon.inputs import Inputs
@@ -61,6 +65,9 @@ def main() -> None:
     parser.add_argument("--precision", help="default: what the runtime takes by itself")
     parser.add_argument("--choose", help="where forms are timed, or 'none'  [default: as --runtime]")
     parser.add_argument("--lowered-only", action="store_true", help="leave the two networks out as they are")
+    parser.add_argument("--pruned", action="store_true", help="add channel pruning to the same MACs")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32", help="of the weights")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
@@ -77,8 +84,13 @@ def main() -> None:
     kept = convsurgeon.count(converted, x[:1]).macs / convsurgeon.count(loaded.model, x[:1]).macs
     print(f"MACs kept: {kept:.3f}", flush=True)
     networks = {"original": loaded.model.eval(), "converted": converted.eval()}
+    if given.pruned:
+        networks["pruned"] = pruned(loaded.model, NETS[given.model], macs(converted, NETS[given.model]))
+    dtype = getattr(torch, given.dtype)
+    networks = {name: network.to(given.device, dtype) for name, network in networks.items()}
+    x = x.to(given.device, dtype)
     place = find_runtime(given.runtime)
-    precision = given.precision or place.preferred(torch.float32)
+    precision = given.precision or place.preferred(dtype)
     choose = given.choose or given.runtime
     for name in list(networks):
         lowered = convsurgeon.lower(

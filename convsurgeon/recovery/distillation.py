@@ -71,7 +71,7 @@ class Distillation:
         targets = self._targets(inputs, batch.labels if self._settings.label_weight else None)
         errors: dict[str, Tensor] = {}
         with self._engine.mixed(), _reading(self._student, self._sites.compared, _adding_errors(targets, errors)):
-            outputs = _call(network, inputs)
+            outputs = inputs.call(network)
         return self._weighed(targets, _floats(outputs), errors) * self._engine.processes
 
     def _targets(self, inputs: Inputs, labels: Tensor | None) -> _Targets:
@@ -82,7 +82,7 @@ class Distillation:
             features[name].append(y.detach().float().clone())
 
         with torch.no_grad(), self._engine.mixed(), _reading(self._teacher, self._sites.compared, keep):
-            outputs = _floats(_call(self._teacher, inputs))
+            outputs = _floats(inputs.call(self._teacher))
         logits = self._are_logits(outputs)
         per_output = [_count(y) if logits else y.square().sum() for y in outputs]
         per_site = [_energy(features.get(name, [])) for name in self._sites.compared]
@@ -164,10 +164,6 @@ def _reading(
         return hook
 
     return removed_after([model.get_submodule(name).register_forward_hook(reader(name)) for name in names])
-
-
-def _call(network: Callable[..., Any], inputs: Inputs) -> Any:
-    return inputs.call(network)  # type: ignore[arg-type]
 
 
 def _floats(value: Any) -> list[Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import importlib
 import os
 import subprocess
@@ -278,6 +279,24 @@ def test_what_ci_is_set_to_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     find_runtime("openvino").prepare(Looking().eval(), INPUTS, precision="float32", threads=1)
     assert "true" in seen
     assert os.environ["CI"] == "false"
+
+
+def test_the_tenth_network_is_compiled_like_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks of one class share a forward, and torch.compile by itself stops at eight of them without a word."""
+    compiled: list[torch.Size] = []
+
+    def counting(graph: torch.fx.GraphModule, examples: list[torch.Tensor]) -> Any:
+        compiled.append(next(example.shape for example in examples if example.dim() == 4))
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=counting))
+    sizes = [torch.Size([batch, 3, 8, 8]) for batch in range(1, 11)]
+    for size in sizes:
+        run = find_runtime("compile").prepare(
+            nn.Sequential(nn.ReLU()), as_inputs(torch.rand(size)), precision="float32", threads=1
+        )
+        run()
+    assert compiled == sizes
 
 
 def test_runtimes_are_named_once_each() -> None:
