@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 
 from convsurgeon import CompConvSpec, ConvShape, DGConvSpec, IGCSpec
 from convsurgeon.convs import CompactConv
 from convsurgeon.lowering.absorbed import Absorbed
 from convsurgeon.lowering.forms import forms_of
+from convsurgeon.lowering.forms.pieces import Gather, Onto
+from convsurgeon.lowering.layout import laid_out
 from tests.convs.plainly import shape
 
 
@@ -84,6 +87,37 @@ def test_every_form_equals_its_unit(case: str) -> None:
         assert len({form.name for form in forms}) == len(forms)
         for form in forms:
             _same(form.realise(absorbed), absorbed, x)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("case", CASES)
+def test_every_form_keeps_its_layout_and_adds_onto_a_shortcut(case: str, layout: torch.memory_format) -> None:
+    """In both memory formats each form gives the unit's outputs; put onto a tensor, it writes the sum there."""
+    unit = _unit(case)
+    x = torch.randn(2, unit.in_channels, 9, 8, dtype=torch.float64).contiguous(memory_format=layout)
+    for absorbed in (Absorbed.nothing(unit), _absorbing(unit)):
+        for form in forms_of(absorbed):
+            module = laid_out(form.realise(absorbed).double(), layout)
+            with torch.no_grad():
+                expected, found = absorbed(x), module(x)
+                assert found.is_contiguous(memory_format=layout) or form.name == "the unit as it is"
+                torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+                shortcut = torch.randn_like(found).contiguous(memory_format=layout)
+                total, memory = shortcut + expected, shortcut.data_ptr()
+                onto = Onto(module)(shortcut, x)
+            assert onto.data_ptr() == memory
+            torch.testing.assert_close(onto, total, rtol=1e-9, atol=1e-9)
+
+
+def test_a_few_channels_are_gathered_without_copying_the_rest() -> None:
+    """Channels last, a gather of two channels takes memory for two, in either of its two steps, and not for all."""
+    gather = laid_out(Gather(torch.tensor([5, 1])), torch.channels_last)
+    x = torch.randn(1, 512, 16, 16).contiguous(memory_format=torch.channels_last)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        y = gather(x)
+    assert torch.equal(y, x[:, [5, 1]])
+    largest = max(event.self_cpu_memory_usage for event in seen.key_averages())
+    assert 0 < largest <= 4 * y.numel() * y.element_size()
 
 
 @pytest.mark.parametrize("case", [name for name in CASES if "1x1" in name and "s1" in name])

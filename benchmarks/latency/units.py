@@ -21,6 +21,7 @@ from convsurgeon.convs import CompactConv
 from convsurgeon.lowering.absorbed import Absorbed
 from convsurgeon.lowering.choice import prepared, settled, stopwatch_for
 from convsurgeon.lowering.forms import forms_of
+from convsurgeon.lowering.layout import laid_out
 from convsurgeon.models import load_model
 from convsurgeon.runtimes import Runtime, find_runtime
 from convsurgeon.timing import Effort, time_in_turn
@@ -66,7 +67,7 @@ def timed(
     modules |= {form.name: form.realise(settled(absorbed, form)).eval() for form in forms_of(absorbed)}
     modules["the unit as it is"] = unit
     x = x.contiguous(memory_format=layout)
-    runs = [prepared(place, m.to(memory_format=layout), x, precision) for m in modules.values()]
+    runs = [prepared(place, laid_out(m, layout), (x,), precision) for m in modules.values()]
     times = time_in_turn(runs, EFFORT, stopwatch_for(x.device))
     base = times[0].median_ms
     return base, {name: spread.median_ms / base for name, spread in list(zip(modules, times, strict=True))[1:]}

@@ -14,6 +14,8 @@ from convsurgeon.errors import ModelRunError
 from convsurgeon.inputs import Inputs
 from convsurgeon.lowering.absorbed import Absorbed, in_order
 from convsurgeon.lowering.forms import Form
+from convsurgeon.lowering.forms.pieces import Onto
+from convsurgeon.lowering.layout import laid_out
 from convsurgeon.runtimes import Runtime
 from convsurgeon.timing import QUICK, Stopwatch, time_in_turn
 from convsurgeon.timing.machine import synchroniser
@@ -24,8 +26,13 @@ __all__ = ["Choice", "Fewest", "Timed", "prepared", "settled", "stopwatch_for"]
 class Choice(Protocol):
     """Picks one of the forms of a unit that reads ``x``."""
 
-    def pick(self, absorbed: Absorbed, forms: list[Form], x: Tensor, *, free: bool) -> Form:
-        """``free``: the form's channels may come out in its own order."""
+    @property
+    def overwrites(self) -> bool:
+        """Whether the network runs where writing over a tensor saves time."""
+        ...
+
+    def pick(self, absorbed: Absorbed, forms: list[Form], x: Tensor, *, free: bool, onto: bool = False) -> Form:
+        """``free``: the form's channels may come out in its own order; ``onto``: they are added to a tensor there."""
         ...
 
 
@@ -33,7 +40,9 @@ class Choice(Protocol):
 class Fewest:
     """The form with the fewest multiplications: the same on every machine."""
 
-    def pick(self, absorbed: Absorbed, forms: list[Form], x: Tensor, *, free: bool) -> Form:
+    overwrites: bool = False
+
+    def pick(self, absorbed: Absorbed, forms: list[Form], x: Tensor, *, free: bool, onto: bool = False) -> Form:
         """The first one."""
         return forms[0]
 
@@ -51,28 +60,33 @@ class Timed:
     layout: torch.memory_format = torch.contiguous_format
     known: dict[object, str] = field(default_factory=dict)
 
-    def pick(self, absorbed: Absorbed, forms: list[Form], x: Tensor, *, free: bool) -> Form:
+    @property
+    def overwrites(self) -> bool:
+        """In eager mode alone: the others lay out tensors themselves."""
+        return self.runtime.name == "eager"
+
+    def pick(self, absorbed: Absorbed, forms: list[Form], x: Tensor, *, free: bool, onto: bool = False) -> Form:
         """The fastest; of two that are equally fast, the one with fewer multiplications."""
         if len(forms) == 1:
             return forms[0]
-        key = self._key(absorbed, x, free)
+        key = (*self._key(absorbed, x, free), onto)
         by_name = {form.name: form for form in forms}
         if self.known.get(key) not in by_name:
-            self.known[key] = self._fastest(absorbed, forms, x, free)
+            self.known[key] = self._fastest(absorbed, forms, x, free, onto)
         return by_name[self.known[key]]
 
-    def _key(self, absorbed: Absorbed, x: Tensor, free: bool) -> object:
+    def _key(self, absorbed: Absorbed, x: Tensor, free: bool) -> tuple[object, ...]:
         unit = absorbed.unit
         settled = free or in_order(absorbed.writes)
         return unit.shape, unit.spec, tuple(x.shape), x.stride(), settled, in_order(absorbed.reads), free
 
-    def _fastest(self, absorbed: Absorbed, forms: list[Form], x: Tensor, free: bool) -> str:
+    def _fastest(self, absorbed: Absorbed, forms: list[Form], x: Tensor, free: bool, onto: bool) -> str:
         runs: dict[str, Callable[[], object]] = {}
         problems = []
         for form in forms:
             module = form.realise(settled(absorbed, form) if free else absorbed)
             try:
-                runs[form.name] = self._prepared(module, x)
+                runs[form.name] = self._prepared(module, x, onto)
             except ModelRunError as error:
                 problems.append(str(error))
         if not runs:
@@ -83,20 +97,25 @@ class Timed:
         # Other programs can only add to a time, and they hit one form and spare the next.
         return min(zip(times, runs, strict=True), key=lambda pair: pair[0].least_ns)[1]
 
-    def _prepared(self, module: nn.Module, x: Tensor) -> Callable[[], object]:
-        if x.dim() == 4:
-            module = module.to(memory_format=self.layout)
-        return prepared(self.runtime, module.eval(), x, self.precision)
+    def _prepared(self, module: nn.Module, x: Tensor, onto: bool) -> Callable[[], object]:
+        module = laid_out(module, self.layout).eval()
+        if not onto:
+            return prepared(self.runtime, module, (x,), self.precision)
+        with torch.no_grad():
+            shortcut = torch.zeros_like(module(x))
+        if shortcut.dim() == 4:
+            shortcut = shortcut.contiguous(memory_format=self.layout)
+        return prepared(self.runtime, Onto(module).eval(), (shortcut, x), self.precision)
 
 
-def prepared(runtime: Runtime, module: nn.Module, x: Tensor, precision: str) -> Callable[[], object]:
+def prepared(runtime: Runtime, module: nn.Module, inputs: tuple[Tensor, ...], precision: str) -> Callable[[], object]:
     """What runs a form once in a runtime, in ``precision``.
 
     Raises:
         ModelRunError: it can't be brought into the runtime.
     """
     threads = torch.get_num_threads()
-    return runtime.for_layers().prepare(module, Inputs((x,)), precision=precision, threads=threads)
+    return runtime.for_layers().prepare(module, Inputs(inputs), precision=precision, threads=threads)
 
 
 def stopwatch_for(device: torch.device) -> Stopwatch:

@@ -23,8 +23,10 @@ from convsurgeon.lowering.convolution import convolution
 from convsurgeon.lowering.equality import require_equal
 from convsurgeon.lowering.forms import forms_of
 from convsurgeon.lowering.graph import record, traced_parts
+from convsurgeon.lowering.layout import laid_out
 from convsurgeon.lowering.passes.absorb_orders import absorb_orders
 from convsurgeon.lowering.passes.activate_in_place import activate_in_place
+from convsurgeon.lowering.passes.add_onto_shortcuts import add_onto_shortcuts, find_joins
 from convsurgeon.lowering.passes.drop_idle import drop_idle
 from convsurgeon.lowering.passes.fold_batch_norm import fold_batch_norm
 from convsurgeon.lowering.passes.realise_units import choose_forms, realise_units
@@ -175,7 +177,7 @@ def _lowered(
 def _in_graphs(
     original: nn.Module, inputs: Inputs, choice: Choice, layout: torch.memory_format
 ) -> tuple[nn.Module, tuple[Step, ...]]:
-    model = _with_dense_masks(_formatted(duplicate(original), layout))
+    model = _with_dense_masks(laid_out(duplicate(original), layout))
     parts = traced_parts(model)
     calls = _calls(model, inputs, parts)
     steps: list[Step] = []
@@ -183,7 +185,7 @@ def _in_graphs(
         if name in calls:
             part, done = _lower_part(traced, *calls[name], choice)
             steps += done
-            model = _put(model, name, _formatted(part, layout))
+            model = _put(model, name, laid_out(part, layout))
     inputs.call(model)
     if _units(model):
         model, found = _unit_by_unit(model, inputs, choice, layout)
@@ -198,11 +200,13 @@ def _lower_part(
     traced, dropped = drop_idle(traced)
     traced, folded = fold_batch_norm(wrap_units(traced))
     recording = record(traced, args, kwargs)
-    chosen = choose_forms(traced, recording, choice)
+    joins = find_joins(traced, recording) if choice.overwrites else {}
+    chosen = choose_forms(traced, recording, choice, joins)
     traced, absorbed = absorb_orders(traced, recording, chosen)
-    traced, realised = realise_units(traced, recording, chosen, choice)
+    traced, realised = realise_units(traced, recording, chosen, choice, joins)
+    traced, added = add_onto_shortcuts(traced, joins)
     traced, activated = activate_in_place(traced)
-    return traced, [*dropped, *folded, *absorbed, *realised, *activated]
+    return traced, [*dropped, *folded, *absorbed, *realised, *added, *activated]
 
 
 def _calls(model: nn.Module, inputs: Inputs, names: Mapping[str, object]) -> Calls:
@@ -243,7 +247,7 @@ def _unit_by_unit(
     original: nn.Module, inputs: Inputs, choice: Choice, layout: torch.memory_format
 ) -> tuple[nn.Module, tuple[Step, ...]]:
     """Compact units become plain convolutions where they stand; nothing around them changes."""
-    model = _with_dense_masks(_formatted(duplicate(original), layout))
+    model = _with_dense_masks(laid_out(duplicate(original), layout))
     units = _units(model)
     calls = _calls(model, inputs, units)
     steps = []
@@ -251,7 +255,7 @@ def _unit_by_unit(
         if name in calls:
             absorbed = Absorbed.nothing(unit)
             form = choice.pick(absorbed, forms_of(absorbed), calls[name][0][0], free=False)
-            model = _put(model, name, _formatted(form.realise(absorbed), layout))
+            model = _put(model, name, laid_out(form.realise(absorbed), layout))
             what = f"{unit.spec.describe()}: {form.name}"
             steps.append(Step(pass_name="units as plain convolutions", where=name, what=what))
     return model, tuple(steps)
@@ -267,12 +271,4 @@ def _with_dense_masks(model: nn.Module) -> nn.Module:
         if isinstance(module, DGConv):
             mask = module.relationship().view(module.out_channels, module.in_channels, 1, 1)
             model = _put(model, name, convolution(module, module.weight * mask, module.bias))
-    return model
-
-
-def _formatted(model: nn.Module, layout: torch.memory_format) -> nn.Module:
-    """Weights of the convolutions in the wanted memory format."""
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            module.to(memory_format=layout)
     return model

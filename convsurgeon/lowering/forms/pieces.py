@@ -7,20 +7,29 @@ from torch import Tensor, nn
 
 from convsurgeon.convs.channel_order import reordered
 
-__all__ = ["Gather", "Rescale", "Slice", "Tree", "Twins"]
+__all__ = ["Gather", "Onto", "Rescale", "Slice", "Tree", "Twins"]
 
 
 class Gather(nn.Module):
-    """Channels in another order: [N, C, …] → [N, len(order), …]."""
+    """Channels in another order: [N, C, …] → [N, len(order), …].
+
+    In a network that is laid out channels last it stays so, and indexes: ``index_select`` would copy the whole of such
+    a tensor first, however few channels are wanted.
+    """
 
     order: Tensor
 
     def __init__(self, order: Tensor) -> None:
         super().__init__()
         self.register_buffer("order", order)
+        self.channels_last = False
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, …] → [N, len(order), …]."""
+        if self.channels_last and x.dim() == 4:
+            # The further axis: see `reordered`.
+            y = x.unsqueeze(2)[:, self.order].squeeze(2)
+            return y.contiguous(memory_format=torch.channels_last)
         return reordered(x, self.order)
 
 
@@ -70,10 +79,30 @@ class Twins(nn.Module):
         super().__init__()
         for name, value in (("scale", scale), ("shift", shift)):
             self.register_buffer(name, value.to(like).view(2, -1, *(1,) * axes).clone())
+        self.channels_last = False
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, C, …] → [N, 2·C, …]."""
+        """[N, C, …] → [N, 2·C, …]; channels last where it is laid out so, in one pass over memory too."""
+        if self._by_pixels(x):
+            scale, shift = self.scale.flatten(1), self.shift.flatten(1)
+            return torch.addcmul(shift, _pixels(x).unsqueeze(3), scale).flatten(3).permute(0, 3, 1, 2)
         return torch.addcmul(self.shift, x.unsqueeze(1), self.scale).flatten(1, 2)
+
+    def add_onto(self, shortcut: Tensor, x: Tensor) -> None:
+        """Add what ``forward`` gives to [N, 2·C, …], in place."""
+        if self._by_pixels(x):
+            twice = torch.unflatten(_pixels(shortcut), 3, (2, -1))
+            twice.addcmul_(_pixels(x).unsqueeze(3), self.scale.flatten(1)).add_(self.shift.flatten(1))
+        else:
+            torch.unflatten(shortcut, 1, (2, -1)).addcmul_(x.unsqueeze(1), self.scale).add_(self.shift)
+
+    def _by_pixels(self, x: Tensor) -> bool:
+        return self.channels_last and x.dim() == 4
+
+
+def _pixels(x: Tensor) -> Tensor:
+    """[N, C, H, W] → [N, H, W, C], a view."""
+    return x.permute(0, 2, 3, 1)
 
 
 class Tree(nn.Module):
@@ -99,6 +128,22 @@ class Tree(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C_in, …] → [N, C_out, …]."""
+        return torch.cat([part(source) for part, source in self._parts(x)], dim=1)
+
+    def add_onto(self, shortcut: Tensor, x: Tensor) -> None:
+        """Add what ``forward`` gives to [N, C_out, …], in place and part by part."""
+        start = 0
+        for part, source in self._parts(x):
+            transformed, change = _up_to_rescale(part, source)
+            here = shortcut.narrow(1, start, transformed.shape[1])
+            if change is None:
+                here.add_(transformed)
+            else:
+                here.addcmul_(transformed, change.scale).add_(change.shift)
+            start += transformed.shape[1]
+
+    def _parts(self, x: Tensor) -> list[tuple[nn.Module, Tensor]]:
+        """What becomes of which tensor on its way into the output."""
         b = self.primary(x)
         left: list[Tensor] = []
         for copy, level in zip(self.copies, self.levels, strict=True):
@@ -106,4 +151,31 @@ class Tree(nn.Module):
             left.insert(0, both)
             b = level(both)
         kept = [x, b, *left]
-        return torch.cat([part(kept[source]) for part, source in zip(self.outputs, self.sources, strict=True)], dim=1)
+        return [(part, kept[source]) for part, source in zip(self.outputs, self.sources, strict=True)]
+
+
+def _up_to_rescale(part: nn.Module, x: Tensor) -> tuple[Tensor, Rescale | None]:
+    """What a part computes before its last step, if that is a scale and shift; else all of it."""
+    steps = list(part) if isinstance(part, nn.Sequential) else [part]
+    last = steps[-1]
+    for step in steps[:-1]:
+        x = step(x)
+    return (x, last) if isinstance(last, Rescale) else (last(x), None)
+
+
+class Onto(nn.Module):
+    """shortcut + inner(x), written over the shortcut: nothing is concatenated on the way."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, shortcut: Tensor, x: Tensor) -> Tensor:
+        """[N, C_out, …], [N, C_in, …] → [N, C_out, …]."""
+        *first, last = self.inner if isinstance(self.inner, nn.Sequential) else [self.inner]
+        for step in first:
+            x = step(x)
+        if isinstance(last, (Tree, Twins)):
+            last.add_onto(shortcut, x)
+            return shortcut
+        return shortcut.add_(last(x))

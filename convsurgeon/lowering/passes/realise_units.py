@@ -6,7 +6,7 @@ the few pieces that convolutions are joined by.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import fx
@@ -23,18 +23,25 @@ __all__ = ["choose_forms", "realise_units"]
 NAME = "units as plain convolutions"
 
 
-def choose_forms(traced: fx.GraphModule, recording: Recording, choice: Choice) -> dict[str, Form]:
-    """The form that each unit would like best if the outside took its channel orders."""
+def choose_forms(
+    traced: fx.GraphModule, recording: Recording, choice: Choice, onto: Collection[str]
+) -> dict[str, Form]:
+    """The form that each unit would like best if the outside took its channel orders.
+
+    ``onto`` names those whose outputs are added to a tensor in place.
+    """
     chosen: dict[str, Form] = {}
     for node in traced.graph.nodes:
         unit = module_of(traced, node)
-        if isinstance(unit, Absorbed) and str(node.target) not in chosen:
-            chosen[str(node.target)] = choice.pick(unit, forms_of(unit), recording.unit_inputs[node], free=True)
+        name = str(node.target)
+        if isinstance(unit, Absorbed) and name not in chosen:
+            x = recording.unit_inputs[node]
+            chosen[name] = choice.pick(unit, forms_of(unit), x, free=True, onto=name in onto)
     return chosen
 
 
 def realise_units(
-    traced: fx.GraphModule, recording: Recording, chosen: Mapping[str, Form], choice: Choice
+    traced: fx.GraphModule, recording: Recording, chosen: Mapping[str, Form], choice: Choice, onto: Collection[str]
 ) -> tuple[fx.GraphModule, tuple[Step, ...]]:
     """Build every unit; one whose orders were not absorbed may be better off with another form."""
     new = own_copy(traced)
@@ -48,7 +55,7 @@ def realise_units(
         name = str(node.target)
         form = chosen[name]
         if not _granted(unit, form):
-            form = choice.pick(unit, forms_of(unit), inputs[node.name], free=False)
+            form = choice.pick(unit, forms_of(unit), inputs[node.name], free=False, onto=name in onto)
         module = built.setdefault(id(unit), form.realise(unit))
         new.set_submodule(name, module)
         steps.append(Step(pass_name=NAME, where=name, what=f"{unit.unit.spec.describe()}: {form.name}"))
