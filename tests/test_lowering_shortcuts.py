@@ -80,6 +80,12 @@ def _below_an_activation(net: Block, x: Tensor) -> Tensor:
     return (_behind(net, s) + s) * t
 
 
+def _below_a_function(net: Block, x: Tensor) -> Tensor:
+    t = net.first(x)
+    s = F.relu(t, True)
+    return (_behind(net, s) + s) * t
+
+
 def _input(net: Block, x: Tensor) -> Tensor:
     return _behind(net, x) + x
 
@@ -127,8 +133,9 @@ def _called_again(net: Block, x: Tensor) -> Tensor:
     [
         *((join, 1) for join in (_plain, _swapped, _inplace, _method)),
         (_twice, 2),
-        *((join, 0) for join in (_read_afterwards, _seen_afterwards, _below_an_activation, _input)),
-        *((join, 0) for join in (_view_of_the_input, _own_input, _output_read_again, _source_read_again)),
+        *((join, 0) for join in (_read_afterwards, _seen_afterwards, _below_an_activation, _below_a_function)),
+        *((join, 0) for join in (_input, _view_of_the_input, _own_input)),
+        *((join, 0) for join in (_output_read_again, _source_read_again)),
         *((join, 0) for join in (_spread, _scaled, _called_again)),
     ],
 )

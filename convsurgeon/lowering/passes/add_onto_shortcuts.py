@@ -104,12 +104,18 @@ def _is_last_reader(traced: fx.GraphModule, addition: fx.Node, shortcut: fx.Node
 def _owns_its_memory(traced: fx.GraphModule, node: fx.Node) -> bool:
     """Whether a tensor shares its memory with no other that may still be read."""
     module, source = module_of(traced, node), first_argument(node)
-    overwrites = node.op == "call_function" and node.target in _OVERWRITING_FUNCTIONS
-    overwrites = overwrites or (node.op == "call_method" and node.target in ("add_", "relu_"))
-    overwrites = overwrites or (isinstance(module, nn.ReLU) and module.inplace)
-    overwrites = overwrites or (node.op == "call_function" and node.target is F.relu and bool(node.kwargs))
-    if overwrites:
+    if _overwrites(node, module):
         return isinstance(source, fx.Node) and len(source.users) == 1 and _owns_its_memory(traced, source)
     if module is not None:
         return isinstance(module, (*_FRESH_MODULES, nn.ReLU))
-    return node.op == "call_function" and node.target in (*_FRESH_FUNCTIONS, F.relu)
+    return node.op == "call_function" and node.target in (*_FRESH_FUNCTIONS, F.relu) and "out" not in node.kwargs
+
+
+def _overwrites(node: fx.Node, module: nn.Module | None) -> bool:
+    """Whether a node gives back its first argument, changed."""
+    if module is not None:
+        return isinstance(module, nn.ReLU) and module.inplace
+    if node.op == "call_method":
+        return node.target in ("add_", "relu_")
+    told = node.target is F.relu and (len(node.args) > 1 or bool(node.kwargs))
+    return node.op == "call_function" and (told or node.target in _OVERWRITING_FUNCTIONS)
