@@ -13,6 +13,7 @@ from convsurgeon import CompConvSpec, lower
 from convsurgeon.convs import conv_shape
 from convsurgeon.lowering import network
 from convsurgeon.lowering.choice import Timed
+from convsurgeon.lowering.forms.pieces import Onto, Twins
 
 
 class Block(nn.Module):
@@ -25,6 +26,8 @@ class Block(nn.Module):
         conv = nn.Conv2d(16, 16, kernel, padding=kernel // 2)
         self.unit = CompConvSpec.of(conv_shape(conv), 1).build(conv_shape(conv))
         self.other = CompConvSpec.of(conv_shape(conv), 1).build(conv_shape(conv))
+        self.relu, self.pool = nn.ReLU(inplace=True), nn.AvgPool2d((7, 6))
+        self.prior = nn.Parameter(torch.randn(1, 16, 7, 6))
         self.joined = joined
 
     def forward(self, x: Tensor) -> Tensor:
@@ -56,6 +59,18 @@ def _inplace(net: Block, x: Tensor) -> Tensor:
 def _method(net: Block, x: Tensor) -> Tensor:
     s = F.relu(net.first(x), inplace=True)
     return s.add_(_behind(net, s))
+
+
+def _modules(net: Block, x: Tensor) -> Tensor:
+    s = net.relu(net.first(x))
+    y = net.unit(net.relu(net.second(s)))
+    y += s
+    return net.relu(y)
+
+
+def _two_units(net: Block, x: Tensor) -> Tensor:
+    s = net.other(net.first(x))
+    return _behind(net, x) + s
 
 
 def _twice(net: Block, x: Tensor) -> Tensor:
@@ -114,7 +129,7 @@ def _source_read_again(net: Block, x: Tensor) -> Tensor:
 
 def _spread(net: Block, x: Tensor) -> Tensor:
     s = net.first(x)
-    return _behind(net, s) + s.mean((2, 3), keepdim=True)
+    return _behind(net, s) + net.pool(s)
 
 
 def _scaled(net: Block, x: Tensor) -> Tensor:
@@ -131,7 +146,7 @@ def _called_again(net: Block, x: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("joined", "joins"),
     [
-        *((join, 1) for join in (_plain, _swapped, _inplace, _method)),
+        *((join, 1) for join in (_plain, _swapped, _inplace, _method, _modules, _two_units)),
         (_twice, 2),
         *((join, 0) for join in (_read_afterwards, _seen_afterwards, _below_an_activation, _below_a_function)),
         *((join, 0) for join in (_input, _view_of_the_input, _own_input)),
@@ -147,7 +162,7 @@ def test_units_are_added_in_place_where_nobody_can_see_it(
     kernel: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """In every form and layout outputs are equal, for fresh inputs too, and the inputs stay as they were."""
+    """In every form and layout outputs are equal, in a second call too, and the inputs stay as they were."""
     monkeypatch.setattr(network, "_layouts", lambda inputs, timing: [layout])
     net = Block(joined, kernel).eval()
     for choice in range(3):
@@ -168,3 +183,39 @@ def test_other_runtimes_lay_out_tensors_themselves() -> None:
     for runtime, joins in ((None, 0), ("eager", 1)):
         steps = lower(net, x, runtime=runtime).steps
         assert sum(step.pass_name == "add onto shortcuts" for step in steps) == joins
+
+
+def _of_a_prior(net: Block, x: Tensor) -> Tensor:
+    return _behind(net, x) + net.first(net.prior)
+
+
+@pytest.mark.parametrize("form", range(3))
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_shortcut_that_is_spread_over_the_batch_is_not_overwritten(
+    form: int, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lowered on one image, where shapes agree, the network takes more; a batch of one is added in place."""
+    monkeypatch.setattr(Timed, "_fastest", lambda self, absorbed, forms, *_: forms[form % len(forms)].name)
+    net = Block(_of_a_prior).eval()
+    done = lower(net, torch.randn(1, 16, 7, 6))
+    x = torch.randn(batch, 16, 7, 6)
+    with torch.no_grad():
+        torch.testing.assert_close(done.model(x), net(x), rtol=1e-4, atol=1e-4)
+    assert sum(step.pass_name == "add onto shortcuts" for step in done.steps) == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("part", [nn.Conv2d(8, 16, 1), Twins(torch.ones(2, 8), torch.zeros(2, 8), torch.ones(1), 2)])
+def test_a_sum_is_promoted_as_before(part: nn.Module, dtype: torch.dtype) -> None:
+    """A shortcut of another number format is not written over; one of the same is."""
+    x, shortcut = torch.randn(2, 8, 3, 3), torch.randn(2, 16, 3, 3, dtype=dtype)
+    with torch.no_grad():
+        wanted, found = shortcut + part(x), Onto(part)(shortcut, x)
+    torch.testing.assert_close(found, wanted)
+    assert (found is shortcut) is (dtype == torch.float32)
+
+
+def test_an_activation_behind_a_sum_works_in_place_too() -> None:
+    """The sum is nobody else's, wherever it was written."""
+    steps = lower(Block(lambda net, x: F.relu(_plain(net, x))).eval(), torch.randn(2, 16, 7, 6)).steps
+    assert sum(step.pass_name == "activate in place" for step in steps) == 2

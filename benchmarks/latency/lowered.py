@@ -1,4 +1,4 @@
-"""A network, its conversion, and both lowered, in turn within one run.
+r"""A network, its conversion, and both lowered, in turn within one run.
 
     python -m benchmarks.latency.lowered resnet50 compconv128 --runtime onnxruntime --batch 4 --threads 1
     python -m benchmarks.latency.lowered vgg16_bn igc --wide 4 --share 0.25 --runtime eager --batch 2 --threads 1
@@ -71,6 +71,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
+    if given.pruned and given.model not in NETS:
+        parser.error(f"--pruned knows {', '.join(NETS)}")
     torch.set_num_threads(given.threads)
     loaded = load_model(given.model, weights="none", input_shape=None, device="cpu")
     x = torch.randn(given.batch, *loaded.example_inputs.shapes()[0][1:])

@@ -102,7 +102,7 @@ class Timed:
         if not onto:
             return prepared(self.runtime, module, (x,), self.precision)
         with torch.no_grad():
-            shortcut = torch.zeros_like(module(x))
+            shortcut = torch.zeros_like(Inputs((x,)).call(module))
         if shortcut.dim() == 4:
             shortcut = shortcut.contiguous(memory_format=self.layout)
         return prepared(self.runtime, Onto(module).eval(), (shortcut, x), self.precision)

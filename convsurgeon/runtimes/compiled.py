@@ -71,7 +71,8 @@ def _with_code_of_its_own(model: nn.Module) -> Callable[..., object]:
     """The model's call as a function that shares its code with no other.
 
     ``torch.compile`` keeps what it made with the code of a forward, eight times at most. All networks of one class, or
-    in one form, share that code, and from the ninth on would run uncompiled without a word.
+    in one form, share that code, and from the ninth on would run uncompiled without a word. (What stands behind a
+    graph break inside the network is still kept with its own class.)
     """
 
     def call(*args: object, **kwargs: object) -> object:

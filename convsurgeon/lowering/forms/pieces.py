@@ -88,13 +88,16 @@ class Twins(nn.Module):
             return torch.addcmul(shift, _pixels(x).unsqueeze(3), scale).flatten(3).permute(0, 3, 1, 2)
         return torch.addcmul(self.shift, x.unsqueeze(1), self.scale).flatten(1, 2)
 
-    def add_onto(self, shortcut: Tensor, x: Tensor) -> None:
-        """Add what ``forward`` gives to [N, 2·C, …], in place."""
+    def add_onto(self, shortcut: Tensor, x: Tensor) -> bool:
+        """Add what ``forward`` gives to [N, 2·C, …], in place; False where it does not fit."""
+        if not _fits(shortcut, x):
+            return False
         if self._by_pixels(x):
             twice = torch.unflatten(_pixels(shortcut), 3, (2, -1))
             twice.addcmul_(_pixels(x).unsqueeze(3), self.scale.flatten(1)).add_(self.shift.flatten(1))
         else:
             torch.unflatten(shortcut, 1, (2, -1)).addcmul_(x.unsqueeze(1), self.scale).add_(self.shift)
+        return True
 
     def _by_pixels(self, x: Tensor) -> bool:
         return self.channels_last and x.dim() == 4
@@ -130,17 +133,18 @@ class Tree(nn.Module):
         """[N, C_in, …] → [N, C_out, …]."""
         return torch.cat([part(source) for part, source in self._parts(x)], dim=1)
 
-    def add_onto(self, shortcut: Tensor, x: Tensor) -> None:
-        """Add what ``forward`` gives to [N, C_out, …], in place and part by part."""
-        start = 0
-        for part, source in self._parts(x):
-            transformed, change = _up_to_rescale(part, source)
-            here = shortcut.narrow(1, start, transformed.shape[1])
+    def add_onto(self, shortcut: Tensor, x: Tensor) -> bool:
+        """Add what ``forward`` gives to [N, C_out, …], in place and part by part; False where it does not fit."""
+        parts = [_up_to_rescale(part, source) for part, source in self._parts(x)]
+        if not _fits(shortcut, parts[0][0]):
+            return False
+        widths = [part.shape[1] for part, _ in parts]
+        for here, (part, change) in zip(torch.split(shortcut, widths, dim=1), parts, strict=True):
             if change is None:
-                here.add_(transformed)
+                here.add_(part)
             else:
-                here.addcmul_(transformed, change.scale).add_(change.shift)
-            start += transformed.shape[1]
+                here.addcmul_(part, change.scale).add_(change.shift)
+        return True
 
     def _parts(self, x: Tensor) -> list[tuple[nn.Module, Tensor]]:
         """What becomes of which tensor on its way into the output."""
@@ -163,8 +167,14 @@ def _up_to_rescale(part: nn.Module, x: Tensor) -> tuple[Tensor, Rescale | None]:
     return (x, last) if isinstance(last, Rescale) else (last(x), None)
 
 
+def _fits(shortcut: Tensor, part: Tensor) -> bool:
+    """Whether some channels of a sum may be written over a shortcut, which neither spreads nor changes its dtype."""
+    same = shortcut.shape[0] == part.shape[0] and shortcut.shape[2:] == part.shape[2:]
+    return same and shortcut.dtype == part.dtype
+
+
 class Onto(nn.Module):
-    """shortcut + inner(x), written over the shortcut: nothing is concatenated on the way."""
+    """shortcut + inner(x), written over the shortcut where it fits: nothing is concatenated on the way."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
@@ -176,6 +186,6 @@ class Onto(nn.Module):
         for step in first:
             x = step(x)
         if isinstance(last, (Tree, Twins)):
-            last.add_onto(shortcut, x)
-            return shortcut
-        return shortcut.add_(last(x))
+            return shortcut if last.add_onto(shortcut, x) else shortcut + last(x)
+        y = last(x)
+        return shortcut.add_(y) if _fits(shortcut, y) else shortcut + y

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
+from convsurgeon.lowering.forms.pieces import Onto
 from convsurgeon.lowering.graph import CONVS, first_argument, module_of
 from convsurgeon.lowering.passes.rewriting import finished, own_copy
 from convsurgeon.lowering.step import Step
@@ -19,8 +20,9 @@ from convsurgeon.lowering.step import Step
 __all__ = ["activate_in_place"]
 
 NAME = "activate in place"
-# What writes a tensor of its own; a view of something that others read must not be overwritten.
-_FRESH_MODULES = (*CONVS, nn.BatchNorm2d, nn.Linear)
+# What writes a tensor of its own, or one that nobody else needs; a view of what others read must not be overwritten.
+# Subclasses may do anything.
+_FRESH_MODULES = (*CONVS, nn.BatchNorm2d, nn.Linear, Onto)
 _FRESH_FUNCTIONS: set[Any] = {operator.add, torch.add, torch.cat, F.batch_norm}
 _RELUS: set[Any] = {F.relu, torch.relu}
 
@@ -50,5 +52,5 @@ def _fresh(traced: fx.GraphModule, source: object) -> bool:
     if not isinstance(source, fx.Node) or len(source.users) != 1:
         return False
     if source.op == "call_module":
-        return isinstance(module_of(traced, source), _FRESH_MODULES)
+        return type(module_of(traced, source)) in _FRESH_MODULES
     return source.op == "call_function" and source.target in _FRESH_FUNCTIONS

@@ -27,7 +27,7 @@ __all__ = ["Join", "add_onto_shortcuts", "find_joins"]
 NAME = "add onto shortcuts"
 _ADDITIONS: set[Any] = {operator.add, operator.iadd, torch.add}
 _ADDING_METHODS = {"add", "add_"}
-# What writes a tensor of its own and keeps no view of what it reads.
+# What writes a tensor of its own and keeps no view of what it reads; subclasses may do anything.
 _FRESH_MODULES = (*CONVS, Absorbed, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d)
 _FRESH_FUNCTIONS: set[Any] = {operator.add, torch.add, torch.cat, torch.relu}
 _OVERWRITING_FUNCTIONS: set[Any] = {operator.iadd, torch.relu_}
@@ -97,7 +97,7 @@ def _is_last_reader(traced: fx.GraphModule, addition: fx.Node, shortcut: fx.Node
     """Nobody reads the shortcut afterwards, not even through a view."""
     others = [user for user in shortcut.users if user is not addition]
     return _owns_its_memory(traced, shortcut) and all(
-        place[user] < place[addition] and isinstance(module_of(traced, user), (*CONVS, Absorbed)) for user in others
+        place[user] < place[addition] and type(module_of(traced, user)) in (*CONVS, Absorbed) for user in others
     )
 
 
@@ -107,7 +107,7 @@ def _owns_its_memory(traced: fx.GraphModule, node: fx.Node) -> bool:
     if _overwrites(node, module):
         return isinstance(source, fx.Node) and len(source.users) == 1 and _owns_its_memory(traced, source)
     if module is not None:
-        return isinstance(module, (*_FRESH_MODULES, nn.ReLU))
+        return type(module) in (*_FRESH_MODULES, nn.ReLU)
     return node.op == "call_function" and node.target in (*_FRESH_FUNCTIONS, F.relu) and "out" not in node.kwargs
 
 
