@@ -31,7 +31,7 @@ class Choice(Protocol):
         """Whether the network runs where writing over a tensor saves time."""
         ...
 
-    def pick(self, absorbed: Absorbed, forms: list[Form], x: Tensor, *, free: bool, onto: bool = False) -> Form:
+    def pick(self, absorbed: Absorbed, forms: list[Form], x: Tensor, *, free: bool, onto: bool) -> Form:
         """``free``: the form's channels may come out in its own order; ``onto``: they are added to a tensor there."""
         ...
 
@@ -40,9 +40,12 @@ class Choice(Protocol):
 class Fewest:
     """The form with the fewest multiplications: the same on every machine."""
 
-    overwrites: bool = False
+    @property
+    def overwrites(self) -> bool:
+        """Nobody knows where it will run."""
+        return False
 
-    def pick(self, absorbed: Absorbed, forms: list[Form], x: Tensor, *, free: bool, onto: bool = False) -> Form:
+    def pick(self, absorbed: Absorbed, forms: list[Form], x: Tensor, *, free: bool, onto: bool) -> Form:
         """The first one."""
         return forms[0]
 
@@ -65,20 +68,20 @@ class Timed:
         """In eager mode alone: the others lay out tensors themselves."""
         return self.runtime.name == "eager"
 
-    def pick(self, absorbed: Absorbed, forms: list[Form], x: Tensor, *, free: bool, onto: bool = False) -> Form:
+    def pick(self, absorbed: Absorbed, forms: list[Form], x: Tensor, *, free: bool, onto: bool) -> Form:
         """The fastest; of two that are equally fast, the one with fewer multiplications."""
         if len(forms) == 1:
             return forms[0]
-        key = (*self._key(absorbed, x, free), onto)
+        key = self._key(absorbed, x, free, onto)
         by_name = {form.name: form for form in forms}
         if self.known.get(key) not in by_name:
             self.known[key] = self._fastest(absorbed, forms, x, free, onto)
         return by_name[self.known[key]]
 
-    def _key(self, absorbed: Absorbed, x: Tensor, free: bool) -> tuple[object, ...]:
+    def _key(self, absorbed: Absorbed, x: Tensor, free: bool, onto: bool) -> object:
         unit = absorbed.unit
         settled = free or in_order(absorbed.writes)
-        return unit.shape, unit.spec, tuple(x.shape), x.stride(), settled, in_order(absorbed.reads), free
+        return unit.shape, unit.spec, tuple(x.shape), x.stride(), settled, in_order(absorbed.reads), free, onto
 
     def _fastest(self, absorbed: Absorbed, forms: list[Form], x: Tensor, free: bool, onto: bool) -> str:
         runs: dict[str, Callable[[], object]] = {}

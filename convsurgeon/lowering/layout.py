@@ -20,5 +20,5 @@ def laid_out(model: M, layout: torch.memory_format) -> M:
         if isinstance(module, nn.Conv2d):
             module.to(memory_format=layout)
         elif isinstance(module, (Gather, Twins)):
-            module.channels_last = layout is torch.channels_last
+            module.channels_last = layout == torch.channels_last
     return model

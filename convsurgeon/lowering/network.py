@@ -254,7 +254,7 @@ def _unit_by_unit(
     for name, unit in units.items():
         if name in calls:
             absorbed = Absorbed.nothing(unit)
-            form = choice.pick(absorbed, forms_of(absorbed), calls[name][0][0], free=False)
+            form = choice.pick(absorbed, forms_of(absorbed), calls[name][0][0], free=False, onto=False)
             model = _put(model, name, laid_out(form.realise(absorbed), layout))
             what = f"{unit.spec.describe()}: {form.name}"
             steps.append(Step(pass_name="units as plain convolutions", where=name, what=what))

@@ -5,34 +5,29 @@ Requires: eval mode, no gradients. Ensures: the same outputs, bit for bit.
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from convsurgeon.lowering.forms.pieces import Onto
-from convsurgeon.lowering.graph import CONVS, first_argument, module_of
+from convsurgeon.lowering.graph import first_argument, module_of
+from convsurgeon.lowering.passes.ownership import owns_its_memory
 from convsurgeon.lowering.passes.rewriting import finished, own_copy
 from convsurgeon.lowering.step import Step
 
 __all__ = ["activate_in_place"]
 
 NAME = "activate in place"
-# What writes a tensor of its own, or one that nobody else needs; a view of what others read must not be overwritten.
-# Subclasses may do anything.
-_FRESH_MODULES = (*CONVS, nn.BatchNorm2d, nn.Linear, Onto)
-_FRESH_FUNCTIONS: set[Any] = {operator.add, torch.add, torch.cat, F.batch_norm}
 _RELUS: set[Any] = {F.relu, torch.relu}
 
 
 def activate_in_place(traced: fx.GraphModule) -> tuple[fx.GraphModule, tuple[Step, ...]]:
-    """Turn ``relu`` into ``relu_`` right behind convolutions, additions and concatenations."""
+    """Turn ``relu`` into ``relu_`` behind convolutions, additions, concatenations and the like."""
     new = own_copy(traced)
     steps = []
     for node in new.graph.nodes:
-        if _is_relu(new, node) and _fresh(new, first_argument(node)):
+        if _is_relu(new, node) and _read_here_alone(new, first_argument(node)):
             steps.append(Step(pass_name=NAME, where=str(node.name), what="in place"))
             with new.graph.inserting_before(node):
                 replacement = new.graph.call_function(torch.relu_, (first_argument(node),))
@@ -48,9 +43,5 @@ def _is_relu(traced: fx.GraphModule, node: fx.Node) -> bool:
     return node.op == "call_function" and node.target in _RELUS
 
 
-def _fresh(traced: fx.GraphModule, source: object) -> bool:
-    if not isinstance(source, fx.Node) or len(source.users) != 1:
-        return False
-    if source.op == "call_module":
-        return type(module_of(traced, source)) in _FRESH_MODULES
-    return source.op == "call_function" and source.target in _FRESH_FUNCTIONS
+def _read_here_alone(traced: fx.GraphModule, source: object) -> bool:
+    return isinstance(source, fx.Node) and len(source.users) == 1 and owns_its_memory(traced, source)

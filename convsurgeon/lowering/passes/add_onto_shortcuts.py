@@ -13,12 +13,12 @@ from itertools import permutations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import fx, nn
+from torch import fx
 
 from convsurgeon.lowering.absorbed import Absorbed
 from convsurgeon.lowering.forms.pieces import Onto
 from convsurgeon.lowering.graph import CONVS, Recording, called_once, first_argument, module_of
+from convsurgeon.lowering.passes.ownership import owns_its_memory
 from convsurgeon.lowering.passes.rewriting import finished, own_copy
 from convsurgeon.lowering.step import Step
 
@@ -27,10 +27,6 @@ __all__ = ["Join", "add_onto_shortcuts", "find_joins"]
 NAME = "add onto shortcuts"
 _ADDITIONS: set[Any] = {operator.add, operator.iadd, torch.add}
 _ADDING_METHODS = {"add", "add_"}
-# What writes a tensor of its own and keeps no view of what it reads; subclasses may do anything.
-_FRESH_MODULES = (*CONVS, Absorbed, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d)
-_FRESH_FUNCTIONS: set[Any] = {operator.add, torch.add, torch.cat, torch.relu}
-_OVERWRITING_FUNCTIONS: set[Any] = {operator.iadd, torch.relu_}
 
 
 @dataclass(frozen=True)
@@ -89,33 +85,13 @@ def _goes_nowhere_else(traced: fx.GraphModule, unit: fx.Node) -> bool:
         and len(unit.users) == 1
         and isinstance(source, fx.Node)
         and len(source.users) == 1
-        and _owns_its_memory(traced, source)
+        and owns_its_memory(traced, source)
     )
 
 
 def _is_last_reader(traced: fx.GraphModule, addition: fx.Node, shortcut: fx.Node, place: Mapping[fx.Node, int]) -> bool:
     """Nobody reads the shortcut afterwards, not even through a view."""
     others = [user for user in shortcut.users if user is not addition]
-    return _owns_its_memory(traced, shortcut) and all(
+    return owns_its_memory(traced, shortcut) and all(
         place[user] < place[addition] and type(module_of(traced, user)) in (*CONVS, Absorbed) for user in others
     )
-
-
-def _owns_its_memory(traced: fx.GraphModule, node: fx.Node) -> bool:
-    """Whether a tensor shares its memory with no other that may still be read."""
-    module, source = module_of(traced, node), first_argument(node)
-    if _overwrites(node, module):
-        return isinstance(source, fx.Node) and len(source.users) == 1 and _owns_its_memory(traced, source)
-    if module is not None:
-        return type(module) in (*_FRESH_MODULES, nn.ReLU)
-    return node.op == "call_function" and node.target in (*_FRESH_FUNCTIONS, F.relu) and "out" not in node.kwargs
-
-
-def _overwrites(node: fx.Node, module: nn.Module | None) -> bool:
-    """Whether a node gives back its first argument, changed."""
-    if module is not None:
-        return isinstance(module, nn.ReLU) and module.inplace
-    if node.op == "call_method":
-        return node.target in ("add_", "relu_")
-    told = node.target is F.relu and (len(node.args) > 1 or bool(node.kwargs))
-    return node.op == "call_function" and (told or node.target in _OVERWRITING_FUNCTIONS)
