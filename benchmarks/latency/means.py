@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import geometric_mean
 
-from benchmarks.latency.cells import Row
 from benchmarks.latency.networks import METHODS
+from benchmarks.latency.rows import Row
 
 __all__ = ["means"]
 
 HEAD = """\
 ## All networks together
 
-Geometric means of the latency ratio over all networks and batch sizes below that were lowered and timed on a CPU beside
-a pruned twin, whose mean stands in brackets; then the number of them. Bold: faster than the pruned ones. What is kept
-where a method can't reach the share asked for stands below.
+Geometric means of the latency ratio over all networks, batch sizes and CPUs below where a lowered network was timed
+beside a pruned twin, whose mean stands in brackets; then the number of them. Bold: faster than the pruned ones. What is
+kept where a method can't reach the share asked for stands below.
 """
 
 

@@ -1,8 +1,8 @@
-"""Latency of every method, runtime and batch size beside channel pruning; resumable, one JSON file per cell.
+"""Latency of every method, runtime and batch size beside channel pruning; resumable, kept in docs/latency.jsonl.
 
-    python -m benchmarks.latency.run                            # what is not there yet of the CPU, then page and plot
+    python -m benchmarks.latency.run                            # what this machine has not timed, then page and plot
     python -m benchmarks.latency.run --device cuda              # the same on a GPU
-    python -m benchmarks.latency.run --net resnet18 --method igc-b16 --runtime eager --batch 1
+    python -m benchmarks.latency.run --net resnet18 --method igc-b16 --runtime eager --batch 1 --again
     python -m benchmarks.latency.run --table-only
 
 Needs the extras onnx and openvino, torch-pruning and matplotlib. Run it on an idle machine; a busy one is noted in
@@ -22,10 +22,12 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from benchmarks.latency.cells import DEFAULT_CACHE, Cell, formed, measured, precisions, read_rows, write_rows
+from benchmarks.latency.cells import formed, measured, precisions
 from benchmarks.latency.networks import METHODS, NETS, converted, macs, pruned
+from benchmarks.latency.rows import Cell, Row, merged, read_rows, write_rows
 from benchmarks.latency.table import draw, page
 from convsurgeon.errors import ConvsurgeonError
+from convsurgeon.timing.machine import device_name
 from convsurgeon.timing.machine import threads as torch_threads
 
 SHARES = (0.50, 0.25)
@@ -67,17 +69,23 @@ def rival(net: str, limit: int) -> nn.Module | None:
 
 
 def wanted(
-    net: str | None, method: str | None, runtime: str | None, batch: int | None, plain: bool, device: str
+    net: str | None,
+    method: str | None,
+    share: float | None,
+    runtime: str | None,
+    batch: int | None,
+    plain: bool,
+    device: str,
 ) -> Iterator[Cell]:
     """The cells, network by network."""
     for cell in itertools.product(NETS, METHODS, SHARES, *ON[device]):
-        given = (net, method, None, runtime, batch)
+        given = (net, method, share, runtime, batch)
         if all(wish in (None, value) for wish, value in zip(given, cell, strict=True)):
             yield Cell(*cell, lowered=not plain, on=device)
 
 
-def run_cell(cell: Cell, cache: Path) -> None:
-    """Convert, prune to the same MACs, time all three in turn, keep the rows."""
+def run_cell(cell: Cell) -> list[Row]:
+    """Convert, prune to the same MACs, time all three in turn."""
     net, new = NETS[cell.net], ours(cell.net, cell.method, cell.share)
     other = rival(cell.net, macs(new, net))
     twins = [new] if other is None else [new, other]
@@ -87,23 +95,26 @@ def run_cell(cell: Cell, cache: Path) -> None:
         first = formed_original(replace(cell, method="", share=1.0), precision)
         models = [first, *(formed(cell, twin, precision) for twin in twins)]
         rows.append(measured(cell, precision, models, [macs(twin, net) / whole for twin in twins]))
-    write_rows(rows, cell.path(cache))
     for row in rows:
         beside = "" if row.rival_ratio is None else f", Torch-Pruning {row.rival_ratio:.2f}"
-        LOG.print(
-            f"{cell.path(cache).stem} {row.precision}: {row.ratio:.2f} at {row.macs_kept:.1%}{beside}", markup=False
-        )
+        what = f"{cell.net} {cell.method} {cell.share:.0%} {cell.runtime} {row.precision} b{cell.batch}"
+        LOG.print(f"{what}: {row.ratio:.2f} at {row.macs_kept:.1%}{beside}", markup=False)
+    return rows
 
 
 @click.command()
 @click.option("--net", type=click.Choice(list(NETS)))
 @click.option("--method", type=click.Choice(list(METHODS)))
+@click.option("--share", type=click.Choice([str(share) for share in SHARES]), help="Of the MACs.")
 @click.option("--runtime", type=click.Choice(RUNTIMES))
 @click.option("--batch", type=click.Choice([str(batch) for batch in BATCHES]))
 @click.option("--plain", is_flag=True, help="Time the networks as they are, without lowering.")
 @click.option("--device", type=click.Choice(list(ON)), default="cpu", show_default=True, help="Where to time.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's own number]")
-@click.option("--cache", type=click.Path(path_type=Path), default=DEFAULT_CACHE, show_default=True)
+@click.option("--again", is_flag=True, help="Time what this machine has timed already, too.")
+@click.option(
+    "--rows", "rows_file", type=click.Path(path_type=Path), default=Path("docs/latency.jsonl"), show_default=True
+)
 @click.option(
     "--page", "page_file", type=click.Path(path_type=Path), default=Path("docs/latency.md"), show_default=True
 )
@@ -114,28 +125,33 @@ def run_cell(cell: Cell, cache: Path) -> None:
 def main(
     net: str | None,
     method: str | None,
+    share: str | None,
     runtime: str | None,
     batch: str | None,
     plain: bool,
     device: str,
     threads: int | None,
-    cache: Path,
+    again: bool,
+    rows_file: Path,
     page_file: Path,
     plot_file: Path,
     table_only: bool,
 ) -> None:
     """Fill the missing cells, then write the page and the plot."""
-    cells = [] if table_only else list(wanted(net, method, runtime, int(batch) if batch else None, plain, device))
+    part, images = float(share) if share else None, int(batch) if batch else None
+    cells = [] if table_only else list(wanted(net, method, part, runtime, images, plain, device))
     if not cells and not table_only:
         raise click.ClickException(f"no cell fits: on {device} there are {ON[device]}")
-    with torch_threads(threads):
+    with torch_threads(threads) as count:
+        here = (device_name(torch.device(device)), count)
+        done = {row.cell for row in read_rows(rows_file) if (row.device, row.threads) == here}
         for cell in cells:
-            if not cell.path(cache).is_file():
-                run_cell(cell, cache)
-    # A cache may hold cells of methods that are compared no more.
-    rows = [row for row in read_rows(cache) if row.method in METHODS]
+            if again or cell not in done:
+                fresh = run_cell(cell)
+                write_rows(merged(read_rows(rows_file), fresh), rows_file)
+    rows = read_rows(rows_file)
     if not rows:
-        raise click.ClickException(f"no cell in {cache} yet")
+        raise click.ClickException(f"nothing timed in {rows_file} yet")
     draw(rows, plot_file)
     page_file.parent.mkdir(parents=True, exist_ok=True)
     page_file.write_text(page(rows, plot_file.name), encoding="utf-8")

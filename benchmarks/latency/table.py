@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmarks.latency.cells import Row
 from benchmarks.latency.means import means
 from benchmarks.latency.networks import METHODS, NETS
+from benchmarks.latency.rows import Row
 
 __all__ = ["draw", "page"]
 
@@ -18,34 +18,41 @@ Latency of converted networks as a share of their originals', median of samples 
 Torch-Pruning (one channel ratio, by magnitude) at the same MACs. Weights are random; time does not depend
 on them. `MACs` is what is really kept: where a method can't reach the share asked for, its lowest reachable one.
 *Realised* is (1 − latency ratio) / (1 − MACs ratio). All networks of a row got the same lowering where the row says so.
-What is in no table has not been timed yet. Accuracy is not looked at here: see [accuracy.md](accuracy.md).
+What is in no table has not been timed yet. Accuracy is not looked at here: see [accuracy.md](accuracy.md). The rows are
+kept in [latency.jsonl](latency.jsonl), and every machine adds its own:
 
-    python -m benchmarks.latency.run                 # every missing cell of the CPU; --device cuda for a GPU's
-    python -m benchmarks.latency.run --table-only    # this page and the plot, from what is there
+    python -m benchmarks.latency.run                 # what this machine has not timed; --device cuda for a GPU
+    python -m benchmarks.latency.run --table-only    # this page and the plot, from the rows that are kept
 """
 
 
 def page(rows: Sequence[Row], plot: str | None) -> str:
     """One table of means, one table per network."""
     parts = [HEAD]
-    for place in dict.fromkeys(
-        f"{row.device}, {row.threads} thread{'s' if row.threads > 1 else ''}, torch {row.torch}" for row in rows
-    ):
-        parts.append(f"Timed on: {place}.\n")
     if noted := sum(bool(row.note) for row in rows):
         parts.append(
-            f"{noted} of {len(rows)} rows were timed on a busy machine: trust their ratios more than their ms.\n"
+            f"{noted} of {len(rows)} rows were, or may have been, timed on a busy machine: trust their ratios more "
+            "than their ms.\n"
         )
     if plot is not None:
         parts.append(f"![Latency ratio against MACs ratio; on the diagonal every MAC saved is time saved.]({plot})\n")
     if together := means(rows):
         parts.append(together)
     for net in NETS:
-        for on in ("cpu", "cuda"):
-            if found := [row for row in rows if (row.net, row.on) == (net, on)]:
-                where = "" if on == "cpu" else ", on a GPU"
-                parts.append(f"## {net}, [N, 3, {NETS[net].size}, {NETS[net].size}]{where}\n\n{_table(found)}")
+        of_net = [row for row in rows if row.net == net]
+        for machine in sorted({_machine(row) for row in of_net}):
+            found = [row for row in of_net if _machine(row) == machine]
+            size = NETS[net].size
+            parts.append(f"## {net}, [N, 3, {size}, {size}], on {_described(found[0])}\n\n{_table(found)}")
     return "\n".join(parts)
+
+
+def _machine(row: Row) -> tuple[str, str, int, str]:
+    return row.on, row.device, row.threads, row.torch
+
+
+def _described(row: Row) -> str:
+    return f"{row.device}, {row.threads} thread{'s' if row.threads > 1 else ''}, torch {row.torch}"
 
 
 def _table(rows: Iterable[Row]) -> str:
@@ -54,10 +61,12 @@ def _table(rows: Iterable[Row]) -> str:
         "Torch-Pruning: MACs | ratio |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    order = list(METHODS)
-    for row in sorted(rows, key=lambda r: (-r.share, order.index(r.method), r.runtime, r.precision, r.batch)):
-        lines.append("| " + " | ".join(_cells(row)) + " |")
+    lines += ["| " + " | ".join(_cells(row)) + " |" for row in sorted(rows, key=_place_in_table)]
     return "\n".join(lines) + "\n"
+
+
+def _place_in_table(row: Row) -> tuple[object, ...]:
+    return -row.share, list(METHODS).index(row.method), row.runtime, row.precision, row.batch, not row.lowered
 
 
 def _cells(row: Row) -> list[str]:
