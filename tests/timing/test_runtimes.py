@@ -149,9 +149,38 @@ def test_disagreement_is_relative_to_large_outputs() -> None:
     assert disagreement([a], [a.clone()]) == 0.0
     assert disagreement([torch.tensor([100.0])], [torch.tensor([101.0])]) == pytest.approx(0.01)
     assert disagreement([torch.tensor([0.5])], [torch.tensor([0.6])]) == pytest.approx(0.1)
+    assert disagreement([torch.tensor([4, 2])], [torch.tensor([4, 3])]) == 0.25
     assert disagreement([torch.zeros(2)], [torch.zeros(3)]) == float("inf")
     assert disagreement([torch.zeros(2)], []) == float("inf")
     assert disagreement([torch.zeros(1)], [torch.tensor([float("nan")])]) == float("inf")
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        ([-4.0, 1.0, 2.0], [-4.0, 1.0, 3.0], 0.25),
+        ([-4.0, 1.0, 2.0], [-4.0, 1.0, 1.0], 0.25),
+        ([3.0, 0.0], [-3.0, 0.0], 2.0),
+        ([float("inf"), 4.0], [float("inf"), 2.0], 0.5),
+        ([float("nan"), 4.0], [float("nan"), 2.0], 0.5),
+        ([float("inf")], [-float("inf")], float("inf")),
+        ([float("nan"), 1.0], [1.0, float("nan")], float("inf")),
+        ([1.0], [float("inf")], float("inf")),
+        ([], [], 0.0),
+    ],
+)
+def test_disagreement_in_every_number_format(
+    a: list[float], b: list[float], expected: float, dtype: torch.dtype
+) -> None:
+    """Either sign counts, what is infinite or undefined on both sides does not, on one side it never agrees."""
+    assert disagreement([torch.tensor(a).to(dtype)], [torch.tensor(b).to(dtype)]) == expected
+
+
+def test_disagreement_of_numbers_whose_difference_overflows() -> None:
+    """3e38 and −3e38 are 6e38 apart, which float32 does not hold."""
+    large = torch.tensor([3e38])
+    assert disagreement([large], [-large]) == 2.0
 
 
 @pytest.mark.parametrize("name", ["eager", "onnxruntime", "openvino"])
