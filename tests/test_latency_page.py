@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,6 +32,11 @@ ROW = Row(
 )
 
 
+def replace(row: Row, **change: object) -> Row:
+    """The row with other values."""
+    return row.model_copy(update=change)
+
+
 def test_the_page_shows_the_rows_that_are_kept() -> None:
     """docs/latency.md is what docs/latency.jsonl gives: no figure on it was typed."""
     assert (DOCS / "latency.md").read_text(encoding="utf-8") == page(read_rows(DOCS / "latency.jsonl"), "latency.svg")
@@ -60,7 +64,7 @@ def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
 )
 def test_a_newer_row_replaces_the_same_machines_older_one(change: dict[str, object], count: int) -> None:
     """Any other row stays beside it."""
-    newer = replace(ROW, converted_ms=(50.0, 49.0, 51.0), **change)  # type: ignore[arg-type]
+    newer = replace(ROW, converted_ms=(50.0, 49.0, 51.0), **change)
     rows = merged([ROW], [newer])
     assert len(rows) == count
     assert newer in rows

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 
 import torch
 from torch import nn
@@ -42,7 +41,7 @@ def measured(cell: Cell, precision: str, models: Sequence[nn.Module], shares: Se
     note, here = busy() or "", place(cell.runtime, precision, torch.device(cell.on))
     times = [_ms(spread) for spread in _timed(find_runtime(cell.runtime), precision, models, _inputs(cell, models[0]))]
     return Row(
-        **asdict(cell),
+        **cell.model_dump(),
         precision=here.precision,
         macs_kept=shares[0],
         rival_macs_kept=shares[1] if len(shares) > 1 else None,
@@ -67,4 +66,6 @@ def _timed(runtime: Runtime, precision: str, models: Sequence[nn.Module], inputs
 
 
 def _ms(spread: Spread) -> tuple[float, float, float]:
-    return spread.median_ns / 1e6, spread.low_ns / 1e6, spread.high_ns / 1e6
+    """Median and quartiles, to the microsecond."""
+    median, low, high = (round(ns / 1e6, 3) for ns in (spread.median_ns, spread.low_ns, spread.high_ns))
+    return median, low, high

@@ -16,7 +16,6 @@ except that a fit gives every CompConv unit a channel order of its own (see docs
 
 from __future__ import annotations
 
-import argparse
 import copy
 import math
 
@@ -25,11 +24,11 @@ from torch import nn
 
 import convsurgeon
 from benchmarks.latency.networks import NETS, macs, pruned
+from benchmarks.latency.subject import Subject, parser_for
 from convsurgeon import IGCSpec
 from convsurgeon.convs import conv_shape
 from convsurgeon.inputs import Inputs
 from convsurgeon.lowering.choice import stopwatch_for
-from convsurgeon.models import load_model
 from convsurgeon.runtimes import find_runtime
 from convsurgeon.timing import Effort, time_in_turn
 
@@ -53,41 +52,30 @@ def wide_igc(model: nn.Module, partitions: int, share: float, block: int | None)
 
 def main() -> None:
     """Print one line per network and precision."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
-    parser.add_argument("method")
-    parser.add_argument("--target")
-    parser.add_argument("--only", action="append", default=[])
+    parser = parser_for(__doc__)
     parser.add_argument("--wide", type=int, metavar="L")
     parser.add_argument("--share", type=float, default=0.25)
     parser.add_argument("--block", type=int, metavar="N")
     parser.add_argument("--runtime", default="eager")
-    parser.add_argument("--precision", help="default: what the runtime takes by itself")
     parser.add_argument("--choose", help="where forms are timed, or 'none'  [default: as --runtime]")
     parser.add_argument("--lowered-only", action="store_true", help="leave the two networks out as they are")
     parser.add_argument("--pruned", action="store_true", help="add channel pruning to the same MACs")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32", help="of the weights")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     if given.pruned and given.model not in NETS:
         parser.error(f"--pruned knows {', '.join(NETS)}")
-    torch.set_num_threads(given.threads)
-    loaded = load_model(given.model, weights="none", input_shape=None, device="cpu")
-    x = torch.randn(given.batch, *loaded.example_inputs.shapes()[0][1:])
-    rules = convsurgeon.Rules(only=tuple(given.only)) if given.only else None
+    subject = Subject.of(given)
+    original, x = subject.original, subject.images
     if given.wide is not None:
-        converted = wide_igc(loaded.model, given.wide, given.share, given.block)
+        converted = wide_igc(original, given.wide, given.share, given.block).eval()
     else:
-        converted = convsurgeon.convert(
-            loaded.model, x[:1], method=given.method, target=given.target, rules=rules, random_weights=True
-        ).model
-    kept = convsurgeon.count(converted, x[:1]).macs / convsurgeon.count(loaded.model, x[:1]).macs
+        converted = subject.converted()
+    kept = convsurgeon.count(converted, x[:1]).macs / convsurgeon.count(original, x[:1]).macs
     print(f"MACs kept: {kept:.3f}", flush=True)
-    networks = {"original": loaded.model.eval(), "converted": converted.eval()}
+    networks = {"original": original, "converted": converted}
     if given.pruned:
-        networks["pruned"] = pruned(loaded.model, NETS[given.model], macs(converted, NETS[given.model]))
+        networks["pruned"] = pruned(original, NETS[given.model], macs(converted, NETS[given.model]))
     dtype = getattr(torch, given.dtype)
     networks = {name: network.to(given.device, dtype) for name, network in networks.items()}
     x = x.to(given.device, dtype)

@@ -9,7 +9,6 @@ layout. Random weights: nothing here depends on their values.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -18,8 +17,8 @@ import torch
 from torch import nn
 
 import convsurgeon
+from benchmarks.latency.subject import Subject, parser_for
 from convsurgeon.inputs import Inputs
-from convsurgeon.models import load_model
 from convsurgeon.runtimes import find_runtime
 from convsurgeon.runtimes.openvino_conversion import compiled_for, to_openvino
 from convsurgeon.runtimes.openvino_package import openvino_core
@@ -48,29 +47,15 @@ def profiled(model: nn.Module, inputs: Inputs, precision: str, threads: int) -> 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
-    parser.add_argument("method")
-    parser.add_argument("--target")
-    parser.add_argument("--precision", help="default: what OpenVINO takes by itself")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=2)
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
+    given = parser_for(__doc__, threads=2).parse_args()
     openvino_core().set_property("CPU", {"PERF_COUNT": True})
     precision = given.precision or find_runtime("openvino").preferred(torch.float32)
-    loaded = load_model(given.model, weights="none", input_shape=None, device="cpu")
-    x = torch.randn(given.batch, *loaded.example_inputs.shapes()[0][1:])
-    done = convsurgeon.convert(loaded.model, x[:1], method=given.method, target=given.target, random_weights=True)
-    runs = [
-        profiled(
-            convsurgeon.lower(network, x, runtime="openvino", precision=precision).model,
-            Inputs((x,)),
-            precision,
-            given.threads,
-        )
-        for network in (loaded.model.eval(), done.model.eval())
+    subject = Subject.of(given)
+    lowered = [
+        convsurgeon.lower(network, subject.images, runtime="openvino", precision=precision).model
+        for network in (subject.original, subject.converted())
     ]
+    runs = [profiled(network, Inputs((subject.images,)), precision, given.threads) for network in lowered]
     rounds = [[run() for run in runs] for _ in range(WARM_UP + RUNS)][WARM_UP:]
     original, converted = ([turn[which] for turn in rounds] for which in (0, 1))
     total = statistics.median(sum(spent.values()) for spent, _ in original)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+
+from convsurgeon.records import Record
 
 __all__ = ["Cell", "Row", "merged", "read_rows", "write_rows"]
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(Record):
     """What is timed; ``lowered`` brings all three networks into their deployment form first, ``on`` is the device."""
 
     net: str
@@ -23,17 +22,10 @@ class Cell:
     on: str = "cpu"
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(Cell):
     """One precision of a cell: median and quartiles in ms, shares of the original's MACs, where it was timed."""
 
-    net: str
-    method: str
-    share: float
-    runtime: str
     precision: str
-    batch: int
-    lowered: bool
     macs_kept: float
     rival_macs_kept: float | None
     original_ms: tuple[float, float, float]
@@ -43,12 +35,11 @@ class Row:
     device: str
     torch: str
     note: str = ""
-    on: str = "cpu"
 
     @property
     def cell(self) -> Cell:
         """What it is a row of."""
-        return Cell(**{field.name: getattr(self, field.name) for field in fields(Cell)})
+        return Cell(**self.model_dump(include=set(Cell.model_fields)))
 
     @property
     def ratio(self) -> float:
@@ -76,27 +67,12 @@ def read_rows(path: Path) -> list[Row]:
     """Whatever is there; nothing if the file is not."""
     if not path.is_file():
         return []
-    return [_row(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def _row(values: dict[str, object]) -> Row:
-    times = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-    return Row(**{**values, **times})  # type: ignore[arg-type]
+    return [Row.model_validate_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def write_rows(rows: Sequence[Row], path: Path) -> None:
-    """Whole, or not at all; milliseconds to the microsecond."""
+    """Whole, or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    partial.write_text("".join(f"{json.dumps(_rounded(asdict(row)))}\n" for row in rows), encoding="utf-8")
+    partial.write_text("".join(f"{row.model_dump_json()}\n" for row in rows), encoding="utf-8")
     partial.replace(path)
-
-
-def _rounded(values: dict[str, object]) -> dict[str, object]:
-    return {key: _rounded_time(value) if key.endswith("_ms") else value for key, value in values.items()}
-
-
-def _rounded_time(value: object) -> object:
-    if isinstance(value, tuple):
-        return tuple(_rounded_time(time) for time in value)
-    return round(value, 3) if isinstance(value, float) else value

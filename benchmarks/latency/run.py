@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import cache as once
 from pathlib import Path
 
@@ -78,10 +77,11 @@ def wanted(
     device: str,
 ) -> Iterator[Cell]:
     """The cells, network by network."""
-    for cell in itertools.product(NETS, METHODS, SHARES, *ON[device]):
-        given = (net, method, share, runtime, batch)
-        if all(wish in (None, value) for wish, value in zip(given, cell, strict=True)):
-            yield Cell(*cell, lowered=not plain, on=device)
+    given = {"net": net, "method": method, "share": share, "runtime": runtime, "batch": batch}
+    for values in itertools.product(NETS, METHODS, SHARES, *ON[device]):
+        cell = Cell(**dict(zip(given, values, strict=True)), lowered=not plain, on=device)
+        if all(wish in (None, getattr(cell, name)) for name, wish in given.items()):
+            yield cell
 
 
 def run_cell(cell: Cell) -> list[Row]:
@@ -92,7 +92,7 @@ def run_cell(cell: Cell) -> list[Row]:
     whole = macs(original_of(cell.net), net)
     rows = []
     for precision in precisions(cell):
-        first = formed_original(replace(cell, method="", share=1.0), precision)
+        first = formed_original(cell.model_copy(update={"method": "", "share": 1.0}), precision)
         models = [first, *(formed(cell, twin, precision) for twin in twins)]
         rows.append(measured(cell, precision, models, [macs(twin, net) / whole for twin in twins]))
     for row in rows:

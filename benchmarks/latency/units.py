@@ -9,20 +9,18 @@ so that other programs on the machine disturb little. Random weights: nothing he
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-import convsurgeon
+from benchmarks.latency.subject import Subject, parser_for
 from convsurgeon.convs import CompactConv
 from convsurgeon.lowering.absorbed import Absorbed
 from convsurgeon.lowering.choice import prepared, settled, stopwatch_for
 from convsurgeon.lowering.forms import forms_of
 from convsurgeon.lowering.layout import laid_out
-from convsurgeon.models import load_model
 from convsurgeon.runtimes import Runtime, find_runtime
 from convsurgeon.timing import Effort, time_in_turn
 
@@ -75,26 +73,13 @@ def timed(
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model")
-    parser.add_argument("method")
-    parser.add_argument("--target")
-    parser.add_argument("--only", action="append", default=[])
+    parser = parser_for(__doc__)
     parser.add_argument("--runtime", default="eager")
-    parser.add_argument("--precision", help="default: what the runtime takes by itself")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--channels-last", action="store_true")
     given = parser.parse_args()
-    torch.set_num_threads(given.threads)
     torch.set_grad_enabled(False)
-    loaded = load_model(given.model, weights="none", input_shape=None, device="cpu")
-    x = torch.randn(given.batch, *loaded.example_inputs.shapes()[0][1:])
-    rules = convsurgeon.Rules(only=tuple(given.only)) if given.only else None
-    done = convsurgeon.convert(
-        loaded.model, x[:1], method=given.method, target=given.target, rules=rules, random_weights=True
-    )
-    network = done.model.eval()
+    subject = Subject.of(given)
+    x, network = subject.images, subject.converted()
     reads = unit_inputs(network, x)
     units = {name: module for name, module in network.named_modules() if isinstance(module, CompactConv)}
     kinds = {name: (unit.shape, unit.spec, tuple(reads[name].shape)) for name, unit in units.items()}

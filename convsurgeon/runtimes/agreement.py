@@ -56,9 +56,9 @@ def _gap(a: torch.Tensor, b: torch.Tensor, smallest: float) -> float:
         return 0.0
     if a.dtype == b.dtype and a.dtype in (torch.float32, torch.float64):
         # Copies in float64 of a whole pyramid of features take longer than the network itself.
-        apart, scale = _largest(a - b), _largest(a)
-        if math.isfinite(apart) and math.isfinite(scale):
-            return apart / max(smallest, scale)
+        apart = _largest(a - b)
+        if math.isfinite(apart):
+            return apart / max(smallest, _largest(a))
     return _gap_of_any(a.double(), b.double(), smallest)
 
 
