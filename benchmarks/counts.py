@@ -25,11 +25,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision import models as zoo
 
+from convsurgeon.base.errors import ModelError
+from convsurgeon.base.inputs import Inputs
 from convsurgeon.budgets import Measured, measure
-from convsurgeon.errors import ModelError
-from convsurgeon.inputs import Inputs
 from convsurgeon.models import build_model, default_inputs
-from convsurgeon.sites import survey
+from convsurgeon.survey.sites import survey
 
 MOST_PARAMS_FOR_FVCORE = 100_000_000
 HEADER = (

@@ -20,12 +20,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision import models as zoo
 
 from convsurgeon import Rules, Survey, inspect
-from convsurgeon.counting import shadow
-from convsurgeon.errors import ModelLoadError, NothingToConvert
-from convsurgeon.inputs import Inputs
+from convsurgeon.base.copies import shadow
+from convsurgeon.base.errors import ModelLoadError, NothingToConvert
+from convsurgeon.base.inputs import Inputs
 from convsurgeon.models import build_model, default_inputs
-from convsurgeon.planning import make_plan
-from convsurgeon.surgery import operate
+from convsurgeon.planning.make import make_plan
+from convsurgeon.surgery.operate import operate
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,15 @@ from typing import TYPE_CHECKING, Any
 from convsurgeon._version import __version__
 
 if TYPE_CHECKING:
-    from convsurgeon.accuracy import Accuracy, top1_accuracy
-    from convsurgeon.benching import BenchReport, bench
-    from convsurgeon.conversion import Conversion
-    from convsurgeon.convs import (
+    from convsurgeon.base.errors import ConvsurgeonError, ModelError, UsageError
+    from convsurgeon.conversion.recover import Recovered, recover
+    from convsurgeon.conversion.saved import load
+    from convsurgeon.conversion.steps import Conversion
+    from convsurgeon.conversion.verbs import apply, convert, inspect, plan
+    from convsurgeon.deployment.benching import BenchReport, bench
+    from convsurgeon.deployment.exporting import Exported, export
+    from convsurgeon.deployment.lowering import Lowered, lower
+    from convsurgeon.families import (
         IGC,
         CompConv,
         CompConvSpec,
@@ -25,26 +30,21 @@ if TYPE_CHECKING:
         IGCSpec,
         harden,
     )
-    from convsurgeon.cost import ConvShape, Cost
-    from convsurgeon.counting import count
-    from convsurgeon.errors import ConvsurgeonError, ModelError, UsageError
-    from convsurgeon.exporting import Exported, export
-    from convsurgeon.lowering import Lowered, lower
-    from convsurgeon.plans import Plan, read_plan
-    from convsurgeon.recipe import Recipe, read_recipe
+    from convsurgeon.families.cost import ConvShape, Cost
+    from convsurgeon.planning.plan import Plan, read_plan
+    from convsurgeon.planning.recipe import Recipe, read_recipe
+    from convsurgeon.planning.rules import LayerRule, Rules
     from convsurgeon.recovery import ImageSettings, RecoverSettings
-    from convsurgeon.recovery.verb import Recovered, recover
     from convsurgeon.report import Report
-    from convsurgeon.rules import LayerRule, Rules
-    from convsurgeon.sites import Site, Survey
-    from convsurgeon.store import load
-    from convsurgeon.verbs import apply, convert, inspect, plan
+    from convsurgeon.survey.counting import count
+    from convsurgeon.survey.sites import Site, Survey
+    from convsurgeon.transfer.accuracy import Accuracy, top1_accuracy
 
 _HOMES = {
-    "accuracy": ("Accuracy", "top1_accuracy"),
-    "benching": ("BenchReport", "bench"),
-    "conversion": ("Conversion",),
-    "convs": (
+    "transfer.accuracy": ("Accuracy", "top1_accuracy"),
+    "deployment.benching": ("BenchReport", "bench"),
+    "conversion.steps": ("Conversion",),
+    "families": (
         "IGC",
         "CompConv",
         "CompConvSpec",
@@ -54,20 +54,20 @@ _HOMES = {
         "IGCSpec",
         "harden",
     ),
-    "cost": ("ConvShape", "Cost"),
-    "counting": ("count",),
-    "errors": ("ConvsurgeonError", "ModelError", "UsageError"),
-    "exporting": ("Exported", "export"),
-    "lowering": ("Lowered", "lower"),
-    "plans": ("Plan", "read_plan"),
-    "recipe": ("Recipe", "read_recipe"),
+    "families.cost": ("ConvShape", "Cost"),
+    "survey.counting": ("count",),
+    "base.errors": ("ConvsurgeonError", "ModelError", "UsageError"),
+    "deployment.exporting": ("Exported", "export"),
+    "deployment.lowering": ("Lowered", "lower"),
+    "planning.plan": ("Plan", "read_plan"),
+    "planning.recipe": ("Recipe", "read_recipe"),
     "recovery": ("ImageSettings", "RecoverSettings"),
-    "recovery.verb": ("Recovered", "recover"),
+    "conversion.recover": ("Recovered", "recover"),
     "report": ("Report",),
-    "rules": ("LayerRule", "Rules"),
-    "sites": ("Site", "Survey"),
-    "store": ("load",),
-    "verbs": ("apply", "convert", "inspect", "plan"),
+    "planning.rules": ("LayerRule", "Rules"),
+    "survey.sites": ("Site", "Survey"),
+    "conversion.saved": ("load",),
+    "conversion.verbs": ("apply", "convert", "inspect", "plan"),
 }
 
 __all__ = [

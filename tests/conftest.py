@@ -9,7 +9,7 @@ import torch
 from hypothesis import HealthCheck, settings
 from torch import nn
 
-from convsurgeon.inputs import Inputs
+from convsurgeon.base.inputs import Inputs
 from convsurgeon.runtimes.eager import Eager
 
 settings.register_profile(

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from convsurgeon import CompConvSpec, ConvShape, IGCSpec, Plan, Rules, apply, convert, read_plan
-from convsurgeon.inputs import as_inputs
+from convsurgeon.base.inputs import as_inputs
 from convsurgeon.models import build_model
-from convsurgeon.planning import make_plan
-from convsurgeon.sites import survey
+from convsurgeon.planning.make import make_plan
+from convsurgeon.survey.sites import survey
 from tests.nets import outside_macs, vgg16_bn_for_small_images
 
 RECIPES = Path(__file__).parents[1] / "recipes"

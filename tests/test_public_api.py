@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import convsurgeon
-from convsurgeon import errors
+from convsurgeon.base import errors
 
 PACKAGE = Path(convsurgeon.__file__).parent
 
@@ -61,7 +61,7 @@ def test_no_module_hides_a_verb() -> None:
     code = (
         "import pkgutil, importlib, convsurgeon\n"
         "for m in pkgutil.walk_packages(convsurgeon.__path__, 'convsurgeon.'):\n"
-        "    if not m.name.endswith(('__main__', '.testing')):\n"
+        "    if not m.name.endswith(('__main__', '.pytest_plugin')):\n"
         "        importlib.import_module(m.name)\n"
         "verbs = ('convert', 'plan', 'apply', 'inspect', 'load', 'count')\n"
         "print(all(callable(getattr(convsurgeon, verb)) for verb in verbs))"

@@ -20,11 +20,11 @@ from benchmarks.accuracy.data import DEFAULT_DIR, load_test, load_train
 from benchmarks.accuracy.rivals import torch_pruning
 from benchmarks.accuracy.run import CELLS, METHODS, Sample, operate, top1
 from benchmarks.accuracy.train import DEFAULT_CACHE, load_trained
-from convsurgeon.counting import count
-from convsurgeon.inputs import Inputs, as_inputs
-from convsurgeon.lowering.choice import stopwatch_for
+from convsurgeon.base.inputs import Inputs, as_inputs
+from convsurgeon.deployment.lowering.choice import stopwatch_for
 from convsurgeon.runtimes import find_runtime
-from convsurgeon.timing import BENCH, QUICK, Effort, time_in_turn
+from convsurgeon.runtimes.timer import BENCH, QUICK, Effort, time_in_turn
+from convsurgeon.survey.counting import count
 
 FAMILIES = ("auto", "igc", "compconv", "dgconv")
 BATCH = 64

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 import convsurgeon
-from convsurgeon.counting import count
-from convsurgeon.inputs import as_inputs
+from convsurgeon.base.inputs import as_inputs
+from convsurgeon.survey.counting import count
 
 __all__ = ["spatial_svd", "torch_pruning"]
 

@@ -28,13 +28,13 @@ import convsurgeon
 from benchmarks.accuracy.data import DEFAULT_DIR, Split, load_test, load_train
 from benchmarks.accuracy.rivals import spatial_svd, torch_pruning
 from benchmarks.accuracy.train import DEFAULT_CACHE, load_trained, replace_file
-from convsurgeon.candidates import PROXY, Damage, candidates
-from convsurgeon.convs import parse_method
-from convsurgeon.counting import count
-from convsurgeon.inherit.agreement import agreement
-from convsurgeon.inputs import as_inputs
-from convsurgeon.planning import make_plan
-from convsurgeon.plans import Plan
+from convsurgeon.base.inputs import as_inputs
+from convsurgeon.families import parse_method
+from convsurgeon.planning.make import make_plan
+from convsurgeon.planning.options import PROXY, Damage, candidates
+from convsurgeon.planning.plan import Plan
+from convsurgeon.survey.counting import count
+from convsurgeon.transfer.agreement import agreement
 
 IMAGES = 2048
 BATCH = 128

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from safetensors.torch import save
 from torch import Tensor
 
-from convsurgeon.accuracy import top1_accuracy
 from convsurgeon.demo.data import DIGITS, Digits, Epochs, digits
 from convsurgeon.demo.net import WEIGHTS, DigitNet, trained
+from convsurgeon.transfer.accuracy import top1_accuracy
 
 HOME = Path(__file__).parents[2] / "convsurgeon" / "demo"
 EPOCHS, BATCH, PEAK_LR, WEIGHT_DECAY, SEED = 30, 64, 4e-3, 5e-2, 0

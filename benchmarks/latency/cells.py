@@ -9,12 +9,12 @@ from torch import nn
 
 from benchmarks.latency.networks import NETS
 from benchmarks.latency.rows import Cell, Row
-from convsurgeon.counting import duplicate
-from convsurgeon.inputs import Inputs, as_inputs
-from convsurgeon.lowering import lower
+from convsurgeon.base.copies import duplicate
+from convsurgeon.base.inputs import Inputs, as_inputs
+from convsurgeon.deployment.lowering import lower
 from convsurgeon.runtimes import Runtime, find_runtime
-from convsurgeon.timing import BENCH, Spread, Stopwatch, time_in_turn
-from convsurgeon.timing.machine import busy, device_of, place, synchroniser
+from convsurgeon.runtimes.machine import busy, device_of, place, synchroniser
+from convsurgeon.runtimes.timer import BENCH, Spread, Stopwatch, time_in_turn
 
 __all__ = ["formed", "measured", "precisions"]
 

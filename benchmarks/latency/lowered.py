@@ -26,11 +26,11 @@ import convsurgeon
 from benchmarks.latency.networks import NETS, macs, pruned
 from benchmarks.latency.subject import Subject, parser_for
 from convsurgeon import IGCSpec
-from convsurgeon.convs import conv_shape
-from convsurgeon.inputs import Inputs
-from convsurgeon.lowering.choice import stopwatch_for
+from convsurgeon.base.inputs import Inputs
+from convsurgeon.deployment.lowering.choice import stopwatch_for
+from convsurgeon.families import conv_shape
 from convsurgeon.runtimes import find_runtime
-from convsurgeon.timing import Effort, time_in_turn
+from convsurgeon.runtimes.timer import Effort, time_in_turn
 
 EFFORT = Effort(warm_up_s=0.1, timed_s=4, fewest=5, most=15, sample_s=0.01)
 

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torchvision import models
 
 import convsurgeon
-from convsurgeon.candidates import candidates
-from convsurgeon.convs import parse_method
-from convsurgeon.inputs import as_inputs
-from convsurgeon.planning import make_plan
-from convsurgeon.surgery import operate
+from convsurgeon.base.inputs import as_inputs
+from convsurgeon.families import parse_method
+from convsurgeon.planning.make import make_plan
+from convsurgeon.planning.options import candidates
+from convsurgeon.surgery.operate import operate
 
 __all__ = ["METHODS", "NETS", "Net", "converted", "macs", "pruned"]
 

@@ -18,7 +18,7 @@ from torch import nn
 
 import convsurgeon
 from benchmarks.latency.subject import Subject, parser_for
-from convsurgeon.inputs import Inputs
+from convsurgeon.base.inputs import Inputs
 from convsurgeon.runtimes import find_runtime
 from convsurgeon.runtimes.openvino_conversion import compiled_for, to_openvino
 from convsurgeon.runtimes.openvino_package import openvino_core

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from convsurgeon.lowering.choice import stopwatch_for
-from convsurgeon.lowering.forms.pieces import Gather, Rescale, Twins
-from convsurgeon.timing import Effort, time_in_turn
+from convsurgeon.deployment.lowering.choice import stopwatch_for
+from convsurgeon.families.forms.pieces import Gather, Rescale, Twins
+from convsurgeon.runtimes.timer import Effort, time_in_turn
 
 EFFORT = Effort(warm_up_s=0.01, timed_s=0.3, fewest=5, most=31, sample_s=0.002)
 POINTWISE = ((64, 256, 56), (256, 1024, 14), (512, 2048, 7))

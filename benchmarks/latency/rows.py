@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from convsurgeon.records import Record
+from convsurgeon.base.records import Record
 
 __all__ = ["Cell", "Row", "merged", "read_rows", "write_rows"]
 

@@ -25,9 +25,9 @@ from benchmarks.latency.cells import formed, measured, precisions
 from benchmarks.latency.networks import METHODS, NETS, converted, macs, pruned
 from benchmarks.latency.rows import Cell, Row, merged, read_rows, write_rows
 from benchmarks.latency.table import draw, page
-from convsurgeon.errors import ConvsurgeonError
-from convsurgeon.timing.machine import device_name
-from convsurgeon.timing.machine import threads as torch_threads
+from convsurgeon.base.errors import ConvsurgeonError
+from convsurgeon.runtimes.machine import device_name
+from convsurgeon.runtimes.machine import threads as torch_threads
 
 SHARES = (0.50, 0.25)
 RUNTIMES = ("eager", "onnxruntime", "openvino")

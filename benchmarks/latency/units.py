@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.latency.subject import Subject, parser_for
-from convsurgeon.convs import CompactConv
-from convsurgeon.lowering.absorbed import Absorbed
-from convsurgeon.lowering.choice import prepared, settled, stopwatch_for
-from convsurgeon.lowering.forms import forms_of
-from convsurgeon.lowering.layout import laid_out
+from convsurgeon.deployment.lowering.choice import prepared, settled, stopwatch_for
+from convsurgeon.deployment.lowering.forms import forms_of
+from convsurgeon.deployment.lowering.layout import laid_out
+from convsurgeon.families import CompactConv
+from convsurgeon.families.forms.absorbed import Absorbed
 from convsurgeon.runtimes import Runtime, find_runtime
-from convsurgeon.timing import Effort, time_in_turn
+from convsurgeon.runtimes.timer import Effort, time_in_turn
 
 EFFORT = Effort(warm_up_s=0.01, timed_s=0.3, fewest=5, most=31, sample_s=0.002)
 

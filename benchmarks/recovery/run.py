@@ -30,8 +30,8 @@ from benchmarks.accuracy.data import DEFAULT_DIR, Split, load_test, load_train
 from benchmarks.accuracy.rivals import torch_pruning
 from benchmarks.accuracy.run import CELLS, SHARES, Sample, operate, plan_for, spread, top1
 from benchmarks.accuracy.train import DEFAULT_CACHE, augment, load_trained, replace_file
-from convsurgeon.counting import count
-from convsurgeon.inputs import as_inputs
+from convsurgeon.base.inputs import as_inputs
+from convsurgeon.survey.counting import count
 
 STEPS = 938
 BATCH = 128

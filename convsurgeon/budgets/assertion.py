@@ -9,6 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 from torch import nn
 
+from convsurgeon.base.errors import ConvsurgeonError, UsageError
+from convsurgeon.base.inputs import as_inputs
 from convsurgeon.budgets import cells
 from convsurgeon.budgets.baseline import Comparison
 from convsurgeon.budgets.config import Config, Entry, find_config, read_config
@@ -18,8 +20,6 @@ from convsurgeon.budgets.latency import latency_ms
 from convsurgeon.budgets.measurement import measure
 from convsurgeon.budgets.record import Row
 from convsurgeon.budgets.run import check
-from convsurgeon.errors import ConvsurgeonError, UsageError
-from convsurgeon.inputs import as_inputs
 
 __all__ = ["entry_failure", "folder_config", "model_failure"]
 

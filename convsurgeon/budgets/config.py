@@ -22,10 +22,10 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
+from convsurgeon.base.errors import RecipeError, TargetError, UnknownName
 from convsurgeon.budgets.limits import Limit, parse_limit
 from convsurgeon.budgets.metrics import METRICS, Metric
-from convsurgeon.errors import RecipeError, TargetError, UnknownName
-from convsurgeon.recipe import explain
+from convsurgeon.planning.recipe import explain
 
 __all__ = ["Config", "Entry", "Level", "Settings", "find_config", "read_config"]
 

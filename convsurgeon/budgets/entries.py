@@ -16,10 +16,10 @@ from types import ModuleType
 
 from torch import nn
 
+from convsurgeon.base.errors import RecipeError, UnknownName, did_you_mean
 from convsurgeon.budgets.config import Config, Entry
-from convsurgeon.errors import RecipeError, UnknownName, did_you_mean
+from convsurgeon.conversion.saved import MANIFEST
 from convsurgeon.models import is_factory, known_models
-from convsurgeon.store import MANIFEST
 
 __all__ = ["Budget", "expand"]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from convsurgeon.base.errors import ConvsurgeonError, UsageError
 from convsurgeon.budgets.baseline import Comparison
 from convsurgeon.budgets.entries import Budget
 from convsurgeon.budgets.limits import Limit
@@ -15,7 +16,6 @@ from convsurgeon.budgets.measurement import Measured
 from convsurgeon.budgets.metrics import METRICS, Metric
 from convsurgeon.budgets.record import Figure, Row, Status
 from convsurgeon.budgets.why import changes, largest
-from convsurgeon.errors import ConvsurgeonError, UsageError
 
 __all__ = ["Case", "Outcome", "failed", "judge", "switched_off"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from convsurgeon.inputs import Inputs
-from convsurgeon.timing import Effort, Stopwatch, time_in_turn
-from convsurgeon.timing.machine import device_of, synchroniser
+from convsurgeon.base.inputs import Inputs
+from convsurgeon.runtimes.machine import device_of, synchroniser
+from convsurgeon.runtimes.timer import Effort, Stopwatch, time_in_turn
 
 __all__ = ["latency_ms"]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
+from convsurgeon.base.errors import TargetError
 from convsurgeon.budgets.metrics import METRICS, Metric, read_amount
-from convsurgeon.errors import TargetError
 
 __all__ = ["Limit", "parse_limit"]
 

@@ -8,7 +8,7 @@ from decimal import ROUND_CEILING, Decimal
 from fractions import Fraction
 from typing import Literal
 
-from convsurgeon.targets import human, parse_quantity
+from convsurgeon.planning.targets import human, parse_quantity
 
 __all__ = ["METRICS", "Metric", "MetricInfo", "exact", "paste", "read_amount", "short"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from convsurgeon._version import __version__
+from convsurgeon.base.records import Record
 from convsurgeon.budgets.config import Level
 from convsurgeon.budgets.metrics import Metric, exact
-from convsurgeon.records import Record
 
 __all__ = ["CheckReport", "Figure", "LayerChange", "Row", "Status"]
 

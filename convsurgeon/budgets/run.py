@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from convsurgeon.base.errors import ConvsurgeonError, UnknownName, UsageError, did_you_mean
 from convsurgeon.budgets.baseline import Baselines
 from convsurgeon.budgets.config import Config
 from convsurgeon.budgets.entries import Budget, expand
@@ -15,7 +16,6 @@ from convsurgeon.budgets.measurement import Measured
 from convsurgeon.budgets.record import CheckReport, Row
 from convsurgeon.budgets.subjects import measure_budget
 from convsurgeon.budgets.toml_text import entry_lines
-from convsurgeon.errors import ConvsurgeonError, UnknownName, UsageError, did_you_mean
 
 __all__ = ["Checked", "check"]
 

@@ -11,18 +11,18 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
+from convsurgeon.base.errors import ModelError, ModelLoadError, UnknownName, UsageError
+from convsurgeon.base.inputs import Inputs
 from convsurgeon.budgets.config import Entry
 from convsurgeon.budgets.entries import Budget
 from convsurgeon.budgets.latency import latency_ms
 from convsurgeon.budgets.measurement import Measured, measure
-from convsurgeon.errors import ModelError, ModelLoadError, UnknownName, UsageError
-from convsurgeon.inputs import Inputs
+from convsurgeon.conversion.saved import MANIFEST, Manifest, read_saved_plan
 from convsurgeon.models import build_model, default_inputs, is_factory
-from convsurgeon.planning import make_plan
-from convsurgeon.recipe import read_recipe
-from convsurgeon.sites import survey
-from convsurgeon.store import MANIFEST, Manifest, read_saved_plan
-from convsurgeon.surgery import operate
+from convsurgeon.planning.make import make_plan
+from convsurgeon.planning.recipe import read_recipe
+from convsurgeon.surgery.operate import operate
+from convsurgeon.survey.sites import survey
 
 __all__ = ["measure_budget"]
 

@@ -7,9 +7,9 @@ import re
 import tomllib
 from pathlib import Path
 
+from convsurgeon.base.errors import UsageError
 from convsurgeon.budgets.config import PROJECT_FILE, shown
 from convsurgeon.budgets.metrics import Metric, paste
-from convsurgeon.errors import UsageError
 
 __all__ = ["append_entry", "entry_lines", "entry_text", "insert_limits", "limit_lines"]
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 import click
 
 from convsurgeon._version import __version__
+from convsurgeon.base.errors import ConvsurgeonError, UsageError
 from convsurgeon.cli.bench import bench_command
 from convsurgeon.cli.check import check_command
 from convsurgeon.cli.convert import apply_command, convert_command, plan_command
@@ -22,7 +23,6 @@ from convsurgeon.cli.export import export_command
 from convsurgeon.cli.lower import lower_command
 from convsurgeon.cli.recover import recover_command
 from convsurgeon.cli.standard_output import reserve_standard_output
-from convsurgeon.errors import ConvsurgeonError, UsageError
 
 __all__ = ["cli", "main"]
 

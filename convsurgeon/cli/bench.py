@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from convsurgeon.base.errors import UsageError
 from convsurgeon.cli.options import json_option
 from convsurgeon.cli.screen import output, progress_bar, working
 from convsurgeon.cli.subject import open_original
-from convsurgeon.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from convsurgeon.inputs import Inputs
+    from convsurgeon.base.inputs import Inputs
 
 __all__ = ["bench_command"]
 
@@ -60,8 +60,8 @@ def bench_command(
     sizes = _sizes(batches)
     with working(f"loading {subject}"):
         first, second, inputs = _subjects(subject, original, input_shape, device, trust_factory)
-        from convsurgeon.benching import bench
-    from convsurgeon.benching.terminal import render
+        from convsurgeon.deployment.benching import bench
+    from convsurgeon.deployment.benching.terminal import render
 
     with progress_bar() as progress:
         report = bench(
@@ -94,15 +94,15 @@ def _subjects(
     subject: str, original: str | None, input_shape: str | None, device: str, trust_factory: bool
 ) -> tuple[nn.Module, nn.Module | None, Inputs]:
     """The original, its converted twin, and inputs for both; a model named alone has no twin."""
+    from convsurgeon.conversion.saved import MANIFEST
     from convsurgeon.models import load_model
-    from convsurgeon.store import MANIFEST
 
     if not (Path(subject) / MANIFEST).is_file():
         if original is not None:
             raise UsageError(f"--original belongs to a saved conversion, and '{subject}' is none; leave it out.")
         loaded = load_model(subject, weights="none", input_shape=input_shape, device=device)
         return loaded.model, None, loaded.example_inputs
-    from convsurgeon.store import load
+    from convsurgeon.conversion.saved import load
 
     loaded = open_original(Path(subject), original, input_shape, trust_factory, device)
     return loaded.model, load(subject, model=loaded.model).to(device), loaded.example_inputs

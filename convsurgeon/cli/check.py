@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from convsurgeon.base.errors import ConvsurgeonError, UsageError
 from convsurgeon.cli.options import json_option
 from convsurgeon.cli.screen import output, warn
-from convsurgeon.errors import ConvsurgeonError, UsageError
 
 if TYPE_CHECKING:
     from convsurgeon.budgets import Checked, CheckReport, Config
@@ -166,7 +166,7 @@ class _Form:
         from convsurgeon.budgets.junit import to_junit
         from convsurgeon.budgets.markdown import to_markdown
         from convsurgeon.budgets.terminal import render
-        from convsurgeon.store import write_file
+        from convsurgeon.conversion.saved import write_file
 
         report = done.report
         if self.as_json:

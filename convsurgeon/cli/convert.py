@@ -22,11 +22,11 @@ from convsurgeon.cli.screen import output, progress_bar, warn, working
 
 if TYPE_CHECKING:
     from convsurgeon.cli.data import Unlabelled
-    from convsurgeon.conversion import Patient
-    from convsurgeon.images import ImageBatches
+    from convsurgeon.conversion.steps import Patient
     from convsurgeon.models import LoadedModel
-    from convsurgeon.plans import Plan
-    from convsurgeon.recipe import Recipe
+    from convsurgeon.models.images import ImageBatches
+    from convsurgeon.planning.plan import Plan
+    from convsurgeon.planning.recipe import Recipe
     from convsurgeon.report import Report
 
 __all__ = ["apply_command", "convert_command", "plan_command"]
@@ -97,8 +97,8 @@ def plan_command(
         folder = default_folder(recipe.model or "", recipe.method)
         path = output or folder.with_name(f"{folder.name}.plan.json")
         data = DataRequest(calibrate, images)
-        from convsurgeon.exporting.file import refuse_existing_file
-        from convsurgeon.store import write_file
+        from convsurgeon.conversion.saved import write_file
+        from convsurgeon.deployment.exporting.file import refuse_existing_file
 
         refuse_existing_file(path, force)
     loaded = _load(recipe, device)
@@ -147,8 +147,8 @@ def apply_command(
     The model that the plan names is built, so a plan that names a factory runs its code.
     """
     with working("starting"):
-        from convsurgeon.plans import read_plan_file
-        from convsurgeon.recipe import merged
+        from convsurgeon.planning.plan import read_plan_file
+        from convsurgeon.planning.recipe import merged
 
         plan = read_plan_file(plan_file)
         recipe = merged(None, model=plan.model, weights=weights, input=input_shape, seed=seed)
@@ -171,7 +171,7 @@ def apply_command(
 def _refuse_existing(folder: Path, force: bool, dry_run: bool) -> None:
     """Before any work is done."""
     if not dry_run:
-        from convsurgeon.store import refuse_existing
+        from convsurgeon.conversion.saved import refuse_existing
 
         refuse_existing(folder, force)
 
@@ -194,13 +194,13 @@ def _load(recipe: Recipe, device: str) -> LoadedModel:
 
 def _admit(loaded: LoadedModel) -> Patient:
     with working(f"counting {loaded.spec}"):
-        from convsurgeon.conversion import Patient
+        from convsurgeon.conversion.steps import Patient
 
         return Patient.admit(loaded.model, loaded.example_inputs, loaded.weights, name=loaded.spec, rebuild=loaded.spec)
 
 
 def _plan(patient: Patient, recipe: Recipe, calibration: Unlabelled | None) -> Plan:
-    from convsurgeon.conversion import planned
+    from convsurgeon.conversion.steps import planned
 
     with progress_bar() as progress:
         return planned(patient, recipe, calibration=calibration, progress=progress)
@@ -217,7 +217,7 @@ def _operate(
     force: bool,
     as_json: bool,
 ) -> None:
-    from convsurgeon.conversion import carry_out
+    from convsurgeon.conversion.steps import carry_out
 
     with progress_bar() as progress:
         done = carry_out(

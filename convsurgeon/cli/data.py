@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from convsurgeon.base.errors import UsageError
 from convsurgeon.cli.screen import warn
-from convsurgeon.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from convsurgeon.images import ImageBatches, Transform
     from convsurgeon.models import LoadedModel
-    from convsurgeon.sites import Survey
+    from convsurgeon.models.images import ImageBatches, Transform
+    from convsurgeon.survey.sites import Survey
 
 __all__ = [
     "DataRequest",
@@ -121,9 +121,9 @@ class DataRequest:
         """Calibration batches; None without ``--calibrate``, or where the weights are random."""
         if self.calibrate is None:
             return None
-        from convsurgeon.images import calibration_images
-        from convsurgeon.inherit.image_count import images_needed
-        from convsurgeon.timing.batches import batch_of
+        from convsurgeon.base.batch_axis import batch_of
+        from convsurgeon.models.images import calibration_images
+        from convsurgeon.transfer.image_count import images_needed
 
         limit = self.images or images_needed(survey, batch_of(loaded.example_inputs))
         found = calibration_images(self.calibrate, preprocessing(loaded), limit=limit, seed=seed)
@@ -141,7 +141,7 @@ class DataRequest:
         """
         if self.evaluate is None:
             return None
-        from convsurgeon.images import labelled_images
+        from convsurgeon.models.images import labelled_images
 
         return labelled_images(
             self.evaluate,
@@ -172,7 +172,7 @@ class Unlabelled:
 
 def preprocessing(loaded: LoadedModel, *, announced: bool = False) -> Transform:
     """The weights' own preprocessing, or a plain one, which is said unless that was ``announced`` before."""
-    from convsurgeon.images import plain_transform
+    from convsurgeon.models.images import plain_transform
 
     if loaded.transform is not None:
         return loaded.transform

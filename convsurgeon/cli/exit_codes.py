@@ -1,4 +1,4 @@
-"""Exit codes that no error class carries (see ``convsurgeon.errors``)."""
+"""Exit codes that no error class carries (see ``convsurgeon.base.errors``)."""
 
 __all__ = ["INTERNAL_ERROR", "INTERRUPTED"]
 

@@ -28,7 +28,7 @@ def inspect_command(
     with working(f"inspecting {model}"):
         from convsurgeon.models import load_model
         from convsurgeon.report import inspection
-        from convsurgeon.sites import survey
+        from convsurgeon.survey.sites import survey
 
         loaded = load_model(model, weights=weights or "none", input_shape=input_shape, device=device, seed=seed or 0)
         found = survey(loaded.model, loaded.example_inputs)
@@ -44,8 +44,8 @@ def inspect_command(
 @json_option
 def report_command(folder: Path, markdown: bool, as_json: bool) -> None:
     """Show the report of a saved conversion in FOLDER."""
+    from convsurgeon.conversion.saved import read_report
     from convsurgeon.report import render, to_markdown
-    from convsurgeon.store import read_report
 
     report = read_report(folder)
     if as_json:
@@ -62,7 +62,7 @@ def methods_command(as_json: bool) -> None:
     """List the methods: what each is, where it comes from, when it pays and when it does not."""
     from dataclasses import asdict
 
-    from convsurgeon.convs import CARDS
+    from convsurgeon.families import CARDS
 
     if as_json:
         click.echo(json.dumps([asdict(card) for card in CARDS], indent=2, ensure_ascii=False))
@@ -80,10 +80,10 @@ def schema_command(record: str) -> None:
     """Print the JSON Schema of a recipe, a plan, a report, a budget configuration, or a check's or bench's report."""
     from pydantic import BaseModel
 
-    from convsurgeon.benching.record import BenchReport
     from convsurgeon.budgets import CheckReport, Settings
-    from convsurgeon.plans import Plan
-    from convsurgeon.recipe import Recipe
+    from convsurgeon.deployment.benching.record import BenchReport
+    from convsurgeon.planning.plan import Plan
+    from convsurgeon.planning.recipe import Recipe
     from convsurgeon.report import Report
 
     records: dict[str, type[BaseModel]] = {

@@ -13,7 +13,7 @@ from convsurgeon.cli.screen import working
 from convsurgeon.cli.subject import open_subject, subject_options
 
 if TYPE_CHECKING:
-    from convsurgeon.exporting import Exported
+    from convsurgeon.deployment.exporting import Exported
 
 __all__ = ["export_command"]
 
@@ -54,8 +54,8 @@ def export_command(
     network's, within 1e-4.
     """
     with working(f"writing and comparing {output}"):
-        from convsurgeon.exporting import export
-        from convsurgeon.exporting.file import require_writable
+        from convsurgeon.deployment.exporting import export
+        from convsurgeon.deployment.exporting.file import require_writable
 
         require_writable(output, None, force)
         model, inputs = open_subject(subject, original, input_shape, weights, trust_factory)

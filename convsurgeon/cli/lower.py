@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from convsurgeon.base.errors import UsageError
 from convsurgeon.cli.options import json_option
 from convsurgeon.cli.screen import working
 from convsurgeon.cli.subject import open_subject, subject_options
-from convsurgeon.errors import UsageError
 
 if TYPE_CHECKING:
-    from convsurgeon.inputs import Inputs
-    from convsurgeon.lowering import Lowered
+    from convsurgeon.base.inputs import Inputs
+    from convsurgeon.deployment.lowering import Lowered
 
 __all__ = ["lower_command"]
 
@@ -59,11 +59,11 @@ def lower_command(
     convsurgeon; what was done stands in a .json file beside it.
     """
     with working(f"lowering {subject}"):
-        from convsurgeon.exporting import export
-        from convsurgeon.exporting.file import refuse_existing_file
-        from convsurgeon.lowering import lower
-        from convsurgeon.store import write_file
-        from convsurgeon.timing.batches import rebatched
+        from convsurgeon.base.batch_axis import rebatched
+        from convsurgeon.conversion.saved import write_file
+        from convsurgeon.deployment.exporting import export
+        from convsurgeon.deployment.exporting.file import refuse_existing_file
+        from convsurgeon.deployment.lowering import lower
 
         path = output or Path(f"{subject.rstrip('/').replace('/', '-').replace(':', '-')}.lowered.pt2")
         if path.suffix != ".pt2":

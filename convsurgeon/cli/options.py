@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from convsurgeon.errors import UsageError
+from convsurgeon.base.errors import UsageError
 
 if TYPE_CHECKING:
-    from convsurgeon.recipe import Recipe
+    from convsurgeon.planning.recipe import Recipe
 
 __all__ = ["Request", "default_folder", "json_option", "model_options", "output_options", "plan_options"]
 
@@ -121,7 +121,7 @@ class Request:
         Raises:
             UsageError: neither names a model.
         """
-        from convsurgeon.recipe import merged
+        from convsurgeon.planning.recipe import merged
 
         base = merged(self.recipe_file)
         given = {

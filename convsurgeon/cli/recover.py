@@ -19,7 +19,7 @@ from convsurgeon.cli.recover_run import RecoverRun
 from convsurgeon.cli.screen import is_main_process
 
 if TYPE_CHECKING:
-    from convsurgeon.recovery.extra import Extra
+    from convsurgeon.recovery.companion import Extra
 
 __all__ = ["recover_command"]
 
@@ -109,7 +109,7 @@ def recover_command(
 
 def _learned_groups(folder: Path, learn_groups: bool, budget: tuple[str, ...]) -> tuple[Extra, ...]:
     """What learns along, refused before any work is done."""
-    from convsurgeon.learned_groups.request import requested
-    from convsurgeon.store import read_saved_plan
+    from convsurgeon.conversion.saved import read_saved_plan
+    from convsurgeon.recovery.learned_groups.request import requested
 
     return requested(read_saved_plan(folder), learn_groups, budget)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from convsurgeon.base.errors import UnknownName, UsageError
 from convsurgeon.cli.data import DataRequest, class_count, preprocessing
-from convsurgeon.errors import UnknownName, UsageError
 from convsurgeon.recovery import ImageSettings
 
 if TYPE_CHECKING:
-    from convsurgeon.images import ImageBatches
     from convsurgeon.models import LoadedModel
+    from convsurgeon.models.images import ImageBatches
 
 __all__ = ["Pictures"]
 
@@ -29,7 +29,7 @@ class Pictures:
 
     def split(self, loaded: LoadedModel) -> tuple[ImageBatches, ImageBatches | None]:
         """Images to train on, and images to judge the result on: --evaluate, or a part of --data held out."""
-        from convsurgeon.images import ImageBatches
+        from convsurgeon.models.images import ImageBatches
         from convsurgeon.recovery.images import split_files
 
         found = self._all(loaded)
@@ -40,7 +40,7 @@ class Pictures:
         return ImageBatches(train, found.transform), ImageBatches(held, found.transform) if held else None
 
     def _all(self, loaded: LoadedModel) -> ImageBatches:
-        from convsurgeon.images import calibration_images, labelled_images
+        from convsurgeon.models.images import calibration_images, labelled_images
 
         transform = preprocessing(loaded)
         everything = calibration_images(self.folder, transform, limit=sys.maxsize, seed=self.settings.seed)

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from convsurgeon.base.errors import UnknownName, UsageError
 from convsurgeon.cli.subject import rebuilt_by
-from convsurgeon.errors import UnknownName, UsageError
 
 if TYPE_CHECKING:
     from convsurgeon.models import LoadedModel
@@ -22,8 +22,8 @@ def trained_original(folder: Path, weights: str | None, trust_factory: bool, see
     Raises:
         UsageError: it was the caller's own module, an untrusted factory's, or its weights are random.
     """
+    from convsurgeon.conversion.saved import read_report
     from convsurgeon.models import load_model
-    from convsurgeon.store import read_report
 
     report = read_report(folder)
     otherwise = f"recover it in Python: convsurgeon.recover(original, '{folder}', data)."

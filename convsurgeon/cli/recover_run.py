@@ -17,7 +17,7 @@ from convsurgeon.recovery import RecoverSettings
 if TYPE_CHECKING:
     from convsurgeon.models import LoadedModel
     from convsurgeon.recovery import History
-    from convsurgeon.recovery.extra import Extra
+    from convsurgeon.recovery.companion import Extra
     from convsurgeon.report import Report
 
 __all__ = ["RecoverRun"]
@@ -40,8 +40,8 @@ class RecoverRun:
 
     def refuse_existing(self) -> None:
         """Before any work is done."""
+        from convsurgeon.conversion.saved import refuse_existing
         from convsurgeon.recovery.checkpoint import Checkpoints
-        from convsurgeon.store import refuse_existing
 
         refuse_existing(self.target, self.force)
         if not self.resume and not self.force:
@@ -57,8 +57,8 @@ class RecoverRun:
         as_json: bool,
     ) -> None:
         """Train, save, tell."""
+        from convsurgeon.conversion.recover import open_conversion, recover
         from convsurgeon.recovery.checkpoint import Checkpoints
-        from convsurgeon.recovery.verb import open_conversion, recover
 
         data, evaluation = pictures.split(original)
         conversion = open_conversion(self.folder, original.model)

@@ -8,8 +8,8 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import click
 from pydantic import ValidationError
 
-from convsurgeon.errors import UsageError
-from convsurgeon.records import Record
+from convsurgeon.base.errors import UsageError
+from convsurgeon.base.records import Record
 
 __all__ = ["setting_options", "settings_given"]
 

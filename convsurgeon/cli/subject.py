@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from convsurgeon.errors import UsageError
+from convsurgeon.base.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import nn
 
-    from convsurgeon.inputs import Inputs
+    from convsurgeon.base.inputs import Inputs
     from convsurgeon.models import LoadedModel
 
 __all__ = ["open_original", "open_subject", "rebuilt_by", "subject_options"]
@@ -52,8 +52,8 @@ def open_subject(
         UsageError: options that belong to the other kind of subject, an original that nothing names, or a device that
             can't be used.
     """
+    from convsurgeon.conversion.saved import MANIFEST, load
     from convsurgeon.models import load_model
-    from convsurgeon.store import MANIFEST, load
 
     folder = Path(subject)
     if not (folder / MANIFEST).is_file():
@@ -75,8 +75,8 @@ def open_original(
     Raises:
         UsageError: an original that nothing names, or an untrusted factory.
     """
+    from convsurgeon.conversion.saved import read_saved_plan
     from convsurgeon.models import load_model
-    from convsurgeon.store import read_saved_plan
 
     name = original or rebuilt_by(folder, trust_factory, "name it with --original MODEL.")
     loaded = load_model(name, weights="none", input_shape=input_shape, device=device)
@@ -92,8 +92,8 @@ def rebuilt_by(folder: Path, trust_factory: bool, otherwise: str) -> str:
     Raises:
         UsageError: it was the caller's own module, or a factory that nobody trusts.
     """
+    from convsurgeon.conversion.saved import read_manifest
     from convsurgeon.models import is_factory
-    from convsurgeon.store import read_manifest
 
     name = read_manifest(folder).rebuild
     if name is None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from convsurgeon._version import __version__
-from convsurgeon.plans import CostRecord
-from convsurgeon.records import Record
+from convsurgeon.base.records import Record
+from convsurgeon.planning.plan import CostRecord
 
 __all__ = ["DemoReport", "DemoRow"]
 

@@ -10,18 +10,18 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from convsurgeon.accuracy import top1_accuracy
-from convsurgeon.conversion import Conversion
+from convsurgeon.conversion.recover import recover
+from convsurgeon.conversion.steps import Conversion
+from convsurgeon.conversion.verbs import apply, plan
 from convsurgeon.demo.data import Epochs, digits
 from convsurgeon.demo.net import trained
 from convsurgeon.demo.record import DemoReport, DemoRow
-from convsurgeon.plans import Plan
+from convsurgeon.planning.plan import Plan
 from convsurgeon.recovery import RecoverSettings
-from convsurgeon.recovery.verb import recover
-from convsurgeon.surgery import operate
-from convsurgeon.timing import Effort, Spread, time_in_turn
-from convsurgeon.timing.machine import place, threads
-from convsurgeon.verbs import apply, plan
+from convsurgeon.runtimes.machine import place, threads
+from convsurgeon.runtimes.timer import Effort, Spread, time_in_turn
+from convsurgeon.surgery.operate import operate
+from convsurgeon.transfer.accuracy import top1_accuracy
 
 __all__ = ["LEARNED", "METHODS", "TIMED", "DemoSettings", "demonstrate"]
 

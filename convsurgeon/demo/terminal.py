@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from convsurgeon.demo.record import DemoReport, DemoRow
-from convsurgeon.targets import human
+from convsurgeon.planning.targets import human
 
 __all__ = ["render"]
 

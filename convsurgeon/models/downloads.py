@@ -20,7 +20,7 @@ from urllib.parse import urlparse
 
 import torch
 
-from convsurgeon.errors import ModelLoadError, WeightsUnavailable, first_line
+from convsurgeon.base.errors import ModelLoadError, WeightsUnavailable, first_line
 
 __all__ = ["OFFLINE_VARIABLE", "WeightsFile", "fetch", "is_offline", "open_url"]
 

@@ -21,8 +21,8 @@ from typing import Any
 
 from torch import nn
 
-from convsurgeon.errors import ConvsurgeonError, ModelLoadError, UnknownName, UsageError, did_you_mean, first_line
-from convsurgeon.inputs import Inputs, as_inputs
+from convsurgeon.base.errors import ConvsurgeonError, ModelLoadError, UnknownName, UsageError, did_you_mean, first_line
+from convsurgeon.base.inputs import Inputs, as_inputs
 from convsurgeon.models.input_sizes import random_inputs
 from convsurgeon.models.weights import (
     WeightedModel,

@@ -8,8 +8,8 @@ from typing import Literal
 
 import torch
 
-from convsurgeon.errors import UsageError
-from convsurgeon.inputs import Inputs
+from convsurgeon.base.errors import UsageError
+from convsurgeon.base.inputs import Inputs
 
 __all__ = ["Layout", "parse_shape", "random_inputs"]
 

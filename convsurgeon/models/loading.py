@@ -15,10 +15,10 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from convsurgeon.devices import usable_device
-from convsurgeon.errors import ModelLoadError, UsageError
-from convsurgeon.generators import seeded
-from convsurgeon.inputs import Inputs
+from convsurgeon.base.devices import usable_device
+from convsurgeon.base.errors import ModelLoadError, UsageError
+from convsurgeon.base.generators import seeded
+from convsurgeon.base.inputs import Inputs
 from convsurgeon.models.factories import find_factory
 from convsurgeon.models.input_sizes import parse_shape
 from convsurgeon.models.timm_models import PREFIX, timm_model

@@ -12,8 +12,15 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from convsurgeon.errors import ModelLoadError, UnknownName, UsageError, WeightsUnavailable, did_you_mean, first_line
-from convsurgeon.inputs import Inputs
+from convsurgeon.base.errors import (
+    ModelLoadError,
+    UnknownName,
+    UsageError,
+    WeightsUnavailable,
+    did_you_mean,
+    first_line,
+)
+from convsurgeon.base.inputs import Inputs
 from convsurgeon.models import downloads
 from convsurgeon.models.downloads import OFFLINE_VARIABLE, WeightsFile, fetch, is_offline, open_url
 from convsurgeon.models.input_sizes import random_inputs

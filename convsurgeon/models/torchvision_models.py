@@ -20,8 +20,15 @@ from torch import nn
 from torchvision import models as zoo
 from torchvision.models import WeightsEnum
 
-from convsurgeon.errors import ModelLoadError, UnknownName, UsageError, WeightsUnavailable, did_you_mean, first_line
-from convsurgeon.inputs import Inputs
+from convsurgeon.base.errors import (
+    ModelLoadError,
+    UnknownName,
+    UsageError,
+    WeightsUnavailable,
+    did_you_mean,
+    first_line,
+)
+from convsurgeon.base.inputs import Inputs
 from convsurgeon.models.downloads import fetch
 from convsurgeon.models.input_sizes import Layout, random_inputs
 from convsurgeon.models.torchvision_weights import WeightsInHand, find_weights, needs

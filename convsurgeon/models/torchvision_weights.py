@@ -10,7 +10,7 @@ from typing import Any, get_args
 import torch
 from torchvision.models import WeightsEnum, get_model_builder
 
-from convsurgeon.errors import UnknownName, did_you_mean
+from convsurgeon.base.errors import UnknownName, did_you_mean
 
 __all__ = ["WeightsInHand", "find_weights", "needs"]
 

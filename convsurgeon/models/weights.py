@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from convsurgeon.errors import ModelLoadError, UnknownName, first_line
+from convsurgeon.base.errors import ModelLoadError, UnknownName, first_line
 
 __all__ = [
     "WeightedModel",

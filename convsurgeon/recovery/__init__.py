@@ -1,6 +1,6 @@
 """Recovery: training by distillation, where the closed forms end. The verb is in ``verb``, the steps in ``loop``."""
 
-from convsurgeon.recovery.extra import Extra, ParameterGroup, QuietExtra, State
+from convsurgeon.recovery.companion import Extra, ParameterGroup, QuietExtra, State
 from convsurgeon.recovery.history import History, HistoryRow, Score
 from convsurgeon.recovery.settings import ImageSettings, RecoverSettings
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 from torch.utils.data import DistributedSampler
 
-from convsurgeon.errors import UsageError
-from convsurgeon.inputs import Inputs, as_inputs
+from convsurgeon.base.errors import UsageError
+from convsurgeon.base.inputs import Inputs, as_inputs
 from convsurgeon.recovery.randomness import reseed
 
 __all__ = ["Batch", "IterableSource", "Source", "as_labelled"]

@@ -16,8 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from convsurgeon.errors import ModelLoadError, OutputExists, UnknownName, UsageError
-from convsurgeon.records import Record
+from convsurgeon.base.errors import ModelLoadError, OutputExists, UnknownName, UsageError
+from convsurgeon.base.records import Record
 from convsurgeon.recovery.history import HistoryRow, Score
 from convsurgeon.recovery.settings import RecoverSettings
 

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._pytree import tree_leaves
 
-from convsurgeon.errors import ModelRunError, UsageError
-from convsurgeon.hooks import removed_after
-from convsurgeon.inputs import Inputs
+from convsurgeon.base.errors import ModelRunError, UsageError
+from convsurgeon.base.inputs import Inputs
+from convsurgeon.base.observe import removed_after
 from convsurgeon.recovery.batches import UNLABELLED, Batch
 from convsurgeon.recovery.engine import Engine
 from convsurgeon.recovery.settings import RecoverSettings

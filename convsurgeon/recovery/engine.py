@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from convsurgeon.devices import best_device, usable_device
-from convsurgeon.errors import UsageError
+from convsurgeon.base.devices import best_device, usable_device
+from convsurgeon.base.errors import UsageError
 from convsurgeon.recovery.settings import Precision
 
 __all__ = ["Engine", "make_engine"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from convsurgeon.errors import UsageError
+from convsurgeon.base.errors import UsageError
 from convsurgeon.recovery.batches import Batch, Source
 
 __all__ = ["Feed"]

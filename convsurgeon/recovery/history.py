@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convsurgeon.records import Record
+from convsurgeon.base.records import Record
 from convsurgeon.recovery.settings import RecoverSettings
 
 __all__ = ["History", "HistoryRow", "Score"]

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from convsurgeon.errors import UsageError
-from convsurgeon.generators import seeded
-from convsurgeon.images import Transform, read_image
-from convsurgeon.inputs import Inputs
+from convsurgeon.base.errors import UsageError
+from convsurgeon.base.generators import seeded
+from convsurgeon.base.inputs import Inputs
+from convsurgeon.models.images import Transform, read_image
 from convsurgeon.recovery.batches import UNLABELLED, Batch
 from convsurgeon.recovery.randomness import mixed
 from convsurgeon.recovery.settings import Augment, ImageSettings

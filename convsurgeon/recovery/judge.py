@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DistributedSampler
 
-from convsurgeon.errors import UsageError
-from convsurgeon.images import ImageBatches
-from convsurgeon.inherit.agreement import agreement
-from convsurgeon.inherit.capture import evaluating
-from convsurgeon.inputs import Inputs
+from convsurgeon.base.errors import UsageError
+from convsurgeon.base.inputs import Inputs
+from convsurgeon.models.images import ImageBatches
 from convsurgeon.recovery.batches import UNLABELLED, as_labelled
 from convsurgeon.recovery.engine import Engine
 from convsurgeon.recovery.history import Score
+from convsurgeon.transfer.agreement import agreement
+from convsurgeon.transfer.capture import evaluating
 
 __all__ = ["Judge"]
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from convsurgeon.errors import UsageError
+from convsurgeon.base.errors import UsageError
 from convsurgeon.recovery.batches import Source
 from convsurgeon.recovery.checkpoint import Checkpoints
+from convsurgeon.recovery.companion import Extra
 from convsurgeon.recovery.engine import Engine
-from convsurgeon.recovery.extra import Extra
 from convsurgeon.recovery.judge import Judge
 from convsurgeon.recovery.settings import RecoverSettings
 from convsurgeon.recovery.sites import Sites

@@ -8,7 +8,7 @@ import time
 import torch
 from torch import nn
 
-from convsurgeon.errors import TrainingFailed, UsageError
+from convsurgeon.base.errors import TrainingFailed, UsageError
 from convsurgeon.recovery.batches import Batch
 from convsurgeon.recovery.distillation import Distillation
 from convsurgeon.recovery.evaluation import Evaluation

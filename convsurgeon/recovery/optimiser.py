@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
-from convsurgeon.errors import UsageError
-from convsurgeon.recovery.extra import Extra, ParameterGroup
+from convsurgeon.base.errors import UsageError
+from convsurgeon.recovery.companion import Extra, ParameterGroup
 from convsurgeon.recovery.settings import RecoverSettings
 from convsurgeon.recovery.sites import Sites
 

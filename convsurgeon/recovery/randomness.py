@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from convsurgeon.generators import kept_generators, reseed_torch
+from convsurgeon.base.generators import kept_generators, reseed_torch
 
 __all__ = ["mixed", "reseed", "untouched_generators"]
 

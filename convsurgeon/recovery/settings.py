@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from convsurgeon.records import Record
+from convsurgeon.base.records import Record
 
 __all__ = ["Augment", "ImageSettings", "Precision", "RecoverSettings"]
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from convsurgeon.dataflow import read_roles
-from convsurgeon.errors import UsageError
+from convsurgeon.base.errors import UsageError
+from convsurgeon.survey.roles import read_roles
 
 __all__ = ["Sites", "find_sites"]
 

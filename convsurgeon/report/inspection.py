@@ -8,11 +8,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from convsurgeon.planning.rules import Rules, why_kept
+from convsurgeon.planning.targets import human
 from convsurgeon.report.lines import share
 from convsurgeon.report.terminal import Fitting
-from convsurgeon.rules import Rules, why_kept
-from convsurgeon.sites import Site, Survey
-from convsurgeon.targets import human
+from convsurgeon.survey.sites import Site, Survey
 
 __all__ = ["as_data", "render"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from convsurgeon.latencies import LayerLatency, PlanLatency
-from convsurgeon.plans import CostRecord
+from convsurgeon.planning.latencies import LayerLatency, PlanLatency
+from convsurgeon.planning.plan import CostRecord
+from convsurgeon.planning.targets import human, human_ms, parse_targets
 from convsurgeon.report.record import Fidelity, Report
-from convsurgeon.targets import human, human_ms, parse_targets
 
 __all__ = ["layer_latency", "result_line", "share", "summary_lines", "target_lines"]
 

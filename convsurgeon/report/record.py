@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 from convsurgeon._version import __version__
-from convsurgeon.latencies import LayerLatency, PlanLatency
+from convsurgeon.base.records import Record
 from convsurgeon.models import WeightsOrigin
-from convsurgeon.plans import Action, CostRecord, Plan, PlanLayer
-from convsurgeon.records import Record
+from convsurgeon.planning.latencies import LayerLatency, PlanLatency
+from convsurgeon.planning.plan import Action, CostRecord, Plan, PlanLayer
 from convsurgeon.recovery.history import History
 
 __all__ = ["Fidelity", "Report", "ReportLayer", "make_report"]

@@ -10,9 +10,9 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from convsurgeon.planning.targets import human
 from convsurgeon.report.lines import layer_latency, result_line, share, summary_lines, target_lines
 from convsurgeon.report.record import Report, ReportLayer
-from convsurgeon.targets import human
 
 __all__ = ["Fitting", "render"]
 

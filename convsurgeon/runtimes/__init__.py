@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from convsurgeon.errors import UnknownName, UsageError, did_you_mean
+from convsurgeon.base.errors import UnknownName, UsageError, did_you_mean
 from convsurgeon.runtimes.compiled import Compiled
 from convsurgeon.runtimes.eager import Eager
 from convsurgeon.runtimes.onnx_runtime import OnnxRuntime

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from convsurgeon.inputs import Inputs
+from convsurgeon.base.inputs import Inputs
 
 __all__ = ["between_layers"]
 

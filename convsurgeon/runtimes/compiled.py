@@ -11,10 +11,10 @@ from types import FunctionType
 import torch
 from torch import nn
 
-from convsurgeon.counting import duplicate
-from convsurgeon.errors import ModelRunError, first_line
-from convsurgeon.inputs import Inputs
-from convsurgeon.timing.machine import dtype_name
+from convsurgeon.base.copies import duplicate
+from convsurgeon.base.errors import ModelRunError, first_line
+from convsurgeon.base.inputs import Inputs
+from convsurgeon.runtimes.machine import dtype_name
 
 __all__ = ["Compiled"]
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from convsurgeon.inputs import Inputs
-from convsurgeon.timing.machine import dtype_name
+from convsurgeon.base.inputs import Inputs
+from convsurgeon.runtimes.machine import dtype_name
 
 __all__ = ["Eager"]
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_map
 
-from convsurgeon.inputs import Inputs
-from convsurgeon.timing.batches import batch_of
+from convsurgeon.base.batch_axis import batch_of
+from convsurgeon.base.inputs import Inputs
 
 __all__ = ["free_axes"]
 

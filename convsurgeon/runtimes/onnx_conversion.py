@@ -18,14 +18,14 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from convsurgeon.counting import duplicate
-from convsurgeon.errors import ModelRunError, first_line
-from convsurgeon.inputs import Inputs
-from convsurgeon.runtimes.agreement import allowed, largest_disagreement
+from convsurgeon.base.batch_axis import batch_of, rebatched
+from convsurgeon.base.copies import duplicate
+from convsurgeon.base.errors import ModelRunError, first_line
+from convsurgeon.base.inputs import Inputs
+from convsurgeon.runtimes.closeness import allowed, largest_disagreement
 from convsurgeon.runtimes.free_batch import free_axes
+from convsurgeon.runtimes.machine import dtype_name, dtype_of
 from convsurgeon.runtimes.runtime import missing
-from convsurgeon.timing.batches import batch_of, rebatched
-from convsurgeon.timing.machine import dtype_name, dtype_of
 
 __all__ = ["Exporter", "OnnxGraph", "onnx_missing", "quiet_exporters", "run_onnx", "session_for", "to_onnx"]
 

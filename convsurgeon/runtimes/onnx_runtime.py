@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from convsurgeon.errors import ModelRunError
-from convsurgeon.inputs import Inputs
+from convsurgeon.base.errors import ModelRunError
+from convsurgeon.base.inputs import Inputs
 from convsurgeon.runtimes.between_layers import between_layers
+from convsurgeon.runtimes.machine import device_of, dtype_name
 from convsurgeon.runtimes.onnx_conversion import Exporter, feed_for, onnx_missing, session_for, to_onnx
-from convsurgeon.timing.machine import device_of, dtype_name
 
 __all__ = ["OnnxRuntime"]
 

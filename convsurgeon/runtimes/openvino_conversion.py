@@ -10,13 +10,13 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from convsurgeon.counting import duplicate
-from convsurgeon.errors import ModelRunError, first_line
-from convsurgeon.inputs import Inputs
-from convsurgeon.runtimes.agreement import allowed, largest_disagreement
+from convsurgeon.base.batch_axis import batch_of
+from convsurgeon.base.copies import duplicate
+from convsurgeon.base.errors import ModelRunError, first_line
+from convsurgeon.base.inputs import Inputs
+from convsurgeon.runtimes.closeness import allowed, largest_disagreement
 from convsurgeon.runtimes.onnx_conversion import onnx_missing, to_onnx
 from convsurgeon.runtimes.openvino_package import converted_by_openvino, openvino_core
-from convsurgeon.timing.batches import batch_of
 
 __all__ = ["OpenVinoModel", "compiled_for", "run_openvino", "to_openvino"]
 

@@ -10,13 +10,13 @@ from typing import cast
 import torch
 from torch import nn
 
-from convsurgeon.counting import duplicate
-from convsurgeon.errors import ModelRunError, first_line
-from convsurgeon.inputs import Inputs
+from convsurgeon.base.copies import duplicate
+from convsurgeon.base.errors import ModelRunError, first_line
+from convsurgeon.base.inputs import Inputs
 from convsurgeon.runtimes.between_layers import between_layers
+from convsurgeon.runtimes.machine import device_of, dtype_name
 from convsurgeon.runtimes.openvino_conversion import compiled_for, to_openvino
 from convsurgeon.runtimes.openvino_package import openvino_core, openvino_missing
-from convsurgeon.timing.machine import device_of, dtype_name
 
 __all__ = ["OpenVino"]
 

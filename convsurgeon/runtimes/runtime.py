@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from convsurgeon.inputs import Inputs
+from convsurgeon.base.inputs import Inputs
 
 __all__ = ["Runtime", "missing"]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from convsurgeon.base.errors import RecipeError, UnknownName
 from convsurgeon.budgets import Entry, Settings, find_config, read_config
 from convsurgeon.budgets.entries import expand
 from convsurgeon.cli.app import run
-from convsurgeon.errors import RecipeError, UnknownName
 from tests.budgets.budget_project import Project
 
 IN_PYPROJECT = '[project]\nname = "x"\n\n[[tool.convsurgeon.budgets]]\nmodel = "nets.py:small"\n'

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from convsurgeon.base.errors import TargetError
 from convsurgeon.budgets.limits import parse_limit
 from convsurgeon.budgets.metrics import METRICS, Metric, exact, paste, read_amount, short
-from convsurgeon.errors import TargetError
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision import models as zoo
 
+from convsurgeon.base.errors import ModelLoadError, ModelRunError
+from convsurgeon.base.inputs import as_inputs
 from convsurgeon.budgets.measurement import measure
-from convsurgeon.errors import ModelLoadError, ModelRunError
-from convsurgeon.inputs import as_inputs
 from convsurgeon.models import build_model, default_inputs
-from convsurgeon.sites import survey
+from convsurgeon.survey.sites import survey
 
 IMAGE = as_inputs(torch.zeros(1, 3, 10, 10))
 FLOAT = 4

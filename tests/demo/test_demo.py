@@ -14,9 +14,9 @@ from convsurgeon.cli.app import run
 from convsurgeon.demo.record import DemoReport, DemoRow
 from convsurgeon.demo.run import LEARNED, METHODS, DemoSettings, demonstrate
 from convsurgeon.demo.terminal import render
-from convsurgeon.plans import CostRecord
+from convsurgeon.planning.plan import CostRecord
 
-EXPECTED = Path(__file__).parents[1] / "expected" / "demo.txt"
+EXPECTED = Path(__file__).parents[1] / "cli" / "expected" / "demo.txt"
 # Two methods that take no time: one that is fitted in closed form, one that learns.
 QUICK = DemoSettings(
     methods=("dgconv", LEARNED), calibration_images=64, steps=1, learning_steps=4, batch=32, timed_s=0.001

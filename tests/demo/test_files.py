@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from convsurgeon.accuracy import top1_accuracy
 from convsurgeon.demo.data import DIGITS, TRAIN_IMAGES, Epochs, digits
 from convsurgeon.demo.net import WEIGHTS, trained
+from convsurgeon.transfer.accuracy import top1_accuracy
 
 ROOT = Path(__file__).parents[2]
 

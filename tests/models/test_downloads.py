@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from convsurgeon.errors import ModelLoadError, WeightsUnavailable
+from convsurgeon.base.errors import ModelLoadError, WeightsUnavailable
 from convsurgeon.models import downloads
 from convsurgeon.models.downloads import fetch, open_url
 from tests.models.loopback import Handler, closed_address, serving, silence

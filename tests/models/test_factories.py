@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from convsurgeon.errors import ModelLoadError, UnknownName, UsageError
+from convsurgeon.base.errors import ModelLoadError, UnknownName, UsageError
 from convsurgeon.models import build_model, default_inputs, is_factory, load_model
 
 CODE = """

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torchvision import models as zoo
 
-from convsurgeon.errors import UnknownName, UsageError
+from convsurgeon.base.errors import UnknownName, UsageError
 from convsurgeon.models import build_model, default_inputs, known_models, load_model
 from convsurgeon.models.torchvision_models import torchvision_model
 

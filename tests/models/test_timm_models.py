@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from convsurgeon.errors import ModelLoadError, UnknownName, UsageError, WeightsUnavailable
+from convsurgeon.base.errors import ModelLoadError, UnknownName, UsageError, WeightsUnavailable
 from convsurgeon.models import build_model, default_inputs, load_model
 from tests.models.loopback import Handler, closed_address, serving
 
@@ -165,9 +165,9 @@ def test_timm_is_not_imported_unasked() -> None:
     """Importing the room of models, and refusing a torchvision name, leaves timm alone."""
     code = (
         "import sys, convsurgeon.models as m\n"
-        "from convsurgeon.errors import UsageError\n"
+        "from convsurgeon.base.errors import UsageError\n"
         "try: m.load_model('resnet5O')\n"
         "except UsageError: pass\n"
         "sys.exit('timm' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1]).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 0

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torchvision import models as zoo
 
-from convsurgeon.errors import ModelLoadError, WeightsUnavailable
+from convsurgeon.base.errors import ModelLoadError, WeightsUnavailable
 from convsurgeon.models import build_model, known_models, load_model
 from convsurgeon.models.torchvision_models import torchvision_model
 from convsurgeon.models.torchvision_weights import WeightsInHand

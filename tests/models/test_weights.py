@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from convsurgeon.errors import ModelLoadError, UnknownName
+from convsurgeon.base.errors import ModelLoadError, UnknownName
 from convsurgeon.models.weights import load_strictly, parse_weights, read_state_dict
 
 

@@ -1,0 +1,135 @@
+"""docs/matrix.md and the summary, from rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from compatibility.records import Cell, NetworkRow
+
+__all__ = ["page", "summary"]
+
+_HOW = """Written by `scripts/matrix`, which runs every network in a process of its own, with random weights, offline.
+For each method and a target of `macs=50%` it asks:
+
+- **convert**: a conversion, or a refused target with the reachable range; then everything below is asked of a
+  conversion to just that range, which shows that the range is true. Or nothing to convert, which counts only where no
+  convolution with groups=1 and at least 16 channels on both sides exists.
+- **unchanged**: weights, buffers, flags, classes and hooks of the caller's model are as before.
+- **forward**: outputs of the same types and shapes (a detector's boxes vary: the same number of axes).
+- **counts**: plan, `convsurgeon.count` and PyTorch's `FlopCounterMode` / 2 say the same MACs and parameters.
+- **target**: never more than asked for. **reload**: saved and loaded, state and outputs are bit-equal.
+- **export**: the ONNX graph gives the same outputs in ONNX Runtime (one method; on the smallest inputs that run where a
+  forward takes over 2 GMACs; torchvision's networks by PyTorch's default exporter, the others by its TorchScript one
+  first, which takes a tenth of the time).
+- **backward**: one step in train mode; a replacement's parameters get gradients where the original's weight did.
+
+Inputs are of batch 1 and of the library's own size, smaller (`↓`) where a forward would take over 20 GMACs
+(samvit_base_patch16, which takes one size only, is built for 512×512: at its own 1024×1024 a training step takes
+22 GiB). A cell shows the share of the MACs that is kept; `≥ 63 %` is a refused target with the least share that can be
+reached; `–` is nothing to convert."""
+
+
+def summary(rows: Iterable[NetworkRow]) -> str:
+    """One table: what holds, by library."""
+    lines = ["| library | networks | handled | converted | refused, with the range | nothing to convert | failed |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    everything = list(rows)
+    for library in dict.fromkeys(row.library for row in everything):
+        lines.append(_counts(library, [row for row in everything if row.library == library]))
+    if len(lines) > 3:
+        lines.append(_counts("all", everything))
+    return "\n".join(lines)
+
+
+def _counts(label: str, rows: Sequence[NetworkRow]) -> str:
+    cells = [cell for row in rows for cell in row.cells]
+    green = [cell for cell in cells if cell.green]
+    kinds = [sum(cell.outcome == kind for cell in green) for kind in ("converted", "refused", "nothing")]
+    failed = len(cells) - len(green) + sum(not row.cells for row in rows)
+    handled = sum(row.green for row in rows)
+    return f"| {label} | {len(rows)} | {handled} | " + " | ".join(map(str, (*kinds, failed))) + " |"
+
+
+def page(rows: Iterable[NetworkRow]) -> str:
+    """The whole page: the summary, failures with their reasons, one line per network."""
+    everything = sorted(rows, key=lambda row: (row.library, row.name))
+    parts = ["# Compatibility", _HOW, _setting(everything)]
+    parts += ["Networks are counted in the first columns, conversions (networks × methods) in the others.", ""]
+    parts[-1] = summary(everything)
+    parts += ["## Failures", _failures(everything), "## Checks", _checks(everything), "## Networks"]
+    for library in dict.fromkeys(row.library for row in everything):
+        own = [row for row in everything if row.library == library]
+        parts += [f"### {library}", _networks(sorted(own, key=lambda row: (row.green, row.name)))]
+    return "\n\n".join(parts) + "\n"
+
+
+def _setting(rows: Sequence[NetworkRow]) -> str:
+    versions = {name: value for row in rows for name, value in row.versions.items()}
+    minutes = sum(row.seconds for row in rows) / 60
+    named = ", ".join(f"{name} {value}" for name, value in versions.items())
+    return f"{named}. {minutes:.0f} minutes of one CPU core."
+
+
+def _failures(rows: Sequence[NetworkRow]) -> str:
+    lines = [
+        f"- `{row.name}` ({row.library}): {_plain(reason)}" for row in rows if not row.green for reason in _reasons(row)
+    ]
+    return "\n".join(lines) or "None."
+
+
+def _reasons(row: NetworkRow) -> list[str]:
+    return row.failures() or ["no method was run"]
+
+
+def _checks(rows: Sequence[NetworkRow]) -> str:
+    """How often each check passed, failed, or was left out and why."""
+    found: dict[str, dict[str, int]] = {}
+    reasons: dict[str, dict[str, int]] = {}
+    for checks in [row.checks for row in rows] + [cell.checks for row in rows for cell in row.cells]:
+        for stage, check in checks.items():
+            stage_counts = found.setdefault(stage, {"ok": 0, "failed": 0, "left out": 0})
+            stage_counts[check.state] += 1
+            if check.state == "left out":
+                reason = check.why.partition(":")[0]
+                reasons.setdefault(stage, {})[reason] = reasons.get(stage, {}).get(reason, 0) + 1
+    lines = ["| check | passed | failed | left out | why left out |", "|---|---|---|---|---|"]
+    for stage, counts in found.items():
+        why = "; ".join(f"{_plain(reason)} ({times})" for reason, times in reasons.get(stage, {}).items())
+        lines.append(f"| {stage} | {counts['ok']} | {counts['failed']} | {counts['left out']} | {why} |")
+    return "\n".join(lines)
+
+
+def _networks(rows: Sequence[NetworkRow]) -> str:
+    methods = list(dict.fromkeys(cell.method for row in rows for cell in row.cells))
+    lines = ["| network | input | GMACs | convolutions | " + " | ".join([*methods, "export", "s"]) + " |"]
+    lines.append("|---" * (len(methods) + 6) + "|")
+    lines += [_line(row, methods) for row in rows]
+    return "\n".join(lines)
+
+
+def _line(row: NetworkRow, methods: Sequence[str]) -> str:
+    cells = {cell.method: cell for cell in row.cells}
+    exports = [cell.checks["export"] for cell in row.cells if "export" in cell.checks]
+    export = {"ok": "yes", "failed": "**no**", "left out": ""}[exports[0].state] if exports else ""
+    size = f"{row.inputs}{' ↓' if row.reduced else ''}"
+    shown = [_cell(cells[method]) if method in cells else "" for method in methods]
+    facts = [row.name, size, f"{row.macs / 1e9:.2f}", str(row.convolutions)]
+    return "| " + " | ".join([*facts, *shown, export, f"{row.seconds:.0f}"]) + " |"
+
+
+def _cell(cell: Cell) -> str:
+    if not cell.green:
+        stages = ", ".join(stage for stage, check in cell.checks.items() if check.state == "failed")
+        return f"**failed**: {stages}"
+    if cell.outcome == "nothing":
+        return "–"
+    if cell.outcome == "refused":
+        return f"≥ {cell.reachable or 0:.0%}".replace("%", " %")
+    return f"{cell.kept or 0:.1%}".replace("%", " %")
+
+
+def _plain(text: str) -> str:
+    """One line of a table; of a path only its last part, which says the same on every machine."""
+    text = re.sub(r"(?<![\w.])(?:/[^/\s<>|]+)+/", "", text)
+    return text.replace("|", "\\|").replace("\n", " ")

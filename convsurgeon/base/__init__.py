@@ -1,0 +1,1 @@
+"""What every other room stands on: errors, records, inputs, files, devices, random generators."""

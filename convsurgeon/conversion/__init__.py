@@ -1,0 +1,1 @@
+"""The verbs, step by step: survey → plan → surgery → weights → verify → report."""

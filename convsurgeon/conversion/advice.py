@@ -1,0 +1,19 @@
+"""What people should know before they go on with a converted network."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from convsurgeon.planning.plan import Plan
+from convsurgeon.survey.sites import Survey
+
+__all__ = ["fuse_first"]
+
+
+def fuse_first(model: nn.Module, survey: Survey, plan: Plan) -> tuple[str, ...]:
+    """A note where a method that networks fuse themselves with would meet a replaced convolution later."""
+    fuser = next((name for name in ("fuse_model", "fuse") if callable(getattr(type(model), name, None))), None)
+    replaced = {row.name for row in plan.replaced}
+    if fuser is None or not any(site.norm for site in survey.sites if site.name in replaced):
+        return ()
+    return (f"call {fuser}() before the conversion if the network shall be fused: it knows no compact convolutions",)

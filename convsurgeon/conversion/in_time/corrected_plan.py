@@ -1,0 +1,170 @@
+"""Plan, build, measure, correct, plan again: until the measured network is where the target wants it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import nn
+
+from convsurgeon.base.batch_axis import batch_of
+from convsurgeon.base.copies import duplicate
+from convsurgeon.base.devices import require_weights
+from convsurgeon.base.errors import TargetError
+from convsurgeon.base.inputs import Inputs
+from convsurgeon.conversion.in_time.latency_file import LatencyFile, entry_key
+from convsurgeon.conversion.in_time.layer_calls import LayerCase, observed
+from convsurgeon.conversion.in_time.layer_times import LayerTimes, time_layers, wanted_specs
+from convsurgeon.conversion.in_time.timekeeper import Call, Timekeeper
+from convsurgeon.planning.latencies import Latencies, worth_timing
+from convsurgeon.planning.options import Choices
+from convsurgeon.planning.plan import Plan
+from convsurgeon.planning.targets import Target, human_ms, parse_targets
+from convsurgeon.runtimes.machine import busy
+from convsurgeon.runtimes.timer import Spread
+from convsurgeon.surgery.operate import operate
+
+__all__ = ["MOST_ROUNDS", "TOLERANCE", "Ask", "plan_in_time"]
+
+# In shares of the original's latency: what a measured network may lie off its target.
+TOLERANCE = 0.05
+MOST_ROUNDS = 4
+# A network that shows none of what its layers save: planning with less would ask for the impossible.
+LEAST_REALISED = 0.05
+
+Progress = Callable[[str, int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What to plan: the model, the inputs to time on, its choices, and what makes a plan of known latencies."""
+
+    model: nn.Module
+    inputs: Inputs
+    choices: tuple[Choices, ...]
+    plan: Callable[[Latencies], Plan]
+    seed: int = 0
+
+
+def plan_in_time(ask: Ask, keeper: Timekeeper, directory: Path | None, progress: Progress) -> Plan:
+    """Time the layers, plan, and measure the planned network against the original.
+
+    With a latency target, plans that miss it by more than 5 points are corrected by what the measurement showed and
+    made again, at most four times; the least damaging one that meets the target stands.
+
+    Raises:
+        ModelLoadError: the model has no weights to run (meta device).
+        TargetError: the target can't be reached, or was not, with what was.
+        NothingToConvert: no swap pays in time; the message holds the reasons.
+    """
+    note = busy()
+    latencies = _measured_latencies(ask, keeper, directory, progress)
+    tried: list[Plan] = []
+    for number in range(1, MOST_ROUNDS + 1):
+        progress("measuring plans", number - 1, MOST_ROUNDS, "")
+        plan = ask.plan(latencies)
+        if tried and [row.spec for row in plan.layers] == [row.spec for row in tried[-1].layers]:
+            break
+        plan = _measured(ask, plan, keeper, number)
+        tried.append(plan)
+        excess = _excess(plan)
+        if excess is None or abs(excess) <= TOLERANCE:
+            break
+        latencies = replace(latencies, realised=_realised(plan))
+    progress("measuring plans", MOST_ROUNDS, MOST_ROUNDS, "")
+    best = _best(tried)
+    return best.model_copy(update={"notes": (*best.notes, note)}) if note else best
+
+
+def _measured_latencies(ask: Ask, keeper: Timekeeper, directory: Path | None, progress: Progress) -> Latencies:
+    require_weights(ask.model, "timed")
+    copy = duplicate(ask.model).eval()
+    place = keeper.place(copy)
+    file = LatencyFile(directory, place)
+    choices = worth_timing(ask.choices)
+    cases = observed(copy, ask.inputs, (choice.site for choice in choices if choice.options))
+
+    def tell(done: int, total: int, name: str) -> None:
+        progress("timing layers", done, total, name)
+
+    time_layers(copy, wanted_specs(choices, cases), keeper, file, tell)
+    calls = [Call(copy.get_submodule(name), case, times) for name in cases for case, times in cases[name].items()]
+    total, alone = keeper.whole(copy, ask.inputs, calls)
+    known = {(choice.site.name, option.spec) for choice in choices for option in choice.options}
+    times = LayerTimes(cases, file.layers, _scale(alone, cases, file))
+    return Latencies(
+        place,
+        batch_of(ask.inputs),
+        # What the file happens to know beyond this menu shall not change the plan.
+        lambda site, spec: times.of(site, spec) if spec is None or (site.name, spec) in known else None,
+        total.median_ns,
+    )
+
+
+def _scale(alone: Spread, cases: Mapping[str, Counter[LayerCase]], file: LatencyFile) -> float:
+    """All layers one by one, timed beside the network, over the sum of their times in the file.
+
+    A busy machine stretches a long forward more than a short layer; without this the layers would seem to be a smaller
+    part of the network than they are.
+    """
+    conv = entry_key(None)
+    kept = sum(
+        times * file.layers[case.key()][conv].least_ns for calls in cases.values() for case, times in calls.items()
+    )
+    return alone.median_ns / kept if kept else 1.0
+
+
+def _measured(ask: Ask, plan: Plan, keeper: Timekeeper, number: int) -> Plan:
+    """The plan with its network's latency, measured in turn with the original's."""
+    if plan.latency is None or not plan.replaced:
+        return plan
+    original, planned = duplicate(ask.model).eval(), operate(ask.model, plan, seed=ask.seed).eval()
+    before, after = keeper.networks([original, planned], ask.inputs)
+    found = {"measured_before_ns": before.median_ns, "measured_after_ns": after.median_ns, "rounds": number}
+    return plan.model_copy(update={"latency": plan.latency.model_copy(update=found)})
+
+
+def _latency_targets(plan: Plan) -> list[Target]:
+    return [target for target in parse_targets(plan.target) if target.metric == "latency"]
+
+
+def _excess(plan: Plan) -> float | None:
+    """Measured latency over the tightest target, in shares of the original's; negative below it; None without one."""
+    found = plan.latency
+    if found is None or found.measured_after_ns is None or not found.measured_before_ns:
+        return None
+    before, after = found.measured_before_ns, found.measured_after_ns
+    limits = [target.limit(plan.before.cost(), before) for target in _latency_targets(plan)]
+    return (after - min(limits)) / before if limits else None
+
+
+def _realised(plan: Plan) -> float:
+    """The share of what the layers save that the whole network showed."""
+    found = plan.latency
+    saved = sum(row.latency.before_ns - row.latency.after_ns for row in plan.replaced if row.latency is not None)
+    if found is None or found.ratio is None or saved <= 0:
+        return 1.0
+    return max(LEAST_REALISED, (1 - found.ratio) * found.before_ns / saved)
+
+
+def _best(tried: list[Plan]) -> Plan:
+    """The least damaging of the plans that meet their target."""
+    met = [plan for plan in tried if (_excess(plan) or 0.0) <= TOLERANCE]
+    if met:
+        return min(met, key=lambda plan: math.fsum(row.damage or 0.0 for row in plan.replaced))
+    raise TargetError(_missed(min(tried, key=lambda plan: _excess(plan) or 0.0), len(tried)))
+
+
+def _missed(closest: Plan, rounds: int) -> str:
+    found, text = closest.latency, ", ".join(target.text for target in _latency_targets(closest))
+    if found is None or found.measured_after_ns is None or found.measured_before_ns is None:
+        return f"target {text} was not measured."
+    return (
+        f"target {text} was not met by {rounds} planned network{'s' if rounds > 1 else ''}: the closest took "
+        f"{human_ms(found.measured_after_ns)} of {human_ms(found.measured_before_ns)} ({found.ratio:.1%}), more than "
+        f"{TOLERANCE:.0%} of the original's over the target ({found.place.describe()}, batch {found.batch}). "
+        "Raise the target, or time on an idle machine."
+    )

@@ -1,0 +1,218 @@
+"""``recover``: from two networks and data to a trained one, saved like any converted model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from convsurgeon.base.copies import duplicate
+from convsurgeon.base.devices import require_weights
+from convsurgeon.base.errors import ModelLoadError, UsageError
+from convsurgeon.conversion.saved import load, read_manifest, read_report, read_saved_plan
+from convsurgeon.conversion.steps import Conversion
+from convsurgeon.models.images import ImageBatches, calibration_images, plain_transform
+from convsurgeon.recovery.batches import IterableSource, Source
+from convsurgeon.recovery.checkpoint import Checkpoints
+from convsurgeon.recovery.companion import Extra
+from convsurgeon.recovery.engine import Engine, make_engine
+from convsurgeon.recovery.history import History
+from convsurgeon.recovery.images import ImageSource
+from convsurgeon.recovery.judge import Judge
+from convsurgeon.recovery.learned_groups import GroupSettings
+from convsurgeon.recovery.learned_groups.request import requested
+from convsurgeon.recovery.lesson import Lesson
+from convsurgeon.recovery.loop import Trainer
+from convsurgeon.recovery.progress import Progress
+from convsurgeon.recovery.randomness import untouched_generators
+from convsurgeon.recovery.restored_traits import as_given
+from convsurgeon.recovery.settings import ImageSettings, RecoverSettings
+from convsurgeon.recovery.sites import find_sites
+from convsurgeon.report import Report, make_report
+from convsurgeon.survey.sites import refuse_unusable
+
+__all__ = ["Recovered", "open_conversion", "recover"]
+
+_EVERY_IMAGE = 1 << 62
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """The trained network (class, device, dtype and mode of the converted one) and how it got there.
+
+    ``conversion`` holds it with its plan and report, where a Conversion was recovered; None for a bare module.
+    """
+
+    model: nn.Module
+    history: History
+    conversion: Conversion | None = None
+
+    def save(self, directory: Path | str, *, force: bool = False) -> Path:
+        """Write a folder that ``convsurgeon.load`` reads; the history is in its report.
+
+        Raises:
+            UsageError: a bare module was recovered, whose plan is not known.
+            OutputExists: the folder is there and ``force`` is not given.
+        """
+        if self.conversion is None:
+            raise UsageError("only a Conversion can be saved with its plan; pass one to recover, or save the model.")
+        return self.conversion.save(directory, force=force)
+
+
+def recover(
+    original: nn.Module,
+    converted: Conversion | nn.Module | Path | str,
+    data: Iterable[Any] | Path | str,
+    *,
+    evaluation: Iterable[Any] | None = None,
+    settings: RecoverSettings | None = None,
+    images: ImageSettings | None = None,
+    learn_groups: bool | GroupSettings = False,
+    target: str | Iterable[str] | None = None,
+    extras: Sequence[Extra] = (),
+    checkpoints: Path | str | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Recovered:
+    """Train a converted network back towards its original, by distillation; both stay as they are.
+
+    Args:
+        original: the network before the conversion, with its trained weights.
+        converted: what ``convert`` returned, the folder it was saved to, or a module made from the original.
+        data: batches, read once per epoch: a DataLoader, or any iterable of inputs as the model takes them or of
+            pairs (inputs, integer labels [N]). Or images: a folder, or ``convsurgeon.models.images.ImageBatches``.
+        evaluation: held-out batches; with labels accuracy is measured, otherwise closeness to the original.
+        settings: learning rates, length, loss, precision; see ``RecoverSettings`` and docs/recover.md.
+        images: batch size and augmentation of a folder's images.
+        learn_groups: train the gates of open-gated DGConvs with the weights, until ``target`` (``"macs=50%"``) is met.
+        target: the budget of learned groups: what to keep at most of the original.
+        extras: what else learns along.
+        checkpoints: a folder for ``last.safetensors`` and ``best.safetensors``; None keeps the best in memory.
+        resume: go on from the folder's last checkpoint; with the same arguments the result is the same.
+        device: ``auto`` trains on an accelerator where there is one; the result is on the converted model's device.
+        progress: called after each step, on the main process.
+
+    Raises:
+        UsageError: data, labels or settings that do not fit, nothing to train, a checkpoint of another run.
+        TargetError: a target that learned groups can't reach.
+        OutputExists: the folder of checkpoints holds an earlier run.
+        ModelLoadError: a network is wrapped, compiled, scripted or quantised: surgery comes before wrapping.
+        ModelRunError: a network fails on the data.
+        TrainingFailed: the loss or the gradient is not finite any more.
+        Interrupted: SIGINT or SIGTERM; a KeyboardInterrupt that says how to go on.
+    """
+    settings = settings or RecoverSettings()
+    _refuse_wrapped(original)
+    conversion = _as_conversion(original, converted)
+    network = conversion.model if isinstance(conversion, Conversion) else conversion
+    _refuse_wrapped(network)
+    plan = conversion.plan if isinstance(conversion, Conversion) else None
+    extras = (*requested(plan, learn_groups, target), *extras)
+    engine = make_engine(device, settings.precision)
+    with untouched_generators(engine.device):
+        teacher, student = _teacher(original, engine), _student(network, engine)
+        shapes = conversion.plan.input_shapes if isinstance(conversion, Conversion) else ()
+        lesson = Lesson(
+            teacher=teacher,
+            student=student,
+            sites=find_sites(teacher, student),
+            source=_source(data, settings, images or ImageSettings(), shapes, engine),
+            judge=Judge(teacher, evaluation, engine),
+            engine=engine,
+            settings=settings,
+            extras=tuple(extras),
+            checkpoints=None if checkpoints is None else Checkpoints(Path(checkpoints)),
+        )
+        model, history = Trainer(lesson, progress).run(resume=resume)
+    model = as_given(model, network)
+    if isinstance(conversion, Conversion):
+        return Recovered(model, history, _recovered(conversion, model, history, extras))
+    return Recovered(model, history)
+
+
+def open_conversion(folder: Path | str, original: nn.Module) -> Conversion:
+    """A saved conversion as ``convert`` returned it; ``original`` is its architecture.
+
+    Raises:
+        UnknownName: no saved model there.
+        ModelLoadError: damaged files, or another architecture.
+    """
+    path = Path(folder)
+    manifest = read_manifest(path)
+    return Conversion(load(path, model=original), read_saved_plan(path), read_report(path), manifest.rebuild)
+
+
+def _as_conversion(original: nn.Module, converted: Conversion | nn.Module | Path | str) -> Conversion | nn.Module:
+    if isinstance(converted, (str, Path)):
+        return open_conversion(converted, original)
+    return converted
+
+
+def _refuse_wrapped(model: nn.Module) -> None:
+    try:
+        refuse_unusable(model)
+    except ModelLoadError as error:
+        raise ModelLoadError(
+            f"{error}. Surgery comes before wrapping: pass the plain network to recover, which wraps it itself where "
+            "several processes train."
+        ) from error
+    require_weights(model, "trained")
+
+
+def _teacher(original: nn.Module, engine: Engine) -> nn.Module:
+    return _full_precision(duplicate(original)).to(engine.device).eval().requires_grad_(False)
+
+
+def _student(network: nn.Module, engine: Engine) -> nn.Module:
+    return _full_precision(duplicate(network)).to(engine.device)
+
+
+def _full_precision(model: nn.Module) -> nn.Module:
+    """Half-precision weights are trained as float32: small updates would round away."""
+    half = (torch.float16, torch.bfloat16)
+    return model.float() if any(p.dtype in half for p in model.parameters()) else model
+
+
+def _source(
+    data: Iterable[Any] | Path | str,
+    settings: RecoverSettings,
+    images: ImageSettings,
+    shapes: tuple[tuple[int, ...], ...],
+    engine: Engine,
+) -> Source:
+    if isinstance(data, (str, Path)):
+        transform = plain_transform(shapes[0] if len(shapes) == 1 else ())
+        data = calibration_images(Path(data), transform, limit=_EVERY_IMAGE, seed=images.seed)
+    if isinstance(data, ImageBatches):
+        return ImageSource(data.files, data.transform, images, engine.rank, engine.processes)
+    if isinstance(data, (torch.Tensor, dict)):
+        raise UsageError(f"data is a {type(data).__name__}; expected an iterable of batches, e.g. a list of tensors.")
+    return IterableSource(data, settings.seed, engine.rank, engine.processes)
+
+
+def _recovered(conversion: Conversion, model: nn.Module, history: History, extras: Sequence[Extra]) -> Conversion:
+    plan = conversion.plan
+    for extra in extras:
+        plan = extra.replanned(plan)
+    report = conversion.report
+    if plan is not conversion.plan:
+        notes = tuple(note for note in report.notes if note not in conversion.plan.notes)
+        report = make_report(plan, report.weights, inherited=report.inherited, notes=notes)
+    return replace(conversion, model=model, plan=plan, report=_with_history(report, history))
+
+
+def _with_history(report: Report, history: History) -> Report:
+    """What was measured before the training (errors left, agreement) no longer holds."""
+    return report.model_copy(
+        update={
+            "inherited": f"{report.inherited}, then trained by distillation from the original",
+            "fidelity": None,
+            "recovery": history,
+            "layers": tuple(layer.model_copy(update={"error": None}) for layer in report.layers),
+        }
+    )

@@ -1,0 +1,271 @@
+"""Saved conversions: a folder with safetensors weights and JSON, loaded without pickle and without tracing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from convsurgeon._version import __version__
+from convsurgeon.base.copies import duplicate
+from convsurgeon.base.errors import ModelLoadError, OutputExists, RecipeError, UnknownName, UsageError
+from convsurgeon.base.files import write_whole
+from convsurgeon.models import build_model, is_factory, load_strictly
+from convsurgeon.planning.plan import Plan, read_plan
+from convsurgeon.report import Report
+from convsurgeon.surgery.operate import operate
+
+__all__ = [
+    "MANIFEST",
+    "Manifest",
+    "load",
+    "read_manifest",
+    "read_report",
+    "read_saved_plan",
+    "refuse_existing",
+    "refuse_unwritable",
+    "save",
+    "write_file",
+    "write_folder",
+]
+
+MANIFEST, WEIGHTS, PLAN, REPORT = "convsurgeon.json", "model.safetensors", "plan.json", "report.json"
+
+
+class Manifest(BaseModel):
+    """What a folder holds. ``rebuild`` is the name that builds the original architecture; None: a caller's own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    convsurgeon: str = __version__
+    rebuild: str | None
+    torch: str
+
+
+def save(directory: Path, model: nn.Module, plan: Plan, report: Report, rebuild: str | None, force: bool) -> Path:
+    """Write the folder: all of it, or nothing.
+
+    Raises:
+        OutputExists: the folder is there and ``force`` is not given.
+        ModelLoadError: the model's state holds something other than tensors.
+    """
+    tensors, aliases = _distinct(model)
+    strides = {name: value.stride() for name, value in model.state_dict().items() if not _is_row_major(value)}
+    manifest = Manifest(rebuild=rebuild, torch=str(torch.__version__))
+
+    def write(folder: Path) -> None:
+        save_file(tensors, folder / WEIGHTS, metadata={"aliases": json.dumps(aliases), "strides": json.dumps(strides)})
+        # safetensors writes for the owner alone; the result is as readable as its other files.
+        (folder / WEIGHTS).chmod(0o644)
+        (folder / PLAN).write_text(plan.to_json(), encoding="utf-8")
+        (folder / REPORT).write_text(report.to_json(), encoding="utf-8")
+        (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+    return write_folder(directory, write, force)
+
+
+def refuse_existing(directory: Path, force: bool) -> None:
+    """Refuse to overwrite.
+
+    Raises:
+        OutputExists: the folder is there and ``force`` is not given, or something that is no saved model is.
+        UsageError: nothing can be written there.
+    """
+    refuse_unwritable(directory)
+    if not directory.exists():
+        return
+    if not force:
+        raise OutputExists(f"'{directory}' exists already; choose another -o DIR, or pass --force to replace it.")
+    if not (directory / MANIFEST).is_file() and (not directory.is_dir() or any(directory.iterdir())):
+        raise OutputExists(f"'{directory}' is no saved model, so --force does not replace it; choose another -o DIR.")
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Refuse a place where nothing can be written, before any work is lost to it.
+
+    Raises:
+        UsageError: the nearest folder above ``path`` that exists is none, or may not be written to.
+    """
+    above = next((folder for folder in path.absolute().parents if folder.exists()), path)
+    if not above.is_dir():
+        raise UsageError(f"'{path}' can't be written: '{above}' is a file, expected a folder; choose another -o.")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise UsageError(f"'{path}' can't be written: you may not write to '{above}'; choose another -o.")
+
+
+def write_file(path: Path, text: str, force: bool) -> None:
+    """Write a text file whole, or not at all.
+
+    Raises:
+        OutputExists: the file is there and ``force`` is not given.
+    """
+    if path.exists() and not force:
+        raise OutputExists(f"'{path}' exists already; choose another -o FILE, or pass --force to replace it.")
+    write_whole(path, text)
+
+
+def write_folder(directory: Path, write: Callable[[Path], None], force: bool) -> Path:
+    """Let ``write`` fill a temporary folder beside ``directory``, then move it there."""
+    directory = Path(directory)
+    refuse_existing(directory, force)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    try:
+        new, old = temporary / "new", temporary / "old"
+        # Unlike the temporary folder, the result is as readable as any new folder.
+        new.mkdir()
+        write(new)
+        if directory.exists():
+            directory.rename(old)
+        try:
+            new.rename(directory)
+        except OSError:
+            if old.exists():
+                old.rename(directory)
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return directory
+
+
+def _distinct(model: nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """State tensors that share no memory, and for each left-out name the one that holds its tensor."""
+    first: dict[int, str] = {}
+    tensors: dict[str, torch.Tensor] = {}
+    aliases: dict[str, str] = {}
+    for name, value in model.state_dict(keep_vars=True).items():
+        if not isinstance(value, torch.Tensor):
+            raise ModelLoadError(f"the model's state '{name}' is a {type(value).__name__}; only tensors can be saved.")
+        if value.is_meta:
+            raise ModelLoadError(f"the model's state '{name}' is on the meta device, where tensors have no values.")
+        if id(value) in first:
+            aliases[name] = first[id(value)]
+            continue
+        first[id(value)] = name
+        tensors[name] = value.detach().cpu().contiguous()
+    storages: dict[int, str] = {}
+    for name, tensor in tensors.items():
+        if storages.setdefault(tensor.untyped_storage().data_ptr(), name) != name and tensor.numel():
+            tensors[name] = tensor.clone()
+    return tensors, aliases
+
+
+def _is_row_major(tensor: torch.Tensor) -> bool:
+    """Whether the strides are the default ones; is_contiguous overlooks axes of length 1, and kernels do not."""
+    return tensor.stride() == torch.empty(tensor.shape, device="meta").stride()
+
+
+def _restride(tensor: torch.Tensor, wanted: list[int] | None) -> None:
+    """Give a tensor strides read from a file (its values are lost), or the default ones."""
+    strides = tuple(wanted or torch.empty(tensor.shape, device="meta").stride())
+    reach = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, strides, strict=False))
+    # Overlapping or gappy strides are a damaged file's, or those of a slice, which is saved as a tensor of its own.
+    if len(strides) == tensor.dim() and tensor.stride() != strides and reach == tensor.numel():
+        tensor.data = torch.empty_strided(tensor.shape, strides, dtype=tensor.dtype, device=tensor.device)
+
+
+def load(directory: Path | str, *, model: nn.Module | None = None, trust_factory: bool = False) -> nn.Module:
+    """Return the converted network in eval mode, bit-equal to the one that was saved.
+
+    ``model`` is the original architecture (its weights do not matter; it is copied). Without it, torchvision and
+    timm names are built; a factory named in the folder is code and needs ``trust_factory=True``.
+
+    Raises:
+        UnknownName: no saved model there.
+        UsageError: the architecture is the caller's own or a factory's, and none was given or trusted.
+        ModelLoadError: damaged files, or weights that do not fit.
+    """
+    folder = Path(directory)
+    manifest = read_manifest(folder)
+    base = _base(manifest, folder, model, trust_factory)
+    network = operate(base, read_saved_plan(folder)).eval()
+    _restore(network, folder / WEIGHTS)
+    return network
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """What a saved model says of itself.
+
+    Raises:
+        UnknownName: no saved model there.
+        ModelLoadError: the file is damaged.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise UnknownName(f"no saved model at '{folder}': it has no {MANIFEST}.")
+    try:
+        return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise ModelLoadError(f"{path} is damaged or of another version: {str(error).splitlines()[0]}.") from error
+
+
+def _base(manifest: Manifest, folder: Path, model: nn.Module | None, trust_factory: bool) -> nn.Module:
+    if model is not None:
+        return duplicate(model)
+    if manifest.rebuild is None:
+        raise UsageError(
+            f"'{folder}' was converted from a model object; pass the original architecture: load(dir, model=...)."
+        )
+    if is_factory(manifest.rebuild) and not trust_factory:
+        raise UsageError(
+            f"'{folder}' is built by the factory '{manifest.rebuild}', which is code. Pass trust_factory=True "
+            "(--trust-factory on the command line) to run it, or pass model=... yourself."
+        )
+    return build_model(manifest.rebuild)
+
+
+def _restore(model: nn.Module, path: Path) -> None:
+    """Copy the saved tensors in place, so that shared parameters stay shared; dtypes and formats follow the file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            aliases = json.loads(metadata.get("aliases", "{}"))
+            strides = json.loads(metadata.get("strides", "{}"))
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except (OSError, SafetensorError, json.JSONDecodeError) as error:
+        raise ModelLoadError(f"{path} can't be read: {error}.") from error
+    state |= {name: state[source] for name, source in aliases.items() if source in state}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if name not in state or not isinstance(tensor, torch.Tensor):
+            continue
+        if tensor.dtype != state[name].dtype:
+            tensor.data = tensor.data.to(state[name].dtype)
+        # Kernels round differently by memory format, and outputs shall be bit-equal.
+        _restride(tensor, strides.get(name))
+    load_strictly(model, state, str(path), "the architecture")
+
+
+def read_saved_plan(folder: Path) -> Plan:
+    """The plan of a saved model."""
+    return read_plan(_text(folder, PLAN), str(folder / PLAN))
+
+
+def read_report(folder: Path) -> Report:
+    """The report of a saved model.
+
+    Raises:
+        UnknownName: no saved model there.
+        RecipeError: the file is damaged.
+    """
+    try:
+        return Report.model_validate_json(_text(folder, REPORT))
+    except ValidationError as error:
+        raise RecipeError(f"{folder / REPORT} is damaged or of another version.") from error
+
+
+def _text(folder: Path, name: str) -> str:
+    path = Path(folder) / name
+    if not path.is_file():
+        raise UnknownName(f"no saved model at '{folder}': it has no {name}.")
+    return path.read_text(encoding="utf-8")

@@ -1,0 +1,294 @@
+"""The steps of a conversion, one after the other: survey → plan → surgery → inherit → verify → report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from convsurgeon.base.batch_axis import rebatched
+from convsurgeon.base.inputs import Inputs
+from convsurgeon.conversion.advice import fuse_first
+from convsurgeon.conversion.in_time import Ask, Bench, Timekeeper, known_latencies, plan_in_time
+from convsurgeon.conversion.saved import save
+from convsurgeon.families import Spec, parse_method
+from convsurgeon.models import WeightsOrigin
+from convsurgeon.planning.latencies import Latencies
+from convsurgeon.planning.make import effective_targets, make_plan
+from convsurgeon.planning.options import PROXY, Choices, Damage, candidates
+from convsurgeon.planning.plan import Plan
+from convsurgeon.planning.recipe import Recipe
+from convsurgeon.planning.targets import parse_targets
+from convsurgeon.report import Fidelity, Report, make_report
+from convsurgeon.runtimes import Runtime, find_runtime, require
+from convsurgeon.surgery.operate import operate
+from convsurgeon.surgery.verify import verify
+from convsurgeon.survey.sites import Site, Survey, survey
+from convsurgeon.transfer import (
+    Agreement,
+    DamageSettings,
+    DamageTable,
+    Inherited,
+    InheritSettings,
+    inherit,
+    measure_damage,
+)
+from convsurgeon.transfer.accuracy import top1_accuracy
+
+__all__ = ["Conversion", "Patient", "Progress", "carry_out", "planned", "timekeeper"]
+
+# Called with the stage ("measuring damage", "fitting"), layers done, layers in all, and the next layer's name.
+Progress = Callable[[str, int, int, str], None]
+
+
+def _silent(_stage: str, _done: int, _total: int, _name: str) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Patient:
+    """A model on the table: what it is called with, what was found in it, where it and its weights come from.
+
+    ``rebuild`` is the name that builds the architecture again; None for a caller's own object.
+    """
+
+    model: nn.Module
+    inputs: Inputs
+    survey: Survey
+    weights: WeightsOrigin
+    name: str = "model"
+    rebuild: str | None = None
+
+    @classmethod
+    def admit(
+        cls,
+        model: nn.Module,
+        inputs: Inputs,
+        weights: WeightsOrigin,
+        *,
+        name: str = "model",
+        rebuild: str | None = None,
+    ) -> Patient:
+        """Survey a model; it is untouched.
+
+        Raises:
+            ModelLoadError, ModelRunError: see ``sites.survey``.
+        """
+        return cls(model, inputs, survey(model, inputs), weights, name, rebuild)
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A converted network: ``model`` (same class, device, dtype and mode as the original), its plan and report."""
+
+    model: nn.Module
+    plan: Plan
+    report: Report
+    rebuild: str | None = None
+
+    def save(self, directory: Path | str, *, force: bool = False) -> Path:
+        """Write a folder that ``convsurgeon.load`` reads: safetensors weights, plan and report as JSON.
+
+        Raises:
+            OutputExists: the folder is there and ``force`` is not given.
+        """
+        return save(Path(directory), self.model, self.plan, self.report, self.rebuild, force)
+
+
+def planned(
+    patient: Patient,
+    settings: Recipe,
+    *,
+    calibration: Iterable[Any] | None = None,
+    progress: Progress | None = None,
+) -> Plan:
+    """The plan that a recipe asks for.
+
+    A latency target, or ``time_layers``, times every candidate on this machine (cached; see ``cache_directory``) and
+    measures the planned network. Times that earlier runs left there for all candidates veto slower swaps, too.
+
+    Where the solver has a choice to make and calibration inputs are given, its objective is damage measured on them
+    (cached; see ``cache_directory``); otherwise a data-free proxy.
+
+    Raises:
+        UnknownName, TargetError, NothingToConvert: see ``make_plan`` and ``plan_in_time``.
+        UsageError: a runtime that is not installed.
+    """
+    damage = PROXY
+    if (
+        calibration is not None
+        and patient.weights.origin != "random"
+        and effective_targets(settings.method, settings.target, settings.rules)
+    ):
+        damage = _measured(patient, settings, calibration, progress or _silent)
+    if settings.time_layers or any(target.metric == "latency" for target in parse_targets(settings.target)):
+        return _planned_in_time(patient, settings, damage, progress or _silent)
+    latencies = None if settings.allow_slower else _known(patient, settings, damage)
+    return _plan(patient, settings, damage, latencies)
+
+
+def _plan(patient: Patient, settings: Recipe, damage: Damage, latencies: Latencies | None) -> Plan:
+    return make_plan(
+        patient.survey,
+        model=patient.name,
+        method=settings.method,
+        target=settings.target or None,
+        rules=settings.rules,
+        damage=damage,
+        latencies=latencies,
+        allow_slower=settings.allow_slower,
+    )
+
+
+def _planned_in_time(patient: Patient, settings: Recipe, damage: Damage, progress: Progress) -> Plan:
+    runtime = find_runtime(settings.runtime)
+    require(runtime)
+    ask = Ask(
+        patient.model,
+        _timed_inputs(patient, settings),
+        _choices(patient, settings, damage),
+        partial(_plan, patient, settings, damage),
+        settings.seed,
+    )
+    return plan_in_time(ask, timekeeper(runtime), cache_directory(), progress)
+
+
+def _known(patient: Patient, settings: Recipe, damage: Damage) -> Latencies | None:
+    """Times from earlier runs, where all that this plan could ask for are there."""
+    runtime = find_runtime(settings.runtime)
+    if not any(cache_directory().glob("latency-*.json")) or runtime.available() is not None:
+        return None
+    inputs, choices = _timed_inputs(patient, settings), _choices(patient, settings, damage)
+    return known_latencies(patient.model, inputs, choices, timekeeper(runtime), cache_directory())
+
+
+def timekeeper(runtime: Runtime) -> Timekeeper:
+    """What reads the clock when plans are timed."""
+    return Bench(runtime)
+
+
+def _choices(patient: Patient, settings: Recipe, damage: Damage) -> tuple[Choices, ...]:
+    hardened = bool(effective_targets(settings.method, settings.target, settings.rules))
+    method = parse_method(settings.method, hardened=hardened)
+    return candidates(patient.survey.sites, method, settings.rules, damage, hardened=hardened)
+
+
+def _timed_inputs(patient: Patient, settings: Recipe) -> Inputs:
+    if settings.latency_batch is None:
+        return patient.inputs
+    return rebatched(patient.inputs, settings.latency_batch)
+
+
+def _measured(patient: Patient, settings: Recipe, calibration: Iterable[Any], progress: Progress) -> Damage:
+    method = parse_method(settings.method, hardened=True)
+    choices = candidates(patient.survey.sites, method, settings.rules, hardened=True)
+    table = measure_damage(
+        patient.model,
+        {c.site.name: [option.spec for option in c.options] for c in choices if c.options},
+        calibration,
+        fingerprint=patient.survey.fingerprint(),
+        settings=DamageSettings(seed=settings.seed, directory=cache_directory()),
+        progress=partial(progress, "measuring damage"),
+    )
+    if not any(table.trusted(c.site.name, option.spec) for c in choices for option in c.options):
+        return Damage(f"{PROXY.name}, since the calibration inputs are too few to measure damage", PROXY.of)
+    return Damage("measured: relative output error of each layer, summed", partial(_trusted, table))
+
+
+def _trusted(table: DamageTable, site: Site, spec: Spec) -> float | None:
+    return table.trusted(site.name, spec)
+
+
+def cache_directory() -> Path:
+    """Where measured damage is kept: $CONVSURGEON_CACHE, or convsurgeon/ in the user's cache folder."""
+    if own := os.environ.get("CONVSURGEON_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "convsurgeon"
+
+
+def carry_out(
+    patient: Patient,
+    plan: Plan,
+    *,
+    seed: int,
+    calibration: Iterable[Any] | None = None,
+    refine: int = 0,
+    evaluation: Iterable[tuple[Tensor, Tensor]] | None = None,
+    progress: Progress | None = None,
+) -> Conversion:
+    """Surgery, weight transfer, verification and report of one plan.
+
+    Random weights are not fitted: the new layers stay as the seed made them. ``refine`` gradient steps follow each
+    layer's closed-form fit on calibration inputs. ``evaluation`` yields labelled batches
+    (inputs [N, …], labels [N]) on which both models' top-1 accuracy is reported.
+
+    Raises:
+        ModelRunError: the converted model fails where the original ran.
+        UsageError: calibration inputs of the wrong kind, or none.
+    """
+    network = operate(patient.model, plan, seed=seed)
+    if patient.weights.origin == "random":
+        carried, words = (
+            Inherited((), (), None),
+            f"freshly initialised from seed {seed} (random weights are not fitted)",
+        )
+    else:
+        carried = inherit(
+            patient.model,
+            network,
+            plan,
+            calibration,
+            settings=InheritSettings(seed=seed, refine_steps=refine),
+            progress=partial(progress or _silent, "fitting"),
+        )
+        words = (
+            "fitted to the original's weights alone; --calibrate DIR (calibration= in Python) would keep far more"
+            if calibration is None
+            else "fitted in closed form on calibration inputs"
+        )
+        if refine and calibration is not None:
+            words += f", then by {refine} gradient steps a layer"
+    notes = verify(patient.model, network, plan, patient.survey, patient.inputs, carried.recalibrated)
+    report = make_report(
+        plan,
+        patient.weights,
+        inherited=words,
+        notes=(*notes, *fuse_first(patient.model, patient.survey, plan), *carried.warnings),
+        errors={site.name: site.held_back_error for site in carried.sites if site.held_back_error is not None},
+        fidelity=_fidelity(patient.model, network, carried.agreement, evaluation, progress or _silent),
+    )
+    return Conversion(network, plan, report, patient.rebuild)
+
+
+def _fidelity(
+    original: nn.Module,
+    converted: nn.Module,
+    agreement: Agreement | None,
+    evaluation: Iterable[tuple[Tensor, Tensor]] | None,
+    progress: Progress,
+) -> Fidelity | None:
+    if agreement is None and evaluation is None:
+        return None
+    fidelity = Fidelity()
+    if agreement is not None:
+        fidelity = Fidelity(
+            inputs=agreement.images,
+            held_back=agreement.held_back,
+            output_error=agreement.output_error,
+            top1_agreement=agreement.top1,
+        )
+    if evaluation is None:
+        return fidelity
+    progress("evaluating", 0, 2, "the original")
+    before = top1_accuracy(original, evaluation)
+    progress("evaluating", 1, 2, "the converted network")
+    after = top1_accuracy(converted, evaluation)
+    progress("evaluating", 2, 2, "")
+    return fidelity.model_copy(
+        update={"evaluated": after.images, "accuracy_before": before.top1, "accuracy_after": after.top1}
+    )

@@ -1,0 +1,1 @@
+"""What a converted network goes on to: lowered, exported, timed beside its original."""

@@ -1,0 +1,6 @@
+"""Exporting: a network as a file for a deployment runtime, compared with the network each time."""
+
+from convsurgeon.deployment.exporting.file import Exported, export
+from convsurgeon.deployment.exporting.formats import FORMATS, format_for
+
+__all__ = ["FORMATS", "Exported", "export", "format_for"]

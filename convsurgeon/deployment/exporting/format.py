@@ -1,0 +1,65 @@
+"""What every file format has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from convsurgeon.base.inputs import Inputs
+
+__all__ = ["Format", "Reader", "Written"]
+
+# Runs one forward of what a file holds; tensors come out in order.
+Reader = Callable[[Inputs], list[Tensor]]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written: with a free batch axis or a fixed one, and what people should know of how."""
+
+    dynamic_batch: bool
+    notes: tuple[str, ...] = ()
+
+
+class Format(Protocol):
+    """A kind of file that runs without convsurgeon."""
+
+    @property
+    def name(self) -> str:
+        """The word on the command line."""
+        ...
+
+    @property
+    def suffix(self) -> str:
+        """How its file's name ends."""
+        ...
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Suffixes of further files that belong to it, under the same name."""
+        ...
+
+    @property
+    def runtime(self) -> str:
+        """Where such files run, which is where the network's forms are timed."""
+        ...
+
+    def missing(self) -> str | None:
+        """Why files can't be written here, with what to install; None if they can."""
+        ...
+
+    def write(self, model: nn.Module, inputs: Inputs, path: Path) -> Written:
+        """Write a network that is in eval mode on the CPU.
+
+        Raises:
+            ModelRunError: the network can't be brought into this format.
+        """
+        ...
+
+    def read(self, path: Path) -> Reader:
+        """Open a file as its users will."""
+        ...

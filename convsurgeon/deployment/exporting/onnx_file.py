@@ -1,0 +1,40 @@
+"""ONNX: for ONNX Runtime and whatever else reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from convsurgeon.base.inputs import Inputs
+from convsurgeon.deployment.exporting.format import Reader, Written
+from convsurgeon.runtimes.onnx_conversion import onnx_missing, run_onnx, session_for, to_onnx
+
+__all__ = ["OnnxFile"]
+
+
+@dataclass(frozen=True)
+class OnnxFile:
+    """One file, weights included."""
+
+    name: str = "onnx"
+    suffix: str = ".onnx"
+    beside: tuple[str, ...] = ()
+    runtime: str = "onnxruntime"
+
+    def missing(self) -> str | None:
+        """Which packages are not there."""
+        return onnx_missing()
+
+    def write(self, model: nn.Module, inputs: Inputs, path: Path) -> Written:
+        """By the first of PyTorch's exporters whose graph computes the same."""
+        graph = to_onnx(model, inputs)
+        path.write_bytes(graph.content)
+        return Written(graph.dynamic_batch, (f"written by the {graph.exporter} exporter", *graph.problems))
+
+    def read(self, path: Path) -> Reader:
+        """By ONNX Runtime."""
+        session = session_for(path.read_bytes(), threads=torch.get_num_threads())
+        return lambda inputs: run_onnx(session, inputs)

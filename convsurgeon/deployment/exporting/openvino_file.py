@@ -1,0 +1,43 @@
+"""OpenVINO: an .xml graph with its weights in a .bin beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from convsurgeon.base.inputs import Inputs
+from convsurgeon.deployment.exporting.format import Reader, Written
+from convsurgeon.runtimes.openvino_conversion import compiled_for, run_openvino, to_openvino
+from convsurgeon.runtimes.openvino_package import openvino_core, openvino_missing, openvino_package
+
+__all__ = ["OpenVinoFile"]
+
+
+@dataclass(frozen=True)
+class OpenVinoFile:
+    """Two files: the graph and its weights, which stay in the model's precision."""
+
+    name: str = "openvino"
+    suffix: str = ".xml"
+    beside: tuple[str, ...] = (".bin",)
+    runtime: str = "openvino"
+
+    def missing(self) -> str | None:
+        """Whether the package is there."""
+        return openvino_missing()
+
+    def write(self, model: nn.Module, inputs: Inputs, path: Path) -> Written:
+        """From the module itself, or through ONNX where that fails."""
+        converted = to_openvino(model, inputs)
+        # OpenVINO would halve the weights' precision without being asked.
+        openvino_package().save_model(converted.model, path, compress_to_fp16=False)
+        return Written(converted.dynamic_batch, (f"read from the {converted.source}", *converted.problems))
+
+    def read(self, path: Path) -> Reader:
+        """In float32, since the CPU plugin prefers bfloat16 where there is hardware for it."""
+        model = openvino_core().read_model(path)
+        compiled = compiled_for(model, precision="float32", threads=torch.get_num_threads())
+        return lambda inputs: run_openvino(compiled, inputs)

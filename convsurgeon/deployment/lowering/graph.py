@@ -1,0 +1,129 @@
+"""A network as fx graphs: the whole where it traces, otherwise the largest parts that do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torchvision.ops import FrozenBatchNorm2d
+
+from convsurgeon.families import CompactConv
+from convsurgeon.families.forms.absorbed import Absorbed
+from convsurgeon.families.forms.convolution import PLAIN_CONVS
+
+__all__ = ["Recording", "called_once", "first_argument", "module_of", "record", "traced_parts"]
+
+_PLAIN_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, FrozenBatchNorm2d)
+
+
+class _Tracer(fx.Tracer):
+    """Convolutions and plain batch norms stay whole; norms with an activation inside are opened."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        if isinstance(m, (*PLAIN_CONVS, CompactConv, Absorbed)) or type(m) in _PLAIN_NORMS:
+            return True
+        return not isinstance(m, _BatchNorm) and super().is_leaf_module(m, module_qualified_name)
+
+
+def traced_parts(model: nn.Module) -> dict[str, fx.GraphModule]:
+    """Graphs by qualified name (an empty one for the whole); what holds no convolution, or does not trace, has none.
+
+    The graphs' modules are the model's own.
+    """
+    parts: dict[str, fx.GraphModule] = {}
+    _trace(model, "", parts)
+    return parts
+
+
+def _trace(module: nn.Module, name: str, parts: dict[str, fx.GraphModule]) -> None:
+    convs = (*PLAIN_CONVS, CompactConv)
+    if isinstance(module, convs) or not any(isinstance(child, convs) for child in module.modules()):
+        return
+    try:
+        graph = _Tracer().trace(module)
+        parts[name] = _with_attributes(module, fx.GraphModule(module, graph))
+    except Exception:
+        # Any code may stand in a forward, so any exception may come out of tracing it: go one level down.
+        for child_name, child in module.named_children():
+            _trace(child, f"{name}.{child_name}" if name else child_name, parts)
+
+
+def _with_attributes(module: nn.Module, traced: fx.GraphModule) -> fx.GraphModule:
+    """Carry plain attributes over: code around a part may read them (``backbone.out_channels``)."""
+    for key, value in vars(module).items():
+        if not key.startswith("_") and key not in vars(traced):
+            setattr(traced, key, value)
+    return traced
+
+
+def module_of(traced: fx.GraphModule, node: Any) -> nn.Module | None:
+    """The module that a node calls; None for other nodes."""
+    if not isinstance(node, fx.Node) or node.op != "call_module":
+        return None
+    return traced.get_submodule(str(node.target))
+
+
+def first_argument(node: fx.Node) -> Any:
+    """A module call's input, positional or not."""
+    return node.args[0] if node.args else next(iter(node.kwargs.values()), None)
+
+
+def called_once(traced: fx.GraphModule) -> set[fx.Node]:
+    """Calls of modules that are called nowhere else, by whatever name, and whose tensors nothing else reads."""
+    calls = [node for node in traced.graph.nodes if node.op == "call_module"]
+    times = Counter(id(traced.get_submodule(str(node.target))) for node in calls)
+    read = [str(node.target) for node in traced.graph.nodes if node.op == "get_attr"]
+    return {
+        node
+        for node in calls
+        if times[id(module_of(traced, node))] == 1 and not any(name.startswith(f"{node.target}.") for name in read)
+    }
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One run of a graph: the shape of every tensor, and the tensors that went into compact units."""
+
+    shapes: Mapping[fx.Node, tuple[int, ...]]
+    unit_inputs: Mapping[fx.Node, Tensor]
+
+
+def record(traced: fx.GraphModule, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Recording:
+    """Run a graph on the inputs of one call."""
+    recorder = _Recorder(traced)
+    with torch.no_grad():
+        recorder.run(*_positional(traced, args, kwargs))
+    return Recording(recorder.shapes, recorder.unit_inputs)
+
+
+class _Recorder(fx.Interpreter):
+    def __init__(self, traced: fx.GraphModule) -> None:
+        super().__init__(traced)
+        self.shapes: dict[fx.Node, tuple[int, ...]] = {}
+        self.unit_inputs: dict[fx.Node, Tensor] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        source = first_argument(n) if n.op == "call_module" else None
+        read = self.env.get(source) if isinstance(source, fx.Node) else None
+        result = super().run_node(n)
+        if isinstance(result, Tensor):
+            self.shapes[n] = tuple(result.shape)
+        if isinstance(read, Tensor) and isinstance(self.fetch_attr(str(n.target)), Absorbed):
+            self.unit_inputs[n] = read
+        return result
+
+
+def _positional(traced: fx.GraphModule, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Any]:
+    """The call's arguments in the order of the graph's placeholders; trailing defaults are left out."""
+    places = [node for node in traced.graph.nodes if node.op == "placeholder"]
+    values = list(args)
+    for place in places[len(args) :]:
+        if place.target not in kwargs and not place.args:
+            break
+        values.append(kwargs.get(str(place.target), place.args[0] if place.args else None))
+    return values

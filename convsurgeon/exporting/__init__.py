@@ -1,6 +1,0 @@
-"""Exporting: a network as a file for a deployment runtime, compared with the network each time."""
-
-from convsurgeon.exporting.file import Exported, export
-from convsurgeon.exporting.formats import FORMATS, format_for
-
-__all__ = ["FORMATS", "Exported", "export", "format_for"]

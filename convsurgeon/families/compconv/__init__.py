@@ -1,0 +1,1 @@
+"""CompConv: divide and conquer along the channels."""

@@ -1,0 +1,277 @@
+"""CompConv in closed form: outputs are dealt to its slots, then each stage is a least-squares fit on real features.
+
+Four kinds of slots, worst first: copies of input channels (no freedom but the choice), the depthwise tail (k×k numbers
+per output), the levels (dense, but on few features) and the primary convolution (exact rows of the dense fit). So the
+copies go to the outputs that look most like an input channel, the primary slots to the outputs that say most about all
+others, each level to the outputs it predicts best, and tail and B_0 to the pairs that lose least (a matching).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from convsurgeon.families.compconv.pairing import best_pairs
+from convsurgeon.families.compconv.unit import CompConv, at_centres
+from convsurgeon.families.regression.linear_algebra import factor, solve_right
+from convsurgeon.families.regression.moments import CHUNK_BYTES, Linear, Moments, collect
+from convsurgeon.families.regression.patches import columns_at, output_size, patches_at, same_size
+from convsurgeon.families.regression.samples import Samples
+from convsurgeon.families.torch_convs import conv_like
+
+__all__ = ["fit_compconv", "telling"]
+
+RIDGE = 1e-3
+# What an output is thought to lose, relative to its variance, where it does not get the slot in question.
+ELSEWHERE = 0.3
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What every stage needs: the unit, the samples, the dense fit (``wanted``) and what that leaves per output."""
+
+    module: CompConv
+    samples: Samples
+    centred: bool
+    norm_behind: bool
+    wanted: Linear
+    dense_error: Tensor
+    variance: Tensor
+
+    def regress(self, features: Callable[[Tensor], Tensor], channels: int, outputs: Tensor) -> tuple[Linear, Tensor]:
+        """Outputs [n] from k×k patches of a feature map: the inner convolution that fits, its error per output."""
+        shape = same_size(self.module.shape, channels)
+        nothing = torch.zeros(len(outputs), channels * shape.area, dtype=torch.float64)
+        start = Linear(nothing, torch.zeros(len(outputs), dtype=torch.float64))
+        moments = collect(self.samples.only(outputs), shape, start, features).fitted.moments(centred=self.centred)
+        weight = solve_right(moments.eu, factor(moments.ridged(RIDGE).uu))
+        bias = moments.bias(start, weight) if self.centred else start.bias
+        return Linear(weight, bias), moments.errors(-weight)
+
+
+def fit_compconv(
+    module: CompConv, original: Linear, moments: Moments, samples: Samples, *, ridge: float, norm_behind: bool
+) -> None:
+    """Set every parameter and both permutations of ``module``; ``moments`` are the site's own.
+
+    Makes d + 2 passes over the samples.
+    """
+    correction = solve_right(moments.eu, factor(moments.ridged(ridge).uu))
+    weight = original.weight + correction
+    bias = moments.bias(original, weight) if moments.centred else original.bias
+    task = _Task(
+        module=module,
+        samples=samples,
+        centred=moments.centred,
+        norm_behind=norm_behind,
+        wanted=Linear(weight, bias),
+        dense_error=moments.errors(-correction),
+        variance=moments.yy,
+    )
+    rest = torch.arange(module.out_channels)
+    slots: list[Tensor] = []
+    if module.levels:
+        copied, channels = _identity(task)
+        module.identity_index.copy_(channels)
+        rest = _without(rest, copied)
+        primary = rest[telling(_output_covariance(weight, moments)[rest][:, rest], module.spec.primary_channels)]
+        rest = _without(rest, primary)
+        _put(module.primary, task.wanted, primary)
+        slots, rest, errors, last = _levels(task, copied, primary, rest)
+    else:
+        errors, last = task.dense_error, task.wanted
+    computed, derived = _pair(task, rest, errors)
+    _put(module.levels[-1] if module.levels else module.primary, last, computed)
+    places = torch.cat([rest[derived], rest[computed], *slots])
+    module.output_order.copy_(places.argsort())
+    _fit_tail(task, rest[derived])
+
+
+def _levels(task: _Task, copied: Tensor, primary: Tensor, rest: Tensor) -> tuple[list[Tensor], Tensor, Tensor, Linear]:
+    """Fit the levels, deepest first. The last one's outputs are left to the pairing with the tail.
+
+    Returns the outputs in the slots so far (A_1 ⊕ B_1 ⊕ …), those still without one, and what the last level would
+    make of them (errors [rest], convolution).
+    """
+    *inner, last = task.module.spec.level_channels()
+    slots: list[Tensor] = []
+    before = primary
+    for depth, width in enumerate(inner):
+        slots = [copied[: width // 2], before, *slots]
+        copied = copied[width // 2 :]
+        found, errors = task.regress(partial(_level_input, task.module, depth), width, rest)
+        chosen = (errors - ELSEWHERE * task.variance[rest]).argsort(stable=True)[:width].sort().values
+        _put(task.module.levels[depth], found, chosen)
+        before = rest[chosen]
+        rest = _without(rest, before)
+    found, errors = task.regress(partial(_level_input, task.module, len(inner)), last, rest)
+    return [copied, before, *slots], rest, errors, found
+
+
+def _level_input(module: CompConv, depth: int, x: Tensor) -> Tensor:
+    """A ⊕ B that level ``depth`` (0 is the deepest) reads."""
+    b = module.primary(x)
+    for level, a in zip(module.levels, module.identity_slices(x, b.shape[2:]), strict=True):
+        both = torch.cat((a, b), dim=1)
+        if depth == 0:
+            return both
+        b, depth = level(both), depth - 1
+    return b
+
+
+def _last_b(module: CompConv, x: Tensor) -> Tensor:
+    """B_0, which the tail reads."""
+    return _level_input(module, len(module.levels), x)
+
+
+def _identity(task: _Task) -> tuple[Tensor, Tensor]:
+    """Outputs to be copies and the input channels they copy, [p·(2^{d−1}−1)] each, input power decreasing."""
+    lost, power = _cost_of_copies(task)
+    excess = (lost - ELSEWHERE * task.variance[:, None]).numpy()
+    rows, columns = linear_sum_assignment(excess)
+    order = np.argsort(excess[rows, columns], kind="stable")[: task.module.spec.identity_channels]
+    outputs, inputs = torch.from_numpy(rows[order]), torch.from_numpy(columns[order])
+    strongest = power[inputs].argsort(descending=True, stable=True)
+    return outputs[strongest], inputs[strongest]
+
+
+def _cost_of_copies(task: _Task) -> tuple[Tensor, Tensor]:
+    """What each output loses as a copy of each input channel [C_out, C_in], and the inputs' variances [C_in]."""
+    shape = task.module.shape
+    product = torch.zeros(shape.out_channels, shape.in_channels, dtype=torch.float64)
+    x_sums, y_sums, count = torch.zeros(2, shape.in_channels).double(), torch.zeros(2, shape.out_channels).double(), 0
+    for sample in task.samples:
+        copies = at_centres(sample.x, shape, output_size(sample.x, shape))
+        x, y = columns_at(copies, sample.chosen).double().cpu(), sample.y_chosen.double().cpu()
+        product += y.T @ x
+        x_sums += torch.stack([x.sum(0), x.square().sum(0)])
+        y_sums += torch.stack([y.sum(0), y.square().sum(0)])
+        count += len(x)
+    product, x_sums, y_sums = (sums / max(1, count) for sums in (product, x_sums, y_sums))
+    power = (x_sums[1] - x_sums[0].square()).clamp(min=0)
+    if not task.norm_behind:
+        return y_sums[1][:, None] + x_sums[1] - 2 * product, power
+    # A batch norm behind takes the means and any positive scale.
+    covariance = (product - torch.outer(y_sums[0], x_sums[0])).clamp(min=0)
+    return task.variance[:, None] - covariance.square() / power.clamp(min=1e-30), power
+
+
+def _output_covariance(weight: Tensor, moments: Moments) -> Tensor:
+    return weight @ moments.uu @ weight.T
+
+
+def telling(covariance: Tensor, count: int) -> Tensor:
+    """Indices [count], ascending, of variables that together explain most of all: greedy, by explained variance.
+
+    What the chosen ones leave of the covariance is kept as covariance − taken·takenᵀ, and of it only the diagonal and
+    each column's sum of squares, so that a step costs one product with a vector.
+    """
+    power, squares = covariance.diagonal().clone(), covariance.square().sum(0)
+    taken = covariance.new_zeros(len(covariance), count)
+    # Above the rounding of the running sums, which a variable that is explained already must not win by.
+    floor = 1e-8 * float(power.mean()) + 1e-30
+    open_ones = torch.ones(len(covariance), dtype=torch.bool)
+    for step in range(count):
+        explained = (squares / power.clamp(min=floor)).where(open_ones, -torch.inf)
+        best = int(explained.argmax())
+        open_ones[best] = False
+        before = taken[:, :step]
+        column = covariance[:, best] - before @ before[best]
+        column /= column[best].clamp(min=floor).sqrt()
+        left = covariance @ column - before @ (before.T @ column)
+        squares += column.square() * column.square().sum() - 2 * column * left
+        power -= column.square()
+        taken[:, step] = column
+    return (~open_ones).nonzero().flatten()
+
+
+def _without(rest: Tensor, taken: Tensor) -> Tensor:
+    return rest[~torch.isin(rest, taken)]
+
+
+def _pair(task: _Task, rest: Tensor, errors: Tensor) -> tuple[Tensor, Tensor]:
+    """Positions in ``rest`` that B_0 computes and that the tail derives, k-th from k-th."""
+    derived = task.module.tail_channels
+    if derived == 0:
+        return torch.arange(len(rest)), torch.arange(0)
+    wanted = Linear(task.wanted.weight[rest], task.wanted.bias[rest])
+    conv = conv_like(task.module.shape, task.module.in_channels, len(rest), bias=True).to(task.module.primary.weight)
+    _put(conv, wanted, torch.arange(len(rest)))
+    stats = _TailMoments(task, rest, len(rest), lambda x: conv(x).detach())
+    saved = errors - task.variance[rest] + stats.gains()
+    saved.fill_diagonal_(-torch.inf)
+    sources, tails = best_pairs(saved.nan_to_num(neginf=-1e300).numpy(), len(rest) - derived)
+    return torch.from_numpy(sources), torch.from_numpy(tails)
+
+
+class _TailMoments:
+    """Moments of outputs [n] against the tail-kernel patch of each channel [c] of a feature map, one by one."""
+
+    def __init__(self, task: _Task, outputs: Tensor, channels: int, features: Callable[[Tensor], Tensor]) -> None:
+        shape = same_size(task.module.shape, channels, task.module.spec.tail_kernel)
+        area, n = shape.area, len(outputs)
+        self.cross = torch.zeros(n, channels, area, dtype=torch.float64)
+        self.own = torch.zeros(channels, area, area, dtype=torch.float64)
+        self.mean_u, self.mean_y = torch.zeros(channels, area, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
+        self.centred, count = task.centred, 0
+        rows = max(1, CHUNK_BYTES // (4 * area * channels))
+        for sample in task.samples.only(outputs):
+            features_map = features(sample.x)
+            for chosen, y in zip(torch.split(sample.chosen, rows), torch.split(sample.y_chosen, rows), strict=True):
+                u = patches_at(features_map, shape, chosen).view(-1, channels, area)
+                self.cross += (y.T @ u.flatten(1)).view(-1, channels, area).double().cpu()
+                self.own += torch.bmm(u.permute(1, 2, 0), u.permute(1, 0, 2)).double().cpu()
+                self.mean_u += u.double().sum(0).cpu()
+                self.mean_y += y.double().sum(0).cpu()
+                count += len(u)
+        self._average(max(count, 1))
+
+    def _average(self, count: int) -> None:
+        self.mean_u /= count
+        self.mean_y /= count
+        self.cross /= count
+        self.own /= count
+        if self.centred:
+            self.cross -= self.mean_y[:, None, None] * self.mean_u
+            self.own -= self.mean_u[:, :, None] * self.mean_u[:, None, :]
+        power = self.own.diagonal(dim1=1, dim2=2).mean(1)
+        self.own += torch.diag_embed((RIDGE * power).clamp(min=1e-20)[:, None].expand(self.mean_u.shape))
+
+    def gains(self) -> Tensor:
+        """Variance [c, n] of each output that each channel's patch explains."""
+        solved = torch.linalg.solve(self.own, self.cross.permute(1, 2, 0))
+        return (solved * self.cross.permute(1, 2, 0)).sum(1)
+
+    def kernels(self) -> Linear:
+        """Kernels [n, area] and biases that derive output k from channel k."""
+        each = torch.arange(len(self.cross))
+        weight = torch.linalg.solve(self.own[each], self.cross[each, each])
+        return Linear(weight, self.mean_y - (weight * self.mean_u[each]).sum(1))
+
+
+def _fit_tail(task: _Task, derived: Tensor) -> None:
+    module = task.module
+    if module.tail is None:
+        return
+    channels = module.tail_channels
+    stats = _TailMoments(task, derived, channels, lambda x: _last_b(module, x)[:, :channels])
+    kernels = stats.kernels()
+    if not task.centred:
+        kernels = Linear(kernels.weight, torch.zeros_like(kernels.bias))
+    _put(module.tail, kernels, torch.arange(channels))
+
+
+def _put(conv: Any, linear: Linear, rows: Tensor) -> None:
+    """Write chosen rows of a linear map into a convolution."""
+    weight, bias = conv.weight, conv.bias
+    with torch.no_grad():
+        weight.copy_(linear.weight[rows].view(weight.shape))
+        if bias is not None:
+            bias.copy_(linear.bias[rows])

@@ -1,0 +1,1 @@
+"""DGConv: dynamic grouping, learned or chosen in closed form."""

@@ -1,0 +1,1 @@
+"""Pieces that the families' deployment forms are built of."""

@@ -1,0 +1,1 @@
+"""IGC: interleaved group convolutions."""

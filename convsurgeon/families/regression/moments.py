@@ -1,0 +1,212 @@
+"""Second moments of one site, accumulated batch by batch: all that a linear fit needs, whatever the image count.
+
+With u the unfolded input patch [D = C_in·S], y the wanted output [C_out] and e = y − (W·u + b) what the original
+weights leave of it on these inputs, a fit needs Cov(u, u) and Cov(e, u) only. Keeping e instead of y means that a ridge
+shrinks a fit towards the original weights: no information means no correction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from convsurgeon.families.cost import ConvShape
+from convsurgeon.families.regression.patches import patches_at, sources_at
+from convsurgeon.families.regression.samples import Sample, Samples
+
+__all__ = ["Collected", "Gathering", "Linear", "MomentSum", "Moments", "collect", "collect_groups"]
+
+CHUNK_BYTES = 128 << 20
+TINY = 1e-30
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A convolution as a matrix: ``weight`` [C_out, C_in·S] and ``bias`` [C_out], float64 on the CPU."""
+
+    weight: Tensor
+    bias: Tensor
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Means and (co)variances over ``count`` samples, float64 on the CPU.
+
+    ``uu`` [D, D] = Cov(u, u), ``eu`` [C_out, D] = Cov(e, u), ``ee`` and ``yy`` [C_out] = Var(e), Var(y); raw second
+    moments instead where ``centred`` is False, because the fit has no bias to take the means.
+    """
+
+    count: int
+    mean_u: Tensor
+    mean_y: Tensor
+    mean_e: Tensor
+    uu: Tensor
+    eu: Tensor
+    ee: Tensor
+    yy: Tensor
+    centred: bool = True
+
+    @classmethod
+    def white(cls, inputs: int, outputs: int) -> Moments:
+        """Unit covariance and no residual: what a fit on the weights alone assumes."""
+        zeros = torch.zeros(outputs, dtype=torch.float64)
+        return cls(
+            count=0,
+            mean_u=torch.zeros(inputs, dtype=torch.float64),
+            mean_y=zeros,
+            mean_e=zeros,
+            uu=torch.eye(inputs, dtype=torch.float64),
+            eu=torch.zeros(outputs, inputs, dtype=torch.float64),
+            ee=zeros,
+            yy=torch.ones(outputs, dtype=torch.float64),
+        )
+
+    def ridged(self, ridge: float) -> Moments:
+        """With white pseudo-samples added that the original weights explain exactly: shrinks a fit towards them.
+
+        ``ridge`` is their power relative to the mean input power; dead inputs get the same floor.
+        """
+        power = float(self.uu.diagonal().mean())
+        floor = ridge * power if power > 0 else 1.0
+        uu = self.uu.clone()
+        uu.diagonal().add_(floor)
+        return replace(self, uu=uu)
+
+    def errors(self, deviation: Tensor) -> Tensor:
+        """E(y − ŷ)² [C_out] of a linear map whose weights are the original ones less ``deviation`` [C_out, D]."""
+        return (self.ee + ((2 * self.eu + deviation @ self.uu) * deviation).sum(1)).clamp_(min=0)
+
+    def relative_error(self, deviation: Tensor) -> float:
+        """‖y − ŷ‖² / ‖y − mean(y)‖² of the same map."""
+        return float(self.errors(deviation).sum()) / max(float(self.yy.sum()), TINY)
+
+    def bias(self, original: Linear, weight: Tensor) -> Tensor:
+        """The bias [C_out] that goes with ``weight`` [C_out, D] so that the means agree."""
+        return original.bias + self.mean_e + (original.weight - weight) @ self.mean_u
+
+
+class MomentSum:
+    """Running sums; `add` samples, then read `moments`."""
+
+    def __init__(self, original: Linear) -> None:
+        outputs, inputs = original.weight.shape
+        self.original = original
+        self.count = 0
+        self._u, self._y, self._e = (torch.zeros(n, dtype=torch.float64) for n in (inputs, outputs, outputs))
+        self._uu = torch.zeros(inputs, inputs, dtype=torch.float64)
+        self._eu = torch.zeros(outputs, inputs, dtype=torch.float64)
+        self._ee, self._yy = torch.zeros(outputs, dtype=torch.float64), torch.zeros(outputs, dtype=torch.float64)
+
+    def add(self, u: Tensor, y: Tensor) -> None:
+        """Add samples u [P, D] and y [P, C_out]."""
+        e = y - u @ self.original.weight.to(u).T - self.original.bias.to(u)
+        self.count += len(u)
+        self._u += _total(u)
+        self._y += _total(y)
+        self._e += _total(e)
+        self._eu += (e.T @ u).to(self._eu)
+        self._ee += _total(e.square())
+        self._yy += _total(y.square())
+        _add_gram(self._uu, u)
+
+    def moments(self, *, centred: bool = True) -> Moments:
+        """The moments so far."""
+        n = max(1, self.count)
+        mean_u, mean_y, mean_e = self._u / n, self._y / n, self._e / n
+        shift = 1.0 if centred else 0.0
+        uu = self._uu.triu() + self._uu.triu(1).T
+        return Moments(
+            count=self.count,
+            mean_u=mean_u,
+            mean_y=mean_y,
+            mean_e=mean_e,
+            uu=(uu / n).addr_(mean_u, mean_u, alpha=-shift),
+            eu=(self._eu / n).addr_(mean_e, mean_u, alpha=-shift),
+            ee=(self._ee / n - shift * mean_e.square()).clamp_(min=0),
+            yy=(self._yy / n - mean_y.square()).clamp_(min=0),
+            centred=centred,
+        )
+
+
+def _total(values: Tensor) -> Tensor:
+    return values.sum(0, dtype=torch.float64).cpu()
+
+
+def _add_gram(gram: Tensor, u: Tensor, blocks: int = 4) -> None:
+    """Add uᵀu to the upper triangle of ``gram``; block by block, so that little of the lower half is computed."""
+    width = -(-u.shape[1] // blocks)
+    for start in range(0, u.shape[1], width):
+        gram[start : start + width, start:] += (u[:, start : start + width].T @ u[:, start:]).to(gram)
+
+
+@dataclass(frozen=True)
+class Collected:
+    """Sums over the images to fit on, and samples [Q, D], [Q, C_out] of the images held out."""
+
+    fitted: MomentSum
+    held_u: Tensor
+    held_y: Tensor
+
+
+class Gathering:
+    """One pass over a site's samples, fed sample by sample; ``originals`` are its groups, one matrix each."""
+
+    def __init__(self, shape: ConvShape, *originals: Linear) -> None:
+        self._shape = shape
+        self._sums = [MomentSum(original) for original in originals]
+        self._columns = sum(original.weight.shape[1] for original in originals)
+        self._held: list[tuple[Tensor, Tensor]] = []
+
+    def add(self, sample: Sample, x: Tensor | None = None) -> None:
+        """Add one batch's sample; with ``x``, u is a patch of that map instead."""
+        x = sample.x if x is None else x
+        rows = max(1, CHUNK_BYTES // (4 * self._columns))
+        for chosen, y in zip(torch.split(sample.chosen, rows), torch.split(sample.y_chosen, rows), strict=True):
+            u, wanted = self._problem(x, chosen, y)
+            for sums, u_group, y_group in zip(self._sums, *self._cut(u, wanted), strict=True):
+                sums.add(u_group, y_group)
+        if len(sample.held):
+            u, wanted = self._problem(x, sample.held, sample.y_held)
+            self._held.append((u.cpu(), wanted.cpu()))
+
+    def _problem(self, x: Tensor, chosen: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows of the linear problem: what a chosen output position reads, and what should come out.
+
+        Of a transposed convolution: the input positions below, and what each of them spreads.
+        """
+        if not self._shape.transposed:
+            return patches_at(x, self._shape, chosen), y
+        u = sources_at(x, self._shape, chosen)
+        parts = zip(u.chunk(len(self._sums), dim=1), self._sums, strict=True)
+        return u, torch.cat([each @ s.original.weight.to(u).T + s.original.bias.to(u) for each, s in parts], dim=1)
+
+    def _cut(self, u: Tensor, y: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        return u.chunk(len(self._sums), dim=1), y.chunk(len(self._sums), dim=1)
+
+    def collected(self) -> tuple[Collected, ...]:
+        """What the pass brought, group by group."""
+        outputs = sum(len(sums.original.bias) for sums in self._sums)
+        held = [(torch.zeros(0, self._columns), torch.zeros(0, outputs)), *self._held]
+        pairs = self._cut(torch.cat([u for u, _ in held]), torch.cat([y for _, y in held]))
+        return tuple(Collected(sums, u, y) for sums, u, y in zip(self._sums, *pairs, strict=True))
+
+
+def collect(
+    samples: Samples, shape: ConvShape, original: Linear, features: Callable[[Tensor], Tensor] | None = None
+) -> Collected:
+    """One pass over the samples; with ``features``, u is a patch of that map of x instead of x itself."""
+    gathering = Gathering(shape, original)
+    for sample in samples:
+        gathering.add(sample, None if features is None else features(sample.x))
+    return gathering.collected()[0]
+
+
+def collect_groups(samples: Samples, shape: ConvShape, originals: Sequence[Linear]) -> tuple[Collected, ...]:
+    """One pass over the samples, every group of the convolution by itself."""
+    gathering = Gathering(shape, *originals)
+    for sample in samples:
+        gathering.add(sample)
+    return gathering.collected()

@@ -1,0 +1,152 @@
+"""torch's own convolutions, from a ConvShape and back, and those with a padding that torch can't express."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from convsurgeon.families.cost import ConvShape
+
+__all__ = ["PAD_MODES", "PaddedConv", "conv_like", "conv_shape", "padded", "pads_by_itself", "plain_conv"]
+
+PAD_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
+
+
+def pads_by_itself(shape: ConvShape) -> bool:
+    """Whether the padding is none that torch's convolutions can express."""
+    return shape.padding == "dynamic" or any(isinstance(pad, tuple) for pad in shape.padding)
+
+
+def padded(x: Tensor, shape: ConvShape) -> Tensor:
+    """``x`` [N, C, H, W] with the shape's padding around it, in its mode; itself where there is none."""
+    pads = [pad for ends in reversed(shape.pads(x.shape[2:])) for pad in ends]
+    return F.pad(x, pads, mode=PAD_MODES[shape.padding_mode]) if any(pads) else x
+
+
+class PaddedConv(_ConvNd):
+    """A convolution whose padding is uneven or follows the input's size, which torch's own classes can't express."""
+
+    shape: ConvShape
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[N, C_in, H, W] → [N, C_out, H', W']."""
+        x = padded(input, self.shape)
+        return self._conv_forward(x, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        """As torch's, with the padding."""
+        return f"{super().extra_repr()}, ahead={self.shape.padding}"  # type: ignore[no-untyped-call]
+
+
+class PaddedConv1d(PaddedConv, nn.Conv1d):
+    """Over [N, C, L]."""
+
+
+class PaddedConv2d(PaddedConv, nn.Conv2d):
+    """Over [N, C, H, W]."""
+
+
+class PaddedConv3d(PaddedConv, nn.Conv3d):
+    """Over [N, C, D, H, W]."""
+
+
+_CONV_CLASSES: Mapping[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {
+    1: nn.Conv1d,
+    2: nn.Conv2d,
+    3: nn.Conv3d,
+}
+_PADDED_CLASSES: Mapping[int, type[PaddedConv1d] | type[PaddedConv2d] | type[PaddedConv3d]] = {
+    1: PaddedConv1d,
+    2: PaddedConv2d,
+    3: PaddedConv3d,
+}
+_TRANSPOSED_CLASSES: Mapping[int, type[nn.ConvTranspose1d] | type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {
+    1: nn.ConvTranspose1d,
+    2: nn.ConvTranspose2d,
+    3: nn.ConvTranspose3d,
+}
+
+
+def plain_conv(shape: ConvShape) -> nn.Conv1d | nn.Conv2d | nn.Conv3d:
+    """A freshly initialised convolution of this shape; a `PaddedConv` where torch's classes can't pad so."""
+    if shape.output_padding is not None:
+        return _transposed(shape)
+    ours = pads_by_itself(shape)
+    conv_class = (_PADDED_CLASSES if ours else _CONV_CLASSES)[len(shape.kernel)]
+    conv = conv_class(
+        shape.in_channels,
+        shape.out_channels,
+        shape.kernel,  # type: ignore[arg-type]
+        stride=shape.stride,  # type: ignore[arg-type]
+        padding=0 if ours else shape.padding,  # type: ignore[arg-type]
+        dilation=shape.dilation,  # type: ignore[arg-type]
+        groups=shape.groups,
+        bias=shape.bias,
+        padding_mode="zeros" if ours else shape.padding_mode,
+    )
+    if isinstance(conv, PaddedConv):
+        conv.shape = shape
+    return conv
+
+
+def _transposed(shape: ConvShape) -> Any:
+    """A transposed convolution of this shape."""
+    return _TRANSPOSED_CLASSES[len(shape.kernel)](
+        shape.in_channels,
+        shape.out_channels,
+        shape.kernel,  # type: ignore[arg-type]
+        stride=shape.stride,  # type: ignore[arg-type]
+        padding=shape.padding,  # type: ignore[arg-type]
+        output_padding=shape.output_padding,  # type: ignore[arg-type]
+        groups=shape.groups,
+        bias=shape.bias,
+        dilation=shape.dilation,  # type: ignore[arg-type]
+    )
+
+
+def conv_like(
+    shape: ConvShape,
+    in_channels: int,
+    out_channels: int,
+    *,
+    groups: int = 1,
+    bias: bool = False,
+    kernel: tuple[int, ...] | None = None,
+    strided: bool = True,
+) -> nn.Conv1d | nn.Conv2d | nn.Conv3d:
+    """A convolution with the shape's spatial settings and other channels.
+
+    With ``strided=False`` it keeps the size of the map it reads: stride 1 and "same" padding in the
+    shape's padding mode. A ``kernel`` of its own comes without dilation.
+    """
+    own_kernel = kernel if kernel is not None else shape.kernel
+    channels = {"in_channels": in_channels, "out_channels": out_channels, "groups": groups, "bias": bias}
+    spatial: dict[str, Any] = {"kernel": own_kernel}
+    if own_kernel != shape.kernel:
+        spatial["dilation"] = (1,) * len(own_kernel)
+    if not strided:
+        spatial |= {"stride": (1,) * len(own_kernel), "padding": "same"}
+    return plain_conv(shape.model_copy(update=channels | spatial))
+
+
+def conv_shape(conv: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> ConvShape:
+    """The numbers of a convolution module, as its attributes have them."""
+    if isinstance(conv, PaddedConv):
+        return conv.shape
+    padding = conv.padding if isinstance(conv.padding, str) else tuple(int(p) for p in conv.padding)
+    return ConvShape(
+        in_channels=conv.in_channels,
+        out_channels=conv.out_channels,
+        kernel=tuple(conv.kernel_size),
+        stride=tuple(conv.stride),
+        padding=padding,
+        dilation=tuple(conv.dilation),
+        groups=conv.groups,
+        padding_mode=conv.padding_mode,
+        bias=conv.bias is not None,
+        output_padding=tuple(conv.output_padding) if isinstance(conv, _ConvTransposeNd) else None,
+    )

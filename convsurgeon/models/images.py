@@ -1,0 +1,191 @@
+"""Folders of images: unlabelled for calibration, one folder per class for evaluation."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from convsurgeon.base.errors import UnknownName, UsageError, did_you_mean, first_line
+
+__all__ = [
+    "ImageBatches",
+    "LabelledFolder",
+    "Transform",
+    "calibration_images",
+    "labelled_images",
+    "plain_transform",
+    "read_image",
+]
+
+Transform = Callable[[Any], Tensor]
+
+BATCH_SIZE = 32
+_ENDINGS = frozenset(Image.registered_extensions())
+_NAMES_SHOWN = 5
+
+
+def plain_transform(shape: Sequence[int]) -> Transform:
+    """For models whose own preprocessing is not known: shorter side to size, centre crop, [C, H, W] in 0…1.
+
+    ``shape`` is the model's input [N, C, H, W] with C = 1 (read as grey) or 3 (read as RGB).
+
+    Raises:
+        UsageError: another shape; images can't be made into it.
+    """
+    if len(shape) != 4 or shape[1] not in (1, 3):
+        raise UsageError(
+            f"images can't be made into the model's input {list(shape)}; expected [N, 1, H, W] or [N, 3, H, W]. "
+            "From Python, pass calibration= any iterable of inputs."
+        )
+    from torchvision.transforms import v2
+
+    return v2.Compose(
+        [
+            v2.PILToTensor(),
+            v2.RGB() if shape[1] == 3 else v2.Grayscale(),
+            v2.Resize(min(shape[2:]), antialias=True),
+            v2.CenterCrop(list(shape[2:])),
+            v2.ToDtype(torch.float32, scale=True),
+        ]
+    )
+
+
+def read_image(path: Path, transform: Transform) -> Tensor | str:
+    """An image [C, H, W] behind its preprocessing; for a file that can't be read, its name and the reason.
+
+    A truncated, mislabelled or absurdly large file is no reason to lose a run; reports count what was left out.
+    """
+    try:
+        with Image.open(path) as image:
+            return transform(image.convert("RGB"))
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
+        return f"{path.name}: {first_line(error)}"
+
+
+@dataclass
+class ImageBatches:
+    """Batches [N, C, H, W] of image files, read anew on every pass; unreadable files are skipped and counted.
+
+    Iterating yields ``(images, labels)`` with labels [N], −1 where there are none.
+    """
+
+    files: tuple[tuple[Path, int], ...]
+    transform: Transform
+    skipped: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        self.skipped.clear()
+        for start in range(0, len(self.files), BATCH_SIZE):
+            read = [(self._read(path), label) for path, label in self.files[start : start + BATCH_SIZE]]
+            kept = [(image, label) for image, label in read if image is not None]
+            if kept:
+                yield torch.stack([image for image, _ in kept]), torch.tensor([label for _, label in kept])
+
+    def _read(self, path: Path) -> Tensor | None:
+        found = read_image(path, self.transform)
+        if isinstance(found, str):
+            self.skipped.append(found)
+            return None
+        return found
+
+
+def calibration_images(folder: Path, transform: Transform, *, limit: int, seed: int) -> ImageBatches:
+    """Up to ``limit`` images from a folder and its subfolders, drawn with ``seed``; labels are not looked at.
+
+    Raises:
+        UnknownName: no such folder.
+        UsageError: it holds no image.
+    """
+    files = _image_files(folder)
+    random.Random(seed).shuffle(files)
+    return ImageBatches(tuple((path, -1) for path in files[:limit]), transform)
+
+
+def _image_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise UnknownName(f"no folder of images at '{folder}'.")
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _ENDINGS and path.is_file())
+    if not files:
+        raise UsageError(f"'{folder}' holds no image; expected files such as .jpg or .png, in subfolders or not.")
+    return files
+
+
+@dataclass(frozen=True)
+class LabelledFolder:
+    """Labelled images and how their folders were mapped to the model's outputs."""
+
+    batches: ImageBatches
+    mapping: str
+
+
+def labelled_images(
+    folder: Path,
+    transform: Transform,
+    *,
+    outputs: int,
+    categories: Sequence[str] | None = None,
+    classes_file: Path | None = None,
+) -> LabelledFolder:
+    """One subfolder per class. A file of class names (one per line, in output order) decides, or else the weights'
+    category names; folders that are not named so are taken sorted, if there are as many as outputs.
+
+    Raises:
+        UnknownName: no such folder or file, or a folder that maps to no output; with near names.
+        UsageError: no class folders, or no images.
+    """
+    files = _image_files(folder)
+    names = sorted({path.relative_to(folder).parts[0] for path in files if path.parent != folder})
+    if not names:
+        raise UsageError(f"'{folder}' has no class folders; expected {folder}/CLASS/IMAGE files.")
+    index, mapping = _class_index(names, outputs, categories, classes_file)
+    labelled = [(path, index[path.relative_to(folder).parts[0]]) for path in files if path.parent != folder]
+    return LabelledFolder(ImageBatches(tuple(labelled), transform), mapping)
+
+
+def _class_index(
+    names: list[str], outputs: int, categories: Sequence[str] | None, classes_file: Path | None
+) -> tuple[dict[str, int], str]:
+    if classes_file is not None:
+        return _by_name(names, _read_classes(classes_file, outputs), f"names in {classes_file}"), str(classes_file)
+    if categories is not None and set(map(_plain, names)) & set(map(_plain, categories)):
+        return _by_name(names, categories, "the weights' categories"), "the weights' categories"
+    if len(names) == outputs:
+        return {name: i for i, name in enumerate(names)}, "sorted folder names"
+    raise UnknownName(
+        f"{len(names)} class folders ({', '.join(names[:_NAMES_SHOWN])}, …) can't be mapped to {outputs} outputs: "
+        "they are no category names, and sorting needs one folder per output. Pass --classes FILE."
+    )
+
+
+def _read_classes(path: Path, outputs: int) -> list[str]:
+    if not path.is_file():
+        raise UnknownName(f"no file of class names at '{path}'.")
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if len(lines) != outputs:
+        raise UsageError(f"{path} names {len(lines)} classes; expected one line for each of the {outputs} outputs.")
+    return lines
+
+
+def _by_name(names: list[str], known: Sequence[str], what: str) -> dict[str, int]:
+    position = {_plain(name): i for i, name in reversed(list(enumerate(known)))}
+    unmapped = [name for name in names if _plain(name) not in position]
+    if unmapped:
+        raise UnknownName(
+            f"{len(unmapped)} class folders are not among {what}: {', '.join(unmapped[:_NAMES_SHOWN])}."
+            f"{did_you_mean(unmapped[0], known)}"
+        )
+    return {name: position[_plain(name)] for name in names}
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", " ").strip()

@@ -1,0 +1,1 @@
+"""The choice: rules narrow it, a solver meets the targets, a plan records it."""

@@ -1,0 +1,103 @@
+"""What every site could become: sites × methods → priced candidates, or the reason for none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from convsurgeon.families import DGConvSpec, Method, Refusal, Spec, parse_method
+from convsurgeon.families.cost import Cost
+from convsurgeon.planning.rules import Rules, check_rules, method_for, why_kept
+from convsurgeon.survey.sites import Site
+
+__all__ = ["PROXY", "Candidate", "Choices", "Damage", "candidates"]
+
+
+@dataclass(frozen=True)
+class Damage:
+    """How much a replacement hurts: ``of(site, spec)`` is 0 for no change and grows; ``name`` says what it is.
+
+    None means that the damage could not be estimated and the candidate is not to be trusted.
+    """
+
+    name: str
+    of: Callable[[Site, Spec], float | None]
+
+
+# Which family loses more at equal cost without training, as relative output error: IGC least, plain groups most.
+_FAMILY_WEIGHT = {"igc": 1.0, "compconv": 4.0, "dgconv": 8.0}
+
+
+def _capacity_damage(site: Site, spec: Spec) -> float:
+    """family weight × (1/r − 1), r = the share of the layer's MACs that is kept: convex, so no layer is drained."""
+    if site.cost.macs == 0:
+        return 0.0
+    kept = spec.cost(site.shape, site.positions).macs / site.cost.macs
+    return _FAMILY_WEIGHT[spec.family] * (1 / kept - 1)  # type: ignore[attr-defined]
+
+
+PROXY = Damage("data-free proxy: family weight × (1 / share of the layer's MACs kept − 1)", _capacity_damage)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One replacement: its spec, its cost over all calls, its damage."""
+
+    spec: Spec
+    cost: Cost
+    damage: float
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a site may become besides staying as it is; ``reason`` explains an empty ``options``.
+
+    ``refused`` tells a refusal (no method can) from a rule that keeps the site.
+    """
+
+    site: Site
+    options: tuple[Candidate, ...]
+    reason: str | None = None
+    refused: bool = False
+
+
+def candidates(
+    sites: Iterable[Site], method: Method, rules: Rules, damage: Damage = PROXY, *, hardened: bool = False
+) -> tuple[Choices, ...]:
+    """Choices for every site, in the given order.
+
+    Raises:
+        UnknownName: a rule that matches nothing, or that names no method.
+    """
+    known = tuple(sites)
+    check_rules(rules, known)
+    by_rule = {rule.method: parse_method(rule.method, hardened=hardened) for rule in rules.layers}
+    return tuple(_choices(site, by_rule.get(method_for(site, rules) or "", method), rules, damage) for site in known)
+
+
+def _choices(site: Site, method: Method, rules: Rules, damage: Damage) -> Choices:
+    if site.obstacle is not None:
+        return Choices(site, (), site.obstacle, refused=True)
+    if (rule := why_kept(site, rules)) is not None:
+        return Choices(site, (), rule)
+    specs = method.specs(site.shape, site.output_size)
+    if isinstance(specs, Refusal):
+        return Choices(site, (), specs.reason, refused=True)
+    saving = [spec for spec in specs if _saves(site, spec)]
+    if not saving:
+        cheapest = min(spec.cost(site.shape, site.positions).macs for spec in specs)
+        return Choices(site, (), f"would not save MACs ({site.cost.macs:,} → {cheapest:,})", refused=True)
+    options = tuple(
+        Candidate(spec, spec.cost(site.shape, site.positions), hurt)
+        for spec in saving
+        if (hurt := damage.of(site, spec)) is not None
+    )
+    if not options:
+        return Choices(site, (), "its damage can't be estimated from the data given", refused=True)
+    return Choices(site, options)
+
+
+def _saves(site: Site, spec: Spec) -> bool:
+    """Fewer MACs, or open gates: those start out equal to the convolution and save once trained."""
+    open_gates = isinstance(spec, DGConvSpec) and spec.groups is None
+    return open_gates or spec.cost(site.shape, site.positions).macs < site.cost.macs

@@ -1,0 +1,159 @@
+"""The plan: one row per convolution, as data that people can read, diff and edit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from convsurgeon.base.errors import RecipeError, UnknownName, UsageError
+from convsurgeon.base.records import Record
+from convsurgeon.families import AnySpec
+from convsurgeon.families.cost import ConvShape, Cost
+from convsurgeon.planning.latencies import LayerLatency, PlanLatency
+from convsurgeon.survey.sites import Survey
+
+__all__ = ["Action", "CostRecord", "Plan", "PlanLayer", "read_plan", "read_plan_file"]
+
+Action = Literal["replaced", "kept", "refused"]
+
+
+class CostRecord(Record):
+    """MACs and parameters, exact."""
+
+    macs: int
+    params: int
+
+    @classmethod
+    def of(cls, cost: Cost) -> CostRecord:
+        """From a Cost."""
+        return cls(macs=cost.macs, params=cost.params)
+
+    def cost(self) -> Cost:
+        """As a Cost."""
+        return Cost(self.macs, self.params)
+
+
+class PlanLayer(Record):
+    """What happens to one convolution. To change it, edit ``spec``: costs are priced anew when a plan is read."""
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    kind: str
+    shape: ConvShape
+    calls: int
+    positions: int
+    action: Action
+    reason: str
+    spec: AnySpec | None = None
+    damage: float | None = None
+    before: CostRecord
+    after: CostRecord
+    latency: LayerLatency | None = None
+
+
+class Plan(Record):
+    """A versioned plan; ``fingerprint`` belongs to the model it was made for."""
+
+    version: Literal[1] = 1
+    model: str
+    fingerprint: str
+    input_shapes: tuple[tuple[int, ...], ...]
+    counted_on: Literal["meta", "device"]
+    method: str
+    target: tuple[str, ...]
+    objective: str
+    solver: str
+    notes: tuple[str, ...] = ()
+    before: CostRecord
+    after: CostRecord
+    latency: PlanLatency | None = None
+    layers: tuple[PlanLayer, ...]
+
+    @property
+    def replaced(self) -> tuple[PlanLayer, ...]:
+        """The layers that change, in execution order."""
+        return tuple(layer for layer in self.layers if layer.action == "replaced")
+
+    def to_json(self) -> str:
+        """The plan as indented JSON."""
+        return self.model_dump_json(indent=2) + "\n"
+
+    def check_fits(self, survey: Survey) -> None:
+        """Refuse a model, or inputs, that the plan was not made for.
+
+        Raises:
+            UnknownName: names the first layer that differs.
+            UsageError: inputs of other shapes, for which the plan's costs do not hold.
+        """
+        if survey.fingerprint() == self.fingerprint:
+            self._check_inputs(survey)
+            return
+        found = {site.name: site for site in survey.sites}
+        for layer in self.layers:
+            site = found.get(layer.name)
+            if site is None:
+                raise UnknownName(f"the plan was made for another model: '{layer.name}' is not in this one.")
+            if site.shape != layer.shape or site.kind != layer.kind:
+                raise UnknownName(
+                    f"the plan was made for another model: '{layer.name}' is {site.kind} {site.shape.describe()} "
+                    f"here and {layer.kind} {layer.shape.describe()} in the plan."
+                )
+        extra = sorted(set(found) - {layer.name for layer in self.layers})
+        raise UnknownName(f"the plan was made for another model: it does not know '{extra[0]}'.")
+
+    def _check_inputs(self, survey: Survey) -> None:
+        if survey.input_shapes != self.input_shapes:
+            planned, given = (
+                ", ".join(str(list(shape)) for shape in shapes) for shapes in (self.input_shapes, survey.input_shapes)
+            )
+            raise UsageError(
+                f"the plan was made for inputs {planned}, these are {given}: its costs hold for the former only. "
+                "Pass inputs of those shapes (--input N,C,H,W on the command line), or make a new plan."
+            )
+
+
+def read_plan(text: str, origin: str = "plan") -> Plan:
+    """Read a plan and price its rows anew, so that an edited spec needs no arithmetic.
+
+    Raises:
+        RecipeError: not a plan; lists every mistake.
+    """
+    try:
+        plan = Plan.model_validate_json(text)
+    except ValidationError as error:
+        lines = [f"  {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()]
+        raise RecipeError(f"{origin} is not a plan of version 1:\n" + "\n".join(lines)) from error
+    layers = tuple(_repriced(layer, origin) for layer in plan.layers)
+    after = plan.before.cost() + Cost.total(row.after.cost() - row.before.cost() for row in layers)
+    changed: dict[str, Any] = {"layers": layers, "after": CostRecord.of(after)}
+    if any(row.latency is None and old.latency is not None for row, old in zip(layers, plan.layers, strict=True)):
+        # Nobody timed what was written into it by hand.
+        changed["latency"] = None
+    return plan.model_copy(update=changed)
+
+
+def _repriced(layer: PlanLayer, origin: str) -> PlanLayer:
+    if (layer.spec is None) != (layer.action != "replaced"):
+        raise RecipeError(f"{origin}: layer '{layer.name}' is '{layer.action}' but has spec {layer.spec!r}.")
+    after, reason = layer.before, layer.reason
+    if layer.spec is not None:
+        if misfit := layer.spec.misfit(layer.shape):
+            raise RecipeError(f"{origin}: layer '{layer.name}' can't become {layer.spec.describe()}: {misfit}.")
+        after, reason = CostRecord.of(layer.spec.cost(layer.shape, layer.positions)), layer.spec.describe()
+    edited = (after, reason) != (layer.after, layer.reason)
+    latency = None if edited else layer.latency
+    return layer.model_copy(update={"after": after, "reason": reason, "latency": latency})
+
+
+def read_plan_file(path: Path) -> Plan:
+    """Read a plan from a file.
+
+    Raises:
+        UnknownName: no such file.
+        RecipeError: not a plan.
+    """
+    if not path.is_file():
+        raise UnknownName(f"no plan at '{path}'; 'convsurgeon plan MODEL' writes one.")
+    return read_plan(path.read_text(encoding="utf-8"), str(path))

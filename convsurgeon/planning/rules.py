@@ -1,0 +1,120 @@
+"""Which convolutions may be replaced, and by which method: small pure predicates over sites."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterable
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from convsurgeon.base.errors import UnknownName, UsageError, did_you_mean
+from convsurgeon.families import parse_method
+from convsurgeon.survey.sites import Site
+
+__all__ = ["LayerRule", "Rules", "check_rules", "method_for", "why_kept"]
+
+_EXACT, _GLOB, _RE, _TYPE = 4, 3, 2, 1
+
+
+class LayerRule(BaseModel):
+    """Another method for the layers that ``match`` (a pattern as in Rules)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    match: str
+    method: str
+
+    @field_validator("method")
+    @classmethod
+    def _known_method(cls, value: str) -> str:
+        try:
+            parse_method(value)
+        except UnknownName as error:
+            # pydantic gathers ValueErrors, so that a recipe's mistakes come all at once.
+            raise ValueError(str(error)) from error
+        return value
+
+
+class Rules(BaseModel):
+    """Selection of convolutions by pattern.
+
+    A pattern is an exact qualified name, a glob (``layer1.*``), ``re:`` and a regular expression that must match
+    the whole name, ``type:Conv2d`` or ``kernel:3x3``. The more specific kind wins, in this order; between equals,
+    skip wins over only. Stems (the first convolution) and 1×1 shortcuts stay unless asked for here or named exactly.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    only: tuple[str, ...] = Field((), description="replace only what matches one of these patterns")
+    skip: tuple[str, ...] = Field((), description="leave what matches one of these patterns")
+    stem: bool = Field(False, description="also replace the first convolution")
+    shortcuts: bool = Field(False, description="also replace 1×1 convolutions on residual shortcuts")
+    layers: tuple[LayerRule, ...] = Field((), description="another method for some layers")
+
+
+def why_kept(site: Site, rules: Rules) -> str | None:
+    """The rule that keeps a site as it is, in words; None if it may be replaced."""
+    only = _best(rules.only, site)
+    skip = _best(rules.skip, site)
+    if rules.only and only == 0:
+        return "not selected by 'only'"
+    if skip and skip >= only:
+        return "skipped by rule"
+    if only == _EXACT:
+        return None
+    if site.stem and not rules.stem:
+        return "stem: the first convolution stays by default"
+    if site.shortcut and not rules.shortcuts:
+        return "shortcut: 1×1 on a residual join stays by default"
+    return None
+
+
+def method_for(site: Site, rules: Rules) -> str | None:
+    """The method that the most specific layer rule names; None where no rule matches."""
+    ranked = [(_rank(rule.match, site), -i, rule.method) for i, rule in enumerate(rules.layers)]
+    best = max(ranked, default=(0, 0, ""))
+    return best[2] if best[0] else None
+
+
+def check_rules(rules: Rules, sites: Iterable[Site]) -> None:
+    """Refuse patterns that match no convolution.
+
+    Raises:
+        UnknownName: a pattern without a match; the message suggests near names.
+        UsageError: a regular expression that can't be read.
+    """
+    known = list(sites)
+    names = [name for site in known for name in (site.name, *site.aliases)]
+    for pattern in (*rules.only, *rules.skip, *(rule.match for rule in rules.layers)):
+        if not any(_rank(pattern, site) for site in known):
+            raise UnknownName(
+                f"rule '{pattern}' matches none of the {len(known)} convolutions.{did_you_mean(pattern, names)} "
+                "'convsurgeon inspect MODEL' lists their names."
+            )
+
+
+def _best(patterns: Iterable[str], site: Site) -> int:
+    return max((_rank(pattern, site) for pattern in patterns), default=0)
+
+
+def _rank(pattern: str, site: Site) -> int:
+    """How specifically a pattern names a site; 0 where it does not."""
+    kind, _, rest = pattern.partition(":")
+    names = (site.name, *site.aliases)
+    if kind == "re":
+        return _RE if any(_compiled(rest, pattern).fullmatch(name) for name in names) else 0
+    if kind == "type":
+        return _TYPE if rest == site.kind else 0
+    if kind == "kernel":
+        return _TYPE if rest == "x".join(map(str, site.shape.kernel)) else 0
+    if pattern in names:
+        return _EXACT
+    return _GLOB if any(fnmatch.fnmatchcase(name, pattern) for name in names) else 0
+
+
+def _compiled(expression: str, pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(expression)
+    except re.error as error:
+        raise UsageError(f"rule '{pattern}' is no regular expression: {error}.") from error

@@ -1,0 +1,17 @@
+"""Groups learned by training under a network-wide budget (DGConv, Zhang et al., ICCV 2019, arXiv 1908.05867)."""
+
+from __future__ import annotations
+
+from convsurgeon.recovery.learned_groups.budget import GatedLayer, GroupBudget, Weighting
+from convsurgeon.recovery.learned_groups.learn import GroupSettings, LearnedGroups
+from convsurgeon.recovery.learned_groups.projection import best_closings, project
+
+__all__ = [
+    "GatedLayer",
+    "GroupBudget",
+    "GroupSettings",
+    "LearnedGroups",
+    "Weighting",
+    "best_closings",
+    "project",
+]

@@ -1,0 +1,70 @@
+"""Surgery: (model, plan) → a new model. Modules are swapped in a copy; the caller's model is never touched."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from convsurgeon.base.copies import duplicate
+from convsurgeon.base.errors import UnknownName
+from convsurgeon.base.generators import seeded
+from convsurgeon.families import DGConv, Refusal, Spec, conv_shape, stored_as
+from convsurgeon.planning.plan import Plan, PlanLayer
+from convsurgeon.survey.sites import refuse_unusable
+from convsurgeon.survey.sources import CONVS, Conv, plainly, source_of
+
+__all__ = ["operate", "replacement"]
+
+
+def operate(model: nn.Module, plan: Plan, *, seed: int = 0) -> nn.Module:
+    """Return a copy of the model with the planned convolutions replaced, freshly initialised from ``seed``.
+
+    Device, dtype, memory format, ``requires_grad`` and train flag follow the convolution. Open-gated DGConvs take
+    its weights over, since they are equal to it by construction.
+
+    Raises:
+        ModelLoadError: a model that can't be opened or copied.
+        UnknownName: the plan names a convolution that is not there, or that has another shape.
+    """
+    refuse_unusable(model)
+    # By identity and while copying, so that a convolution that a plain list or a bound method also refers to is
+    # replaced there too.
+    instead: dict[nn.Module, nn.Module] = {}
+    with seeded(seed):
+        for layer in plan.replaced:
+            if layer.spec is not None:
+                conv = _find(model, layer)
+                instead[conv] = replacement(conv, layer.spec)
+    return duplicate(model, instead)
+
+
+def _find(model: nn.Module, layer: PlanLayer) -> Conv:
+    try:
+        conv = model.get_submodule(layer.name)
+    except AttributeError:
+        conv = None
+    if not isinstance(conv, CONVS):
+        found = "nothing" if conv is None else f"a {type(conv).__name__}"
+        raise UnknownName(f"the plan replaces '{layer.name}', where this model has {found}; expected {layer.kind}.")
+    source = source_of(conv)
+    if isinstance(source, Refusal):
+        raise UnknownName(f"the plan replaces '{layer.name}', where this model's {source.reason}.")
+    if source.shape != layer.shape:
+        raise UnknownName(
+            f"the plan replaces '{layer.name}' as {layer.shape.describe()}, "
+            f"this model has {source.shape.describe()} there."
+        )
+    return conv
+
+
+def replacement(conv: Conv, spec: Spec) -> nn.Module:
+    """A new module for one convolution, with its device, dtype, memory format and flags."""
+    plain = plainly(conv)
+    new = stored_as(plain.weight, spec.build(conv_shape(plain)).to(plain.weight.device, plain.weight.dtype))
+    if isinstance(new, DGConv):
+        with torch.no_grad():
+            new.weight.copy_(plain.weight)
+            if plain.bias is not None and new.bias is not None:
+                new.bias.copy_(plain.bias)
+    new.requires_grad_(plain.weight.requires_grad)
+    return new.train(conv.training)

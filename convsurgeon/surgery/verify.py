@@ -1,0 +1,80 @@
+"""After surgery: counted cost = planned cost, outputs of the same shapes, every untouched weight bit-equal."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch
+from torch import nn
+
+from convsurgeon.base.errors import ConvsurgeonError, ModelRunError
+from convsurgeon.base.inputs import Inputs
+from convsurgeon.families.cost import Cost
+from convsurgeon.planning.plan import Plan
+from convsurgeon.survey.counting import count_params, run_on_copy
+from convsurgeon.survey.sites import Survey
+
+__all__ = ["verify"]
+
+
+def verify(
+    original: nn.Module,
+    converted: nn.Module,
+    plan: Plan,
+    survey: Survey,
+    inputs: Inputs,
+    recalibrated: Collection[str] = (),
+) -> tuple[str, ...]:
+    """Check a conversion by running it; returns notes for the report.
+
+    ``recalibrated`` names the modules (batch norms) whose state was changed on purpose. Where the cost depends on
+    the data (a detector's proposals), only parameters are compared and a note says so.
+
+    Raises:
+        ModelRunError: the converted model fails on the inputs that the original accepts.
+        ConvsurgeonError: a check fails; that is a bug of this program.
+    """
+    _untouched_equal(original, converted, {row.name for row in plan.replaced} | set(recalibrated))
+    try:
+        run = run_on_copy(converted, inputs)
+    except ModelRunError as error:
+        raise ModelRunError(
+            f"the model ran before surgery and fails after it: {error} Code that reads a convolution's weight or "
+            "other attributes is the usual cause; keep that layer with --skip NAME."
+        ) from error
+    counted, planned = Cost(run.macs, count_params(converted)), plan.after.cost()
+    if counted.params != planned.params:
+        raise ConvsurgeonError(f"counted {counted.params:,} parameters after surgery, planned {planned.params:,}")
+    if run.counted_on == "device" and (counted.macs != planned.macs or run.outputs != survey.outputs):
+        return (
+            f"the cost depends on the data: {planned.macs:,} MACs planned from the original's run, "
+            f"{counted.macs:,} counted in the converted model's own run",
+        )
+    if counted.macs != planned.macs:
+        raise ConvsurgeonError(f"counted {counted.macs:,} MACs after surgery, planned {planned.macs:,}")
+    if run.outputs != survey.outputs:
+        raise ConvsurgeonError(f"outputs were {', '.join(survey.outputs)}, now {', '.join(run.outputs)}")
+    return ()
+
+
+def _untouched_equal(original: nn.Module, converted: nn.Module, touched: Collection[str]) -> None:
+    new = dict(converted.named_modules(remove_duplicate=False))
+    for name, module in original.named_modules():
+        if name in touched or any(name.startswith(f"{t}.") for t in touched):
+            continue
+        tensors = {**module._parameters, **module._buffers}
+        for key, tensor in tensors.items():
+            other = getattr(new[name], key)
+            if tensor is None and other is None:
+                continue
+            if tensor is None or other is None or not _bit_equal(tensor, other):
+                raise ConvsurgeonError(f"'{name}.{key}' changed, though the plan does not touch it")
+
+
+def _bit_equal(a: torch.Tensor, b: torch.Tensor) -> bool:
+    if a.is_meta or b.is_meta:
+        return a.shape == b.shape
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    # Compared as bytes, because NaN is not equal to itself.
+    return torch.equal(a.reshape(-1).view(torch.uint8), b.reshape(-1).view(torch.uint8))

@@ -1,0 +1,132 @@
+"""What an fx graph tells about each convolution: where it stands between inputs, norms, activations and joins.
+
+The graph is only read. A model that can't be traced as a whole is traced by parts: children are tried until
+something traces. What no trace covers simply has no role.
+"""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import fx, nn
+from torch.nn.modules.conv import _ConvTransposeNd
+
+from convsurgeon.families import CompactConv
+
+__all__ = ["Role", "TracedBy", "read_roles"]
+
+TracedBy = Literal["fx", "parts", "hooks"]
+
+_CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, _ConvTransposeNd, CompactConv)
+_NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.modules.instancenorm._InstanceNorm)
+_ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.SiLU, nn.GELU, nn.Hardswish, nn.Mish, nn.ELU, nn.PReLU)
+_ADDITIONS = (operator.add, operator.iadd, torch.add)
+
+
+@dataclass(frozen=True)
+class Role:
+    """Where a convolution stands in its graph.
+
+    ``first``: no convolution comes before it. ``shortcut``: a 1×1 convolution that reaches an addition through
+    norms only, where the other side passes through two or more convolutions of the same input.
+    ``norm`` and ``activation`` name the modules right behind it.
+    """
+
+    traced_by: TracedBy
+    first: bool = False
+    shortcut: bool = False
+    norm: str | None = None
+    activation: str | None = None
+
+
+def read_roles(model: nn.Module) -> dict[str, Role]:
+    """Roles by qualified name, for every convolution that some trace reaches."""
+    roles: dict[str, Role] = {}
+    _trace(model, "", roles)
+    return roles
+
+
+class _Tracer(fx.Tracer):
+    """Convolutions are leaves, also those of a class of their own, whose forward may not trace."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, _CONVS) or super().is_leaf_module(m, module_qualified_name)
+
+
+def _trace(module: nn.Module, prefix: str, roles: dict[str, Role]) -> None:
+    """Trace the module, or else its children; children without a convolution are not worth a trace."""
+    if not any(isinstance(child, _CONVS) for child in module.modules()) or isinstance(module, _CONVS):
+        return
+    try:
+        graph = _Tracer().trace(module)
+    except Exception:
+        # Any code may stand in a forward, so any exception may come out of tracing it: go one level down.
+        for name, child in module.named_children():
+            _trace(child, f"{prefix}{name}.", roles)
+        return
+    reader = _GraphReader(module, graph)
+    for node in graph.nodes:
+        if reader.is_conv(node):
+            role = reader.role(node, "parts" if prefix else "fx")
+            roles.setdefault(f"{prefix}{node.target}", role)
+
+
+class _GraphReader:
+    """Answers questions about one traced module; ancestor sets are bit masks over the node order."""
+
+    def __init__(self, module: nn.Module, graph: fx.Graph) -> None:
+        self.modules = dict(module.named_modules(remove_duplicate=False))
+        self.position = {node: i for i, node in enumerate(graph.nodes)}
+        self.nodes = list(graph.nodes)
+        self.upstream: dict[fx.Node, int] = {}
+        for node in graph.nodes:
+            mask = 1 << self.position[node]
+            for source in node.all_input_nodes:
+                mask |= self.upstream[source]
+            self.upstream[node] = mask
+        self.convs = sum(1 << self.position[n] for n in graph.nodes if self.is_conv(n))
+
+    def is_conv(self, node: fx.Node) -> bool:
+        return isinstance(self._module(node), _CONVS)
+
+    def role(self, node: fx.Node, traced_by: TracedBy) -> Role:
+        before = self.upstream[node] & self.convs & ~(1 << self.position[node])
+        norm = self._next_module(node, _NORMS)
+        activation = self._next_module(norm or node, _ACTIVATIONS)
+        return Role(
+            traced_by=traced_by,
+            first=before == 0,
+            shortcut=self._is_shortcut(node),
+            norm=str(norm.target) if norm else None,
+            activation=str(activation.target) if activation else None,
+        )
+
+    def _module(self, node: fx.Node) -> nn.Module | None:
+        return self.modules.get(str(node.target)) if node.op == "call_module" else None
+
+    def _next_module(self, node: fx.Node, kinds: tuple[type[nn.Module], ...]) -> fx.Node | None:
+        """The only user of the node, if it is a module of one of the kinds."""
+        users = list(node.users)
+        return users[0] if len(users) == 1 and isinstance(self._module(users[0]), kinds) else None
+
+    def _is_shortcut(self, node: fx.Node) -> bool:
+        module = self._module(node)
+        if not isinstance(module, _CONVS) or set(module.kernel_size) != {1}:
+            return False
+        end = node
+        while (following := self._next_module(end, (*_NORMS, nn.Identity, nn.Dropout))) is not None:
+            end = following
+        joins = [user for user in end.users if user.op == "call_function" and user.target in _ADDITIONS]
+        if len(end.users) != 1 or not joins:
+            return False
+        source = node.all_input_nodes[0]
+        return any(self._convs_between(source, other) >= 2 for other in joins[0].all_input_nodes if other is not end)
+
+    def _convs_between(self, source: fx.Node, target: fx.Node) -> int:
+        """Convolutions on the paths from ``source`` to ``target``."""
+        bit = 1 << self.position[source]
+        on_path = self.upstream[target] & self.convs & ~self.upstream[source]
+        return sum(1 for i, node in enumerate(self.nodes) if on_path >> i & 1 and self.upstream[node] & bit)

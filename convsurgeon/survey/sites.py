@@ -1,0 +1,273 @@
+"""Every convolution of a model as plain data: its shape, its cost over all calls, and where it stands."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.conv import _ConvTransposeNd
+
+from convsurgeon.base.errors import ModelLoadError
+from convsurgeon.base.inputs import Inputs
+from convsurgeon.families import CompactConv, DGConv, Refusal, conv_shape
+from convsurgeon.families.cost import ConvShape, Cost, conv_cost
+from convsurgeon.survey.counting import CountedOn, count_params, run_on_copy
+from convsurgeon.survey.roles import Role, TracedBy, read_roles
+from convsurgeon.survey.sources import CONVS, Source, source_of
+
+__all__ = ["Site", "Survey", "refuse_unusable", "survey"]
+
+
+@dataclass(frozen=True)
+class Site:
+    """One convolution module, keyed by its first qualified name.
+
+    ``aliases`` are its other names, ``calls`` how often one forward runs it, ``order`` its place in execution,
+    ``positions`` the output positions (batch × height × width; of a transposed one the input positions) over all
+    calls, ``cost`` what those cost;
+    ``input_size`` is the first map it reads, ``output_size`` the smallest one it writes.
+    ``obstacle`` says why no method may touch it; None if one may.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    kind: str
+    shape: ConvShape
+    calls: int
+    order: int
+    input_size: tuple[int, ...]
+    output_size: tuple[int, ...]
+    positions: int
+    cost: Cost
+    stem: bool
+    shortcut: bool
+    traced_by: TracedBy
+    norm: str | None
+    activation: str | None
+    obstacle: str | None
+
+
+@dataclass(frozen=True)
+class Survey:
+    """All sites in execution order (uncalled ones last), and the cost of the whole model.
+
+    ``total.macs`` counts conv, linear and matmul of one forward on the example inputs. ``counted_on`` is
+    "device" where the model needs real numbers to run, so that its cost may depend on the data.
+    """
+
+    sites: tuple[Site, ...]
+    total: Cost
+    counted_on: CountedOn
+    input_shapes: tuple[tuple[int, ...], ...]
+    outputs: tuple[str, ...]
+
+    def fingerprint(self) -> str:
+        """A hash of names and shapes: two models with the same one take the same plans."""
+        lines = sorted(f"{site.name} {site.kind} {site.shape.model_dump_json()}" for site in self.sites)
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+@dataclass
+class _Calls:
+    """What the hooks saw of one convolution."""
+
+    order: int
+    calls: int = 0
+    positions: int = 0
+    input_size: tuple[int, ...] = ()
+    output_size: tuple[int, ...] = ()
+    batched: bool = True
+    alone: bool = True
+
+
+class _Watch:
+    """Forward hooks on the convolutions of the copy that runs."""
+
+    def __init__(self, paths: list[tuple[str, ...]]) -> None:
+        self.paths = paths
+        self.seen: dict[str, _Calls] = {}
+
+    def attach(self, copy: nn.Module) -> None:
+        """Start anew on this copy."""
+        self.seen.clear()
+        for names in self.paths:
+            module = copy.get_submodule(names[0])
+            axes, reads = len(conv_kernel(module)), isinstance(module, _ConvTransposeNd)
+            module.register_forward_hook(self._recorder(names[0], axes, reads), with_kwargs=True)
+
+    def _recorder(self, name: str, axes: int, reads: bool) -> Callable[..., None]:
+        """``reads``: its work is done per position that it reads (a transposed convolution)."""
+
+        def record(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: torch.Tensor) -> None:
+            given = (*args, *kwargs.values())
+            calls = self.seen.setdefault(name, _Calls(order=len(self.seen)))
+            calls.calls += 1
+            worked = given[0] if reads else output
+            calls.positions += worked.numel() // worked.shape[-axes - 1]
+            written = tuple(output.shape[-axes:])
+            calls.output_size = tuple(map(min, calls.output_size or written, written))
+            calls.batched = calls.batched and output.dim() == axes + 2
+            calls.alone = calls.alone and all(value is None for value in given[1:])
+            if calls.calls == 1:
+                calls.input_size = tuple(given[0].shape[-axes:])
+
+        return record
+
+
+def survey(model: nn.Module, inputs: Inputs) -> Survey:
+    """Find every convolution by one forward in eval mode on a copy; the model is untouched.
+
+    Raises:
+        ModelLoadError: the model is wrapped, scripted, compiled, quantised or can't be copied.
+        ModelRunError: the model fails on these inputs.
+    """
+    refuse_unusable(model)
+    paths = _conv_paths(model)
+    watch = _Watch(paths)
+    run = run_on_copy(model, inputs, watch.attach)
+    roles = read_roles(run.copy)
+    tied = _tied_weights(model)
+    sites = [_site(names, model.get_submodule(names[0]), watch.seen.get(names[0]), roles, tied) for names in paths]
+    if sites and not any(site.stem for site in sites):
+        # Without a whole graph, the first convolution to run is the best guess at the stem.
+        first = min(range(len(sites)), key=lambda i: (sites[i].calls == 0, sites[i].order))
+        sites[first] = replace(sites[first], stem=True)
+    sites.sort(key=lambda site: (site.calls == 0, site.order))
+    total = Cost(run.macs, count_params(model))
+    return Survey(tuple(sites), total, run.counted_on, inputs.shapes(), run.outputs)
+
+
+def conv_kernel(module: nn.Module) -> tuple[int, ...]:
+    """The kernel of a convolution or of a compact one."""
+    return tuple(module.kernel_size)  # type: ignore[arg-type]
+
+
+def _conv_paths(model: nn.Module) -> list[tuple[str, ...]]:
+    """The qualified names of each convolution module, first name first; compact ones count as a whole."""
+    paths: dict[int, list[str]] = defaultdict(list)
+
+    def walk(module: nn.Module, name: str) -> None:
+        if isinstance(module, (*CONVS, CompactConv)):
+            paths[id(module)].append(name)
+            return
+        for child_name, child in module._modules.items():
+            if child is not None:
+                walk(child, f"{name}.{child_name}" if name else child_name)
+
+    walk(model, "")
+    return [tuple(names) for names in paths.values()]
+
+
+def _site(
+    names: tuple[str, ...], module: nn.Module, calls: _Calls | None, roles: dict[str, Role], tied: set[int]
+) -> Site:
+    source: Source | Refusal = Refusal("converted already")
+    if not isinstance(module, (CompactConv, DGConv)):
+        source = source_of(module, calls.input_size if calls else ())
+    shape = source.shape if isinstance(source, Source) else _own_shape(module)
+    role = next((roles[name] for name in names if name in roles), Role(traced_by="hooks"))
+    seen = calls or _Calls(order=-1)
+    return Site(
+        name=names[0],
+        aliases=names[1:],
+        kind=type(module).__name__,
+        shape=shape,
+        calls=seen.calls,
+        order=seen.order,
+        input_size=seen.input_size,
+        output_size=seen.output_size,
+        positions=seen.positions,
+        cost=_cost(module, shape, seen.positions),
+        stem=role.first and role.traced_by == "fx" and seen.calls > 0,
+        shortcut=role.shortcut,
+        traced_by=role.traced_by,
+        norm=role.norm,
+        activation=role.activation,
+        obstacle=_obstacle(module, source, seen, tied),
+    )
+
+
+def _own_shape(module: Any) -> ConvShape:
+    return module.shape if isinstance(module, CompactConv) else conv_shape(module)
+
+
+def _cost(module: nn.Module, shape: ConvShape, positions: int) -> Cost:
+    if isinstance(module, CompactConv):
+        return module.spec.cost(shape, positions)
+    cost = conv_cost(
+        shape.in_channels,
+        shape.out_channels,
+        shape.area,
+        groups=shape.groups,
+        bias=shape.bias,
+        positions=positions,
+    )
+    return Cost(cost.macs, count_params(module))
+
+
+def _obstacle(module: nn.Module, source: Source | Refusal, seen: _Calls, tied: set[int]) -> str | None:
+    """Why no method may replace the module; None if one may."""
+    if isinstance(module, (CompactConv, DGConv)):
+        return "converted already"
+    if seen.calls == 0:
+        return "never called as a module in this forward (eval mode)"
+    if not seen.batched:
+        return "called on inputs without a batch axis"
+    if not seen.alone:
+        return "called with more than its input"
+    if any(parameter.is_complex() for parameter in module.parameters()):
+        return "complex weights"
+    if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:
+        return "carries hooks, which a replacement would lose"
+    if any(id(parameter) in tied for parameter in module.parameters()):
+        return "its weight is shared with another module"
+    if isinstance(source, Refusal):
+        return source.reason
+    if source.shape.groups == source.shape.in_channels > 1:
+        return "depthwise: one input channel per group already"
+    return None
+
+
+def _tied_weights(model: nn.Module) -> set[int]:
+    """Ids of parameters that more than one module owns."""
+    owners = Counter(id(p) for module in model.modules() for p in module._parameters.values() if p is not None)
+    return {key for key, times in owners.items() if times > 1}
+
+
+def refuse_unusable(model: nn.Module) -> None:
+    """Refuse what surgery can't or should not open.
+
+    Raises:
+        ModelLoadError: wrapped (DDP, FSDP, DataParallel), scripted, compiled, quantised or lazy models.
+    """
+    if not isinstance(model, nn.Module):
+        raise ModelLoadError(f"the model is a {type(model).__name__}; expected a torch.nn.Module.")
+    for name, module in model.named_modules():
+        if (problem := _unusable(module)) is not None:
+            where = f" (at '{name}')" if name else ""
+            raise ModelLoadError(f"{problem}{where}")
+
+
+def _unusable(module: nn.Module) -> str | None:
+    kind, home = type(module).__name__, type(module).__module__
+    if kind in ("DistributedDataParallel", "DataParallel", "FullyShardedDataParallel"):
+        return f"the model is wrapped in {kind}: convert model.module first and wrap the result afterwards"
+    if isinstance(module, torch.jit.ScriptModule):
+        return "the model is a TorchScript module, which can't be edited: convert the Python model it came from"
+    if kind == "OptimizedModule":
+        return "the model is compiled: convert model._orig_mod first and compile the result afterwards"
+    if home.startswith(
+        ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.nn.quantized")
+    ) and kind not in (
+        "FloatFunctional",
+        "FXFloatFunctional",
+    ):
+        return f"the model is quantised ({kind}): convert the float model first and quantise the result afterwards"
+    if isinstance(module, nn.modules.lazy.LazyModuleMixin) and module.has_uninitialized_params():
+        return "the model has uninitialised lazy layers: run it once on real inputs first"
+    return None

@@ -1,0 +1,27 @@
+"""Pretrained weights carried over into compact convolutions, in closed form, on a few unlabelled inputs."""
+
+from __future__ import annotations
+
+from convsurgeon.families.regression.samples import SiteData
+from convsurgeon.transfer.agreement import Agreement
+from convsurgeon.transfer.calibration import Calibration
+from convsurgeon.transfer.carry_over import Inherited, InheritSettings, SiteFit, inherit
+from convsurgeon.transfer.damage_file import Estimate
+from convsurgeon.transfer.fit import FitResult, fit
+from convsurgeon.transfer.measure import DamageSettings, DamageTable, measure_damage
+
+__all__ = [
+    "Agreement",
+    "Calibration",
+    "DamageSettings",
+    "DamageTable",
+    "Estimate",
+    "FitResult",
+    "InheritSettings",
+    "Inherited",
+    "SiteData",
+    "SiteFit",
+    "fit",
+    "inherit",
+    "measure_damage",
+]

@@ -1,0 +1,49 @@
+"""Top-1 accuracy on labelled images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from convsurgeon.base.errors import UsageError
+
+__all__ = ["Accuracy", "top1_accuracy"]
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """``top1``: the share of ``images`` whose largest output is the label's."""
+
+    images: int
+    top1: float
+
+
+def top1_accuracy(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Accuracy:
+    """Top-1 accuracy on labelled batches (inputs [N, …], labels [N]).
+
+    The model runs in eval mode and is put back into the mode it had.
+
+    Raises:
+        UsageError: no batch, or outputs that are not [N, classes].
+    """
+    parameter = next(model.parameters(), torch.empty(0))
+    modes = [(module, module.training) for module in model.modules()]
+    right = seen = 0
+    model.eval()
+    try:
+        with torch.no_grad():
+            for inputs, labels in batches:
+                output = model(inputs.to(parameter.device, parameter.dtype))
+                if not isinstance(output, Tensor) or output.dim() != 2:
+                    raise UsageError("accuracy needs a classifier: one output tensor [N, classes].")
+                right += int((output.argmax(1) == labels.to(output.device)).sum())
+                seen += len(labels)
+    finally:
+        for module, training in modes:
+            module.training = training
+    if seen == 0:
+        raise UsageError("there is no readable image to evaluate on.")
+    return Accuracy(seen, right / seen)

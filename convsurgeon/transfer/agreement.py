@@ -1,0 +1,122 @@
+"""How far two models agree on the same inputs: relative output error, and the same first class."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from convsurgeon.base.inputs import Inputs
+
+__all__ = ["Agreement", "Comparison", "agreement"]
+
+TINY = 1e-30
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Over ``images`` inputs. ``output_error`` = ‖o − ô‖² / ‖o − mean(o)‖² over all output tensors of equal shape.
+
+    ``top1`` is the share of images with the same largest class, where the output is one tensor [N, classes].
+    ``held_back`` tells whether these images were kept out of the fits. None where the outputs can't be compared.
+    """
+
+    images: int
+    output_error: float | None
+    top1: float | None
+    held_back: bool
+
+
+def agreement(original: nn.Module, converted: nn.Module, batches: Iterable[Inputs], *, held_back: bool) -> Agreement:
+    """Run both models (in eval mode) on the batches and compare."""
+    images, same, classified = 0, 0, True
+    leaves: dict[int, _Leaf] = defaultdict(_Leaf)
+    for inputs in batches:
+        wanted, found = _outputs(inputs.call(original)), _outputs(inputs.call(converted))
+        images += len(wanted[0]) if wanted and wanted[0].dim() else 1
+        for i, (y, other) in enumerate(zip(wanted, found, strict=False)):
+            if y.shape == other.shape:
+                leaves[i].add(y.double(), other.double())
+        classified &= len(wanted) == 1 and wanted[0].dim() == 2 and wanted[0].shape[1] > 1
+        if classified:
+            same += int((wanted[0].argmax(1) == found[0].argmax(1)).sum())
+    error, spread = sum(leaf.error for leaf in leaves.values()), sum(leaf.spread for leaf in leaves.values())
+    return Agreement(
+        images=images,
+        output_error=error / spread if spread > TINY else None,
+        top1=same / images if classified and images else None,
+        held_back=held_back,
+    )
+
+
+@dataclass
+class _Leaf:
+    """Sums over one of the outputs."""
+
+    count: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+    error: float = 0.0
+
+    def add(self, y: Tensor, other: Tensor) -> None:
+        self.count += y.numel()
+        self.total += float(y.sum())
+        self.squares += float(y.square().sum())
+        self.error += float((y - other).square().sum())
+
+    @property
+    def spread(self) -> float:
+        return max(0.0, self.squares - self.total**2 / max(1, self.count))
+
+
+def _outputs(value: object) -> list[Tensor]:
+    leaves = tree_leaves(value)
+    return [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+
+
+class Comparison:
+    """One site's outputs in two models, collected call by call and settled batch by batch."""
+
+    def __init__(self, taken_up: tuple[Tensor | None, Tensor | None]) -> None:
+        self._scale, self._shift = taken_up
+        self._wanted: list[Tensor] = []
+        self._found: list[Tensor] = []
+        self._count = 0
+        self._total = self._squares = torch.zeros(1, dtype=torch.float64)
+        self._error = 0.0
+
+    def want(self, _x: Tensor, y: Tensor) -> None:
+        """Keep one call's output [N, C, …] of the original."""
+        self._wanted.append(y.clone())
+
+    def find(self, _x: Tensor, y: Tensor) -> None:
+        """Keep one call's output of the converted model."""
+        self._found.append(y.clone())
+
+    def settle(self) -> None:
+        """Compare what was kept since the last time, and let go of it."""
+        for wanted, found in zip(self._wanted, self._found, strict=False):
+            if wanted.shape == found.shape:
+                self._add(wanted.movedim(1, 0).flatten(1).double().cpu(), found.movedim(1, 0).flatten(1).double().cpu())
+        self._wanted.clear()
+        self._found.clear()
+
+    def _add(self, wanted: Tensor, found: Tensor) -> None:
+        if self._scale is not None:
+            found = found * self._scale[:, None]
+        if self._shift is not None:
+            found = found + self._shift[:, None]
+        self._count += wanted.shape[1]
+        self._total = self._total + wanted.sum(1)
+        self._squares = self._squares + wanted.square().sum(1)
+        self._error += float((wanted - found).square().sum())
+
+    @property
+    def error(self) -> float | None:
+        """‖y − ŷ‖² / ‖y − mean(y)‖²; None without outputs that vary."""
+        spread = float((self._squares - self._total.square() / max(1, self._count)).sum())
+        return self._error / spread if spread > TINY else None

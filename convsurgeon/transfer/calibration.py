@@ -1,0 +1,95 @@
+"""Calibration inputs: unlabelled batches to fit on, and every eighth image held back to judge the result on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
+
+from convsurgeon.base.errors import UsageError
+from convsurgeon.base.inputs import Inputs, as_inputs
+
+__all__ = ["HELD_BACK_EVERY", "Calibration", "first_images"]
+
+HELD_BACK_EVERY = 8
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Inputs that can be read as often as needed, always the same in the same order."""
+
+    source: Iterable[Any]
+
+    @classmethod
+    def of(cls, source: Iterable[Any]) -> Calibration:
+        """From any iterable of model inputs; one that can be read only once is kept in memory.
+
+        Each element is what the model takes: a tensor, a tuple of positional arguments or a dict.
+
+        Raises:
+            UsageError: a single tensor or Inputs (pass a list of batches), or nothing in it.
+        """
+        if isinstance(source, Calibration):
+            return source
+        if isinstance(source, (Tensor, Inputs, dict, str)):
+            raise UsageError(
+                f"calibration is a {type(source).__name__}; expected an iterable of inputs, e.g. [images] or a list "
+                "of batches."
+            )
+        found = cls(list(source) if isinstance(source, Iterator) else source)
+        if next(iter(found.source), None) is None:
+            raise UsageError("calibration holds no inputs; pass at least one batch.")
+        return found
+
+    def fitting(self, model: nn.Module) -> Iterator[Inputs]:
+        """The images to fit on, on the model's device and in its dtype."""
+        return self._part(model, held_back=False)
+
+    def held_back(self, model: nn.Module) -> Iterator[Inputs]:
+        """Every eighth image; none where there are fewer than eight."""
+        return self._part(model, held_back=True)
+
+    def _part(self, model: nn.Module, *, held_back: bool) -> Iterator[Inputs]:
+        first = 0
+        for element in self.source:
+            inputs = as_inputs(element)
+            images = _images(inputs)
+            numbers = torch.arange(first, first + images)
+            wanted = (numbers % HELD_BACK_EVERY == HELD_BACK_EVERY - 1) == held_back
+            first += images
+            if wanted.all():
+                yield inputs.like(model)
+            elif wanted.any():
+                yield _rows(inputs, wanted.nonzero()[:, 0]).like(model)
+
+
+def first_images(batches: Iterable[Inputs], count: int) -> Iterator[Inputs]:
+    """The first ``count`` images, the last batch cut."""
+    left = count
+    for inputs in batches:
+        if left <= 0:
+            return
+        images = _images(inputs)
+        yield inputs if images <= left else _rows(inputs, torch.arange(left))
+        left -= images
+
+
+def _images(inputs: Inputs) -> int:
+    """The common batch size of all tensors; 1 where there is none, so that the batch stays whole."""
+    sizes = {len(tensor) if tensor.dim() > 1 else 0 for tensor in inputs.tensors()}
+    size = sizes.pop() if len(sizes) == 1 else 0
+    whole = any(isinstance(value, list) for value in (*inputs.args, *inputs.kwargs.values()))
+    return 1 if whole or size == 0 else size
+
+
+def _rows(inputs: Inputs, rows: Tensor) -> Inputs:
+    def pick(tensor: Tensor) -> Tensor:
+        return tensor[rows.to(tensor.device)]
+
+    return Inputs(
+        tree_map_only(torch.Tensor, pick, inputs.args), tree_map_only(torch.Tensor, pick, dict(inputs.kwargs))
+    )

@@ -1,0 +1,77 @@
+"""Runs of a model that watch some of its modules, and stop as soon as they have seen enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from convsurgeon.base.inputs import Inputs
+from convsurgeon.base.observe import removed_after
+
+__all__ = ["evaluating", "site_calls", "watch"]
+
+Watcher = Callable[[Tensor, Tensor], None]
+
+
+class _SeenEnough(BaseException):
+    """Leaves a forward pass early; never escapes this file. No Exception, so that a model's own code can't catch it."""
+
+
+@contextmanager
+def evaluating(*models: nn.Module) -> Iterator[None]:
+    """Eval mode and no gradients; every module's ``training`` flag comes back afterwards."""
+    flags = [(module, module.training) for model in models for module in model.modules()]
+    try:
+        for model in models:
+            model.eval()
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in flags:
+            module.training = training
+
+
+def watch(model: nn.Module, watchers: Mapping[str, Watcher], inputs: Inputs) -> Any:
+    """Run the model once; each watcher gets ``(x, y)`` of every call of its module, whatever runs afterwards.
+
+    The tensors are the model's own: a watcher copies what it keeps.
+    """
+    watched = [(model.get_submodule(name), watcher) for name, watcher in watchers.items()]
+    handles = [module.register_forward_hook(_reader(watcher), with_kwargs=True) for module, watcher in watched]
+    with removed_after(handles):
+        return inputs.call(model)
+
+
+def _reader(watcher: Watcher) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Tensor], None]:
+    def read(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
+        watcher(_first(args, kwargs), output)
+
+    return read
+
+
+def site_calls(model: nn.Module, name: str, inputs: Inputs, calls: int) -> list[Tensor]:
+    """The inputs of the first ``calls`` calls of one module; the forward pass ends there."""
+    seen: list[Tensor] = []
+
+    def read(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        # What runs between two calls may write into the first one's input; the last one's is safe.
+        x = _first(args, kwargs)
+        seen.append(x if len(seen) + 1 == calls else x.clone())
+        if len(seen) == calls:
+            raise _SeenEnough
+
+    if calls == 0:
+        return seen
+    handle = model.get_submodule(name).register_forward_pre_hook(read, with_kwargs=True)
+    with removed_after([handle]), suppress(_SeenEnough):
+        inputs.call(model)
+    return seen
+
+
+def _first(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
+    value = args[0] if args else next(iter(kwargs.values()))
+    return value if isinstance(value, Tensor) else torch.as_tensor(value)

@@ -1,0 +1,247 @@
+"""The engine: every replaced site in turn, inputs from the converted prefix, targets from the original model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from convsurgeon.base.copies import duplicate
+from convsurgeon.families.regression.patches import output_size
+from convsurgeon.families.regression.samples import Sample, Sampler, Samples
+from convsurgeon.planning.plan import Plan, PlanLayer
+from convsurgeon.survey.roles import read_roles
+from convsurgeon.survey.sources import plainly
+from convsurgeon.transfer.agreement import Agreement, Comparison, agreement
+from convsurgeon.transfer.batch_norm import fold, keeps_statistics
+from convsurgeon.transfer.calibration import Calibration
+from convsurgeon.transfer.capture import evaluating, site_calls, watch
+from convsurgeon.transfer.fit import FitResult, fit_samples
+from convsurgeon.transfer.groups import unknowns_of
+from convsurgeon.transfer.refine import refine
+from convsurgeon.transfer.traffic import Traffic, count_traffic, groups_within, sample_targets
+
+__all__ = ["InheritSettings", "Inherited", "SiteFit", "inherit"]
+
+ProgressCallback = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class InheritSettings:
+    """``seed`` draws the positions; ``memory_bytes`` bounds what is kept between passes.
+
+    ``refine_steps`` are taken by gradient at each layer after its closed-form fit.
+    """
+
+    seed: int = 0
+    memory_bytes: int = 1 << 30
+    refine_steps: int = 0
+
+
+@dataclass(frozen=True)
+class SiteFit:
+    """One replaced site: what its fit says of itself, and what is left on images it was not fitted on.
+
+    ``held_back_error`` = ‖y − ŷ‖² / ‖y − mean(y)‖² in the finished network; None without such images.
+    """
+
+    name: str
+    fit: FitResult
+    held_back_error: float | None = None
+
+
+@dataclass(frozen=True)
+class Inherited:
+    """The sites in execution order, the norms whose statistics changed, and how far the models agree (None without
+    calibration inputs)."""
+
+    sites: tuple[SiteFit, ...]
+    recalibrated: tuple[str, ...]
+    agreement: Agreement | None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sites with too few samples, as lines for people."""
+        return tuple(f"{site.name}: {site.fit.warning}" for site in self.sites if site.fit.warning)
+
+
+def inherit(
+    original: nn.Module,
+    converted: nn.Module,
+    plan: Plan,
+    calibration: Iterable[Any] | None,
+    *,
+    settings: InheritSettings | None = None,
+    progress: ProgressCallback | None = None,
+) -> Inherited:
+    """Fit every replaced convolution of ``converted`` (in place) to what ``original`` computes there.
+
+    Front to back: a site's inputs come from the converted network as fitted so far, its targets from the original, so
+    that later sites undo earlier errors. Without calibration inputs the fits see the weights alone. ``progress`` is
+    called with sites done, sites in all, and the name of the next one. The original is not touched.
+
+    Raises:
+        UsageError: calibration inputs of the wrong kind, or none.
+        ModelRunError: a model fails on the calibration inputs.
+    """
+    settings = settings or InheritSettings()
+    reference, progress = duplicate(original), progress or (lambda done, total, name: None)
+    if calibration is None:
+        return _all_blind(reference, converted, plan.replaced, settings, progress)
+    run = _Run(reference, converted, plan.replaced, Calibration.of(calibration), settings)
+    with evaluating(reference, converted), run.unfitted_as_original():
+        run.fit_all(progress)
+        return run.judged()
+
+
+def _all_blind(
+    reference: nn.Module,
+    converted: nn.Module,
+    rows: tuple[PlanLayer, ...],
+    settings: InheritSettings,
+    progress: ProgressCallback,
+) -> Inherited:
+    """Fits to the weights alone; the order does not matter."""
+    fits = []
+    for done, row in enumerate(rows):
+        progress(done, len(rows), row.name)
+        fits.append(SiteFit(row.name, _blind(reference, converted, row, settings)))
+    progress(len(rows), len(rows), "")
+    return Inherited(tuple(fits), (), None)
+
+
+def _blind(reference: nn.Module, converted: nn.Module, row: PlanLayer, settings: InheritSettings) -> FitResult:
+    module, conv = converted.get_submodule(row.name), plainly(reference.get_submodule(row.name))
+    return fit_samples(module, conv, None, seed=settings.seed, norm_behind=False)
+
+
+class _Run:
+    """One calibration: the two models, what is fitted already, and what the norms took up."""
+
+    def __init__(
+        self,
+        reference: nn.Module,
+        converted: nn.Module,
+        rows: tuple[PlanLayer, ...],
+        calibration: Calibration,
+        settings: InheritSettings,
+    ) -> None:
+        self.reference = reference
+        self.converted = converted
+        self.rows = rows
+        self.calibration = calibration
+        self.settings = settings
+        self.modules = {row.name: converted.get_submodule(row.name) for row in rows}
+        self.convs: dict[str, Any] = {row.name: reference.get_submodule(row.name) for row in rows}
+        self.results: dict[str, FitResult] = {}
+        self.folded: dict[str, str] = {}
+
+    @contextmanager
+    def unfitted_as_original(self) -> Iterator[None]:
+        """Sites not fitted yet compute the original convolution; on leaving, every compact module is in its place."""
+        try:
+            for row in self.rows:
+                _place(self.converted, row, self.convs[row.name])
+            yield
+        finally:
+            for row in self.rows:
+                _place(self.converted, row, self.modules[row.name])
+
+    def fit_all(self, progress: ProgressCallback) -> None:
+        """Fit every site in execution order; targets are sampled for as many sites at once as memory allows."""
+        norms = self._norms()
+        watched = [*(row.name for row in self.rows), *norms.values()]
+        traffic = count_traffic(self.reference, watched, self.calibration.fitting(self.reference))
+        sizes = [traffic[row.name].sampled_bytes(unknowns_of(row.shape)) for row in self.rows]
+        done = 0
+        for group in groups_within(sizes, self.settings.memory_bytes):
+            samplers = {row.name: self._sampler(row, traffic[row.name]) for row in self.rows[group]}
+            targets = sample_targets(self.reference, samplers, self.calibration.fitting(self.reference))
+            for row in self.rows[group]:
+                progress(done, len(self.rows), row.name)
+                norm = norms.get(row.name)
+                if norm is not None and traffic[norm].calls != traffic[row.name].calls:
+                    norm = None
+                self._fit(row, targets.pop(row.name, []), norm)
+                done += 1
+        progress(done, len(self.rows), "")
+
+    def _norms(self) -> dict[str, str]:
+        """Batch norms right behind replaced sites; one that stands behind several sites takes up nothing."""
+        roles = read_roles(self.reference)
+        norms = {row.name: role.norm for row in self.rows if (role := roles.get(row.name)) and role.norm}
+        everyone = [role.norm for role in roles.values()]
+        return {
+            name: norm
+            for name, norm in norms.items()
+            if everyone.count(norm) == 1 and keeps_statistics(self.reference.get_submodule(norm))
+        }
+
+    def _sampler(self, row: PlanLayer, traffic: Traffic) -> Sampler:
+        return Sampler(traffic.images, traffic.positions, unknowns_of(row.shape), self.settings.seed)
+
+    def _fit(self, row: PlanLayer, targets: list[list[Sample]], norm: str | None) -> None:
+        module, conv = self.modules[row.name], plainly(self.convs[row.name])
+        reached = any(len(sample.chosen) for calls in targets for sample in calls)
+        samples = Samples(lambda: self._samples(row, targets)).within(self.settings.memory_bytes) if reached else None
+        result = fit_samples(module, conv, samples, seed=self.settings.seed, norm_behind=norm is not None)
+        if samples is not None and self.settings.refine_steps:
+            result = refine(module, samples, result, steps=self.settings.refine_steps)
+        _place(self.converted, row, module)
+        if norm is not None and result.shift is not None:
+            fold(_batch_norm(self.converted, norm), result.scale, result.shift)
+            self.folded[row.name] = norm
+        self.results[row.name] = result
+
+    def _samples(self, row: PlanLayer, targets: list[list[Sample]]) -> Iterator[Sample]:
+        """The site's inputs in the converted prefix, joined with the sampled targets."""
+        batches = self.calibration.fitting(self.converted)
+        for inputs, calls in zip(batches, targets, strict=False):
+            found = site_calls(self.converted, row.name, inputs, len(calls))
+            for x, sample in zip(found, calls, strict=False):
+                # Where the data decides the shapes (a detector's proposals), the two models may part ways.
+                if (len(x), *output_size(x, row.shape)) == (len(sample.x), *sample.x.shape[2:]):
+                    yield replace(sample, x=x)
+
+    def judged(self) -> Inherited:
+        """Errors left and agreement, on images held back from the fits; on the fitted ones if there are no others."""
+        held = list(islice(self.calibration.held_back(self.reference), 1))
+        source = self.calibration.held_back if held else self.calibration.fitting
+        errors = self._errors_left() if held else {}
+        return Inherited(
+            sites=tuple(SiteFit(r.name, self.results[r.name], errors.get(r.name)) for r in self.rows),
+            recalibrated=tuple(self.folded.values()),
+            agreement=agreement(self.reference, self.converted, source(self.reference), held_back=bool(held)),
+        )
+
+    def _errors_left(self) -> dict[str, float]:
+        comparisons = {row.name: Comparison(self._taken_up(row.name)) for row in self.rows}
+        for inputs in self.calibration.held_back(self.reference):
+            watch(self.reference, {name: c.want for name, c in comparisons.items()}, inputs)
+            watch(self.converted, {name: c.find for name, c in comparisons.items()}, inputs)
+            for comparison in comparisons.values():
+                comparison.settle()
+        return {name: c.error for name, c in comparisons.items() if c.error is not None}
+
+    def _taken_up(self, name: str) -> tuple[Tensor | None, Tensor | None]:
+        result = self.results[name]
+        return (result.scale, result.shift) if name in self.folded else (None, None)
+
+
+def _batch_norm(model: nn.Module, name: str) -> _BatchNorm:
+    module = model.get_submodule(name)
+    if not isinstance(module, _BatchNorm):
+        raise TypeError(f"'{name}' is a {type(module).__name__}, not a batch norm")
+    return module
+
+
+def _place(model: nn.Module, row: PlanLayer, module: nn.Module) -> None:
+    """Put a module at a site, under all its names."""
+    for name in (row.name, *row.aliases):
+        parent, _, child = name.rpartition(".")
+        model.get_submodule(parent)._modules[child] = module

@@ -1,0 +1,166 @@
+"""Damage of many candidates at one site: relative output error on samples that were not fitted on.
+
+Everything dear is shared: one covariance per site, one factorisation per number of primary partitions (narrower mid
+widths are prefixes of the widest), one energy matrix for all groupings.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from convsurgeon.families import DGConvSpec, IGCSpec, Spec
+from convsurgeon.families.dgconv.fit import channel_energy, group_fit
+from convsurgeon.families.igc.fit import Blocks, Factors, descend, factorise, separate_blocks, through
+from convsurgeon.families.regression.linear_algebra import factor
+from convsurgeon.families.regression.moments import Collected, Linear, Moments
+
+__all__ = ["LinearSite", "grouping_damages", "igc_damages"]
+
+SWEEPS = 2
+# Widths at which the blocks are swept as in a real fit; between them the gain of sweeping is interpolated.
+SWEPT_WIDTHS = 2
+
+
+@dataclass(frozen=True)
+class LinearSite:
+    """One site ready for estimates: its weights, moments of the samples to fit on (plain and ridged), held samples."""
+
+    original: Linear
+    moments: Moments
+    ridged: Moments
+    held_u: Tensor
+    held_y: Tensor
+
+    @classmethod
+    def of(cls, collected: Collected, ridge: float, *, centred: bool) -> LinearSite:
+        """From one pass over the data."""
+        moments = collected.fitted.moments(centred=centred)
+        held_u, held_y = collected.held_u.double(), collected.held_y.double()
+        return cls(collected.fitted.original, moments, moments.ridged(ridge), held_u, held_y)
+
+    def error(self, weight: Tensor) -> float:
+        """Of a linear map [C_out, D], with the bias that the fit gives it."""
+        bias = self.moments.bias(self.original, weight) if self.moments.centred else self.original.bias
+        return self.error_of(self.held_u @ weight.T + bias)
+
+    def error_of(self, found: Tensor) -> float:
+        """Of predictions [Q, C_out] on the held samples."""
+        return float((self.held_y - found).square().sum()) / max(self.spread, 1e-30)
+
+    @cached_property
+    def cross(self) -> Tensor:
+        """Cov(y, u) [C_out, D], ridged."""
+        return self.original.weight @ self.ridged.uu + self.ridged.eu
+
+    @cached_property
+    def spread(self) -> float:
+        """‖y − mean(y)‖² of the held samples."""
+        return float((self.held_y - self.held_y.mean(0)).square().sum())
+
+
+def grouping_damages(site: LinearSite, specs: Iterable[DGConvSpec], area: int, seed: int) -> dict[Spec, float]:
+    """Damage of each number of groups."""
+    weight = site.original.weight
+    energy = channel_energy(weight, site.ridged, area)
+    found: dict[Spec, float] = {}
+    for spec in specs:
+        # Open gates are the convolution itself.
+        found[spec] = 0.0
+        if spec.groups is not None:
+            found[spec] = site.error(group_fit(energy, site.cross, site.ridged, spec.groups, seed).composed())
+    return found
+
+
+def igc_damages(site: LinearSite, specs: Iterable[IGCSpec]) -> dict[Spec, float]:
+    """Damage of each unit; units that differ in the mid width alone share their factorisation."""
+    families: Mapping[tuple[int, int], list[IGCSpec]] = defaultdict(list)
+    for spec in specs:
+        families[spec.primary_groups, spec.secondary_groups].append(spec)
+    found: dict[Spec, float] = {}
+    for (partitions, secondary_groups), family in families.items():
+        blocks = Blocks(site.ridged.uu, partitions)
+        if secondary_groups > 1:
+            # Each secondary partition has a factorisation of its own, so that widths share too little.
+            found.update({spec: _swept(site, blocks, spec) for spec in family})
+        else:
+            found.update(_by_width(site, blocks, sorted(family, key=lambda spec: spec.mid_channels)))
+    return found
+
+
+def _swept(site: LinearSite, blocks: Blocks, spec: IGCSpec) -> float:
+    factors = factorise(
+        site.original.weight,
+        site.cross,
+        blocks,
+        secondary_groups=spec.secondary_groups,
+        mid_channels=spec.mid_channels,
+        sweeps=SWEEPS,
+    )
+    return site.error(factors.composed())
+
+
+def _by_width(site: LinearSite, blocks: Blocks, family: Sequence[IGCSpec]) -> dict[Spec, float]:
+    """Prefixes of the widest unit's blocks, then the gain of sweeping measured at a few widths and interpolated."""
+    ranks = [spec.mid_channels // blocks.partitions for spec in family]
+    primary, secondary = separate_blocks(site.original.weight, blocks, ranks[-1])
+    prefixes = _prefix_errors(site, primary, ranks)
+    if blocks.partitions == 1:
+        return dict(zip(family, prefixes, strict=True))
+
+    def gain(i: int) -> float:
+        start = primary[:, : ranks[i]], secondary[:, :, : ranks[i]]
+        ahead, behind = descend(site.cross, blocks, start, SWEEPS)
+        swept = site.error(Factors(ahead, behind.flatten(1)).composed())
+        return math.log(max(swept, 1e-12) / max(prefixes[i], 1e-12))
+
+    last = len(family) - 1
+    anchors = sorted({round(i * last / max(1, SWEPT_WIDTHS - 1)) for i in range(SWEPT_WIDTHS)})
+    gains = [gain(i) for i in anchors]
+    widths = [math.log(ranks[i]) for i in anchors]
+    return {
+        spec: error * math.exp(_interpolated(math.log(rank), widths, gains))
+        for spec, error, rank in zip(family, prefixes, ranks, strict=True)
+    }
+
+
+def _interpolated(at: float, points: Sequence[float], values: Sequence[float]) -> float:
+    for left in range(len(points) - 1):
+        if at <= points[left + 1]:
+            share = (at - points[left]) / (points[left + 1] - points[left])
+            return values[left] + share * (values[left + 1] - values[left])
+    return values[-1]
+
+
+def _prefix_errors(site: LinearSite, primary: Tensor, ranks: Sequence[int]) -> list[float]:
+    """Held-out error (M = 1) of the first so many rows [≤ r] of every block [L, r, D/L], ascending.
+
+    Each is with the secondary's least squares. With every block's strongest feature first, then every second one, a
+    width is a leading part of the features: so is its Cholesky factor of the widest one's, and predictions are a
+    running sum over whitened features.
+    """
+    moments = site.ridged
+    mid = through(primary, through(primary, moments.uu).T)
+    by_rank = torch.arange(len(mid)).view(len(primary), -1).T.flatten()
+    lower = factor(mid[by_rank][:, by_rank])
+    explained = _whitened(through(primary, site.cross)[:, by_rank], lower)
+    held, mean = through(primary, site.held_u)[:, by_rank], through(primary, site.moments.mean_u[None])[:, by_rank]
+    features = _whitened(held - mean if moments.centred else held, lower)
+    found = (site.moments.mean_y if moments.centred else site.original.bias).expand_as(site.held_y).clone()
+    errors, start = [], 0
+    for width in (rank * len(primary) for rank in ranks):
+        found.addmm_(features[:, start:width], explained[:, start:width].T)
+        errors.append(site.error_of(found))
+        start = width
+    return errors
+
+
+def _whitened(rows: Tensor, lower: Tensor) -> Tensor:
+    """``rows`` [n, D] of covariance lower·lowerᵀ, made white; leading columns need only the factor's leading part."""
+    return torch.linalg.solve_triangular(lower, rows.T, upper=False).T

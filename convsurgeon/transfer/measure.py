@@ -1,0 +1,274 @@
+"""Measured damage of every site and candidate, one site at a time on the original's own inputs.
+
+It depends on no plan, so one measurement serves every later target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from convsurgeon.base.copies import duplicate
+from convsurgeon.base.errors import UsageError
+from convsurgeon.base.generators import seeded
+from convsurgeon.base.inputs import Inputs
+from convsurgeon.families import CompConvSpec, DGConvSpec, IGCSpec, Spec, conv_shape
+from convsurgeon.families.cost import ConvShape
+from convsurgeon.families.regression.assessment import assess
+from convsurgeon.families.regression.moments import TINY, Collected, Gathering, Moments
+from convsurgeon.families.regression.samples import HELD_ROWS, Sample, Sampler, Samples
+from convsurgeon.survey.roles import read_roles
+from convsurgeon.survey.sources import CONVS, Conv, plainly
+from convsurgeon.transfer.batch_norm import keeps_statistics
+from convsurgeon.transfer.calibration import Calibration
+from convsurgeon.transfer.capture import evaluating, site_calls, watch
+from convsurgeon.transfer.damage import LinearSite, grouping_damages, igc_damages
+from convsurgeon.transfer.damage_file import DamageFile, Estimate, data_hash, spec_key, weights_hash
+from convsurgeon.transfer.fit import fit_by_stages, ridge_for
+from convsurgeon.transfer.groups import group_spec, linears_of, unknowns_of
+from convsurgeon.transfer.traffic import Traffic, count_traffic, groups_within
+
+__all__ = ["DamageSettings", "DamageTable", "measure_damage"]
+
+FEWEST_HELD = 128
+FEWEST_HELD_IMAGES = 2
+MAPS_SHARE = 2
+
+ProgressCallback = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class DamageSettings:
+    """``seed`` draws the positions; ``memory_bytes`` bounds the covariances held at once, half of it the maps.
+
+    ``directory`` keeps the results, one JSON file per model, weights, data and seed.
+    """
+
+    seed: int = 0
+    memory_bytes: int = 1 << 30
+    directory: Path | None = None
+
+
+@dataclass(frozen=True)
+class DamageTable:
+    """Estimates by site name and spec."""
+
+    estimates: Mapping[str, Mapping[str, Estimate]]
+
+    def find(self, name: str, spec: Spec) -> Estimate | None:
+        """The estimate, if that was measured."""
+        return self.estimates.get(name, {}).get(spec_key(spec))
+
+    def trusted(self, name: str, spec: Spec) -> float | None:
+        """The damage, or None where it was not measured or is not reliable."""
+        estimate = self.find(name, spec)
+        return estimate.error if estimate is not None and estimate.reliable else None
+
+
+def measure_damage(
+    original: nn.Module,
+    requests: Mapping[str, Sequence[Spec]],
+    calibration: Iterable[Any],
+    *,
+    fingerprint: str = "",
+    settings: DamageSettings | None = None,
+    progress: ProgressCallback | None = None,
+) -> DamageTable:
+    """Estimate what each candidate spec of each site would do to that site's output.
+
+    ``requests`` maps a convolution's name to its candidate specs; ``fingerprint`` is the survey's. What the settings'
+    directory holds for the same model, weights, data and seed is not measured again. ``progress`` is called with
+    sites done, sites in all, and the name of the next one. The original is not touched.
+
+    Raises:
+        UsageError: calibration inputs of the wrong kind, or none; a name that is no convolution.
+        ModelRunError: the model fails on the calibration inputs.
+    """
+    settings = settings or DamageSettings()
+    data = Calibration.of(calibration)
+    reference = duplicate(original)
+    key = (fingerprint, weights_hash(reference), data_hash(data.fitting(reference)), str(settings.seed))
+    kept = DamageFile(settings.directory, key)
+    open_requests = {
+        name: missing
+        for name, specs in requests.items()
+        if (missing := [spec for spec in specs if spec_key(spec) not in kept.sites.get(name, {})])
+    }
+    if open_requests:
+        with evaluating(reference):
+            measurement = _Measurement(reference, open_requests, data, settings, kept)
+            measurement.run(progress or (lambda done, total, name: None))
+    return DamageTable(kept.sites)
+
+
+class _Measurement:
+    """One run over the sites that the file does not hold yet."""
+
+    def __init__(
+        self,
+        reference: nn.Module,
+        requests: Mapping[str, Sequence[Spec]],
+        data: Calibration,
+        settings: DamageSettings,
+        kept: DamageFile,
+    ) -> None:
+        self.reference = reference
+        self.requests = requests
+        self.data = data
+        self.settings = settings
+        self.kept = kept
+        self.convs = {name: _conv(reference, name) for name in requests}
+        self.shapes = {name: conv_shape(conv) for name, conv in self.convs.items()}
+        roles = read_roles(reference)
+        self.norms = {
+            name: bool((role := roles.get(name)) and role.norm and keeps_statistics(reference.get_submodule(role.norm)))
+            for name in requests
+        }
+
+    def run(self, progress: ProgressCallback) -> None:
+        """Covariances of as many sites at once as memory allows, in one pass over the data each time."""
+        names = list(self.requests)
+        traffic = count_traffic(self.reference, names, self._batches())
+        sizes = [_bytes(self.shapes[name]) for name in names]
+        done = 0
+        for group in groups_within(sizes, self.settings.memory_bytes):
+            progress(done, len(names), names[group.start])
+            gathered = self._gather({name: traffic[name] for name in names[group]})
+            for maps in self._maps_of(names[group], traffic):
+                for name in list(maps):
+                    progress(done, len(names), name)
+                    collected = gathered.pop(name).collected()
+                    # Nothing may hold on to a site's maps while those of the next ones are read.
+                    self.kept.add(name, self._estimates(name, collected, traffic[name], maps.pop(name)))
+                    done += 1
+        progress(done, len(names), "")
+
+    def _batches(self) -> Iterator[Inputs]:
+        return self.data.fitting(self.reference)
+
+    def _sampler(self, name: str, traffic: Traffic) -> Sampler:
+        unknowns = unknowns_of(self.shapes[name])
+        return Sampler(traffic.images, traffic.positions, unknowns, self.settings.seed, held_out=True)
+
+    def _gather(self, traffic: Mapping[str, Traffic]) -> dict[str, Gathering]:
+        gathered = {name: self._gathering(name) for name in traffic}
+        self._sample(traffic, lambda name, sample: gathered[name].add(sample))
+        return gathered
+
+    def _sample(self, traffic: Mapping[str, Traffic], take: Callable[[str, Sample], None]) -> None:
+        """One pass over the data; the maps in the samples are the network's own."""
+
+        def watcher(name: str, sampler: Sampler) -> Callable[[Tensor, Tensor], None]:
+            return lambda x, y: take(name, sampler.sample(x, y))
+
+        watchers = {name: watcher(name, self._sampler(name, seen)) for name, seen in traffic.items()}
+        for inputs in self._batches() if watchers else ():
+            watch(self.reference, watchers, inputs)
+
+    def _maps_of(self, names: Sequence[str], traffic: Mapping[str, Traffic]) -> Iterator[dict[str, Samples]]:
+        """Samples with the input maps, which CompConv's stages need: for as many sites at once as memory allows."""
+        staged = {name for name in names if any(isinstance(spec, CompConvSpec) for spec in self.requests[name])}
+        sizes = [self._sample_bytes(name, traffic[name]) if name in staged else 0 for name in names]
+        budget = self.settings.memory_bytes // MAPS_SHARE
+        for part in groups_within(sizes, budget):
+            inside = names[part]
+            fitting = sum(sizes[part]) <= budget
+            kept = self._keep_maps({name: traffic[name] for name in inside if name in staged and fitting})
+            yield {
+                name: Samples(kept.pop(name).__iter__ if name in kept else partial(self._maps, name, traffic[name]))
+                for name in inside
+            }
+
+    def _sample_bytes(self, name: str, traffic: Traffic) -> int:
+        return traffic.input_bytes + traffic.sampled_bytes(unknowns_of(self.shapes[name]))
+
+    def _keep_maps(self, traffic: Mapping[str, Traffic]) -> dict[str, list[Sample]]:
+        kept: dict[str, list[Sample]] = {name: [] for name in traffic}
+        # Later layers may overwrite the map that this one reads.
+        self._sample(traffic, lambda name, sample: kept[name].append(replace(sample, x=sample.x.clone())))
+        return kept
+
+    def _gathering(self, name: str) -> Gathering:
+        return Gathering(self.shapes[name], *linears_of(self.convs[name], self.shapes[name]))
+
+    def _estimates(
+        self, name: str, collected: Sequence[Collected], traffic: Traffic, maps: Samples
+    ) -> dict[str, Estimate]:
+        """The errors of all of a site's specs."""
+        specs = self.requests[name]
+        samples, held = collected[0].fitted.count, len(collected[0].held_u)
+        reliable = held >= FEWEST_HELD and traffic.images // 5 >= FEWEST_HELD_IMAGES
+        errors: dict[Spec, float] = {}
+        if samples and held:
+            sites = self._linear_sites(name, collected)
+            errors.update(self._by_moments(name, [s for s in specs if isinstance(s, (IGCSpec, DGConvSpec))], sites))
+            stacked = [s for s in specs if isinstance(s, CompConvSpec)]
+            errors.update(self._by_stages(name, stacked, sites[0].moments, maps))
+        known = {spec: (errors.get(spec, 1.0), reliable and spec in errors) for spec in specs}
+        return {spec_key(spec): Estimate(error, samples, held, sure) for spec, (error, sure) in known.items()}
+
+    def _linear_sites(self, name: str, collected: Sequence[Collected]) -> list[LinearSite]:
+        """One for each group of the convolution."""
+        ridge = ridge_for(collected[0].fitted.count, unknowns_of(self.shapes[name]))
+        centred = self.shapes[name].bias or self.norms[name]
+        return [LinearSite.of(one, ridge, centred=centred) for one in collected]
+
+    def _by_moments(
+        self, name: str, specs: Sequence[IGCSpec | DGConvSpec], sites: Sequence[LinearSite]
+    ) -> dict[Spec, float]:
+        """Every group's damage, together."""
+        area, whole = self.shapes[name].area, max(sum(site.spread for site in sites), TINY)
+        inside = {group_spec(spec, len(sites)): spec for spec in specs}
+        found: dict[Spec, float] = dict.fromkeys(specs, 0.0)
+        for site in sites:
+            share = site.spread / whole if whole > TINY else 1 / len(sites)
+            damages = igc_damages(site, [s for s in inside if isinstance(s, IGCSpec)])
+            groupings = [s for s in inside if isinstance(s, DGConvSpec)]
+            if groupings:
+                damages |= grouping_damages(site, groupings, area, self.settings.seed)
+            for spec, damage in damages.items():
+                found[inside[spec]] += damage * share  # type: ignore[index]
+        return found
+
+    def _by_stages(
+        self, name: str, specs: Sequence[CompConvSpec], moments: Moments, samples: Samples
+    ) -> dict[Spec, float]:
+        """CompConv's stages need feature maps, so each unit is built, fitted, and run on the images held out."""
+        conv, norm = self.convs[name], self.norms[name]
+        found: dict[Spec, float] = {}
+        for spec in specs:
+            with seeded(self.settings.seed):
+                module = spec.build(self.shapes[name]).to(conv.weight.device)
+                result = fit_by_stages(module, conv, samples, moments, norm_behind=norm)
+            errors = assess(module, samples.single(), held=True)
+            found[spec] = errors.relative_error(result.scale, result.shift)
+        return found
+
+    def _maps(self, name: str, traffic: Traffic) -> Iterator[Sample]:
+        """Maps that are too large to be kept: the network runs up to the site every time."""
+        sampler, conv = self._sampler(name, traffic), self.convs[name]
+        for inputs, calls in zip(self._batches(), traffic.calls, strict=True):
+            for x in site_calls(self.reference, name, inputs, calls):
+                yield sampler.sample(x, conv(x))
+
+
+def _conv(model: nn.Module, name: str) -> Conv:
+    try:
+        module = model.get_submodule(name)
+    except AttributeError:
+        module = None
+    if not isinstance(module, CONVS):
+        found = "nothing" if module is None else f"a {type(module).__name__}"
+        raise UsageError(f"damage of '{name}' was asked for, where the model has {found}; expected a convolution.")
+    return plainly(module)
+
+
+def _bytes(shape: ConvShape) -> int:
+    """Covariance in float64 and its copies while solving, and the held samples."""
+    unknowns = unknowns_of(shape)
+    return 8 * shape.groups * unknowns**2 + 4 * HELD_ROWS * (shape.groups * unknowns + shape.out_channels)

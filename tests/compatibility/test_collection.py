@@ -1,0 +1,91 @@
+"""Processes, resuming, the choice of networks, and the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from compatibility.__main__ import main
+from compatibility.examine import Settings
+from compatibility.page import page, summary
+from compatibility.pool import Cache, examine_all
+from compatibility.records import Cell, Check, NetworkRow
+from compatibility.subjects import sides_from
+from compatibility.timm_families import Scanned, chosen
+from convsurgeon import __version__
+from tests.compatibility.networks import endless, subject, wide
+
+VERSIONS = {"convsurgeon": __version__}
+GOOD = NetworkRow(
+    library="torchvision",
+    name="resnet18",
+    versions=VERSIONS,
+    cells=(
+        Cell(method="auto", outcome="converted", kept=0.4999),
+        Cell(method="igc", outcome="refused", kept=0.64, reachable=0.634),
+        Cell(method="dgconv", outcome="nothing"),
+    ),
+)
+BAD = NetworkRow(
+    library="torchvision",
+    name="vgg11",
+    versions=VERSIONS,
+    cells=(Cell(method="auto", outcome="converted", checks={"reload": Check(state="failed", why="KeyError: 'a|b'")}),),
+)
+
+
+def test_each_network_has_its_own_process(tmp_path: Path) -> None:
+    """A network over its time is a row that says at which stage, and the others are examined."""
+    rows: list[NetworkRow] = []
+    settings = Settings(methods=("compconv",), seconds=20)
+    examine_all([subject(wide)], settings, Cache(tmp_path), 1, rows.append)
+    examine_all([subject(endless)], Settings(seconds=1), Cache(tmp_path), 1, rows.append)
+    assert [row.green for row in rows] == [True, False]
+    assert rows[1].failures() == ["build: over 1 s of CPU time"]
+    assert Cache(tmp_path).read("torchvision", "endless") == rows[1]
+    assert sorted(path.name for path in (tmp_path / "torchvision").iterdir()) == ["endless.json", "wide.json"]
+
+
+def test_what_is_there_is_not_examined_again(tmp_path: Path) -> None:
+    """A row of this version is taken from the cache; page and summary are made from it."""
+    Cache(tmp_path).write(GOOD)
+    output = tmp_path / "matrix.md"
+    arguments = ["--library", "torchvision", "--only", "resnet18", "--cache", str(tmp_path), "--output", str(output)]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    assert "| torchvision | 1 | 1 | 1 | 1 | 1 | 0 |" in result.output
+    assert output.read_text() == page([GOOD])
+
+
+def test_the_smallest_of_each_family_is_chosen() -> None:
+    """Of networks with a wide convolution, the one with the fewest parameters per file and first word."""
+    rows = (
+        Scanned("b_large", ("file", "b"), params=9, wide=3),
+        Scanned("b_small", ("file", "b"), params=4, wide=1),
+        Scanned("b_tiny", ("file", "b"), params=1, wide=0),
+        Scanned("a_only", ("file", "a"), params=7, wide=1),
+        Scanned("c_lost", ("file", "c"), params=2, wide=1, problem="ValueError"),
+    )
+    assert chosen(rows) == ("a_only", "b_small")
+
+
+def test_sides_go_down_from_the_native_one() -> None:
+    """Reduced sides are multiples of 32 and end at the least one."""
+    assert sides_from(224) == (224, 160, 96, 64)
+    assert sides_from(64) == (64,)
+
+
+def test_the_page_shows_failures_first() -> None:
+    """Failures stand before the networks, with method, stage and reason, and first among the networks."""
+    text = page([GOOD, BAD])
+    assert "- `vgg11` (torchvision): auto, reload: KeyError: 'a\\|b'" in text
+    assert text.index("| vgg11 |") < text.index("| resnet18 |")
+    assert "| 50.0 % | ≥ 63 % | – |" in text
+
+
+@pytest.mark.parametrize(("row", "counts"), [(GOOD, "1 | 1 | 1 | 1 | 1 | 0"), (BAD, "1 | 0 | 0 | 0 | 0 | 1")])
+def test_the_summary_counts_what_holds(row: NetworkRow, counts: str) -> None:
+    """Networks and handled ones, then conversions by outcome, failures apart."""
+    assert summary([row]).splitlines()[-1] == f"| torchvision | {counts} |"

@@ -1,0 +1,68 @@
+"""Comparisons without TF32: PyTorch's settings inside, and as they were outside, whatever the caller chose."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+
+from convsurgeon.deployment.lowering.full_float32 import full_float32
+
+BACKENDS: Any = torch.backends
+CHOICES = {
+    "nothing": "pass",
+    "no TF32 in cuDNN": "cudnn.allow_tf32 = False",
+    "high": "torch.set_float32_matmul_precision('high')",
+    "medium": "torch.set_float32_matmul_precision('medium')",
+    "TF32 in products": "matmul.allow_tf32 = True",
+    "new settings": "cudnn.conv.fp32_precision = 'ieee'; matmul.fp32_precision = 'tf32'",
+}
+# PyTorch's settings can't all be put back, so every choice has a process of its own.
+_PROCESS = """
+import sys, torch
+from convsurgeon.deployment.lowering.full_float32 import full_float32
+cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+
+def told(read):
+    try:
+        return read()
+    except RuntimeError:
+        return "contradictory"
+
+def state():
+    old = (lambda: cudnn.allow_tf32, lambda: matmul.allow_tf32, torch.get_float32_matmul_precision)
+    return [told(read) for read in old] + [place.fp32_precision for place in (cudnn.conv, cudnn.rnn, matmul)]
+
+exec(sys.argv[1])
+before = state()
+try:
+    with full_float32(torch.device("cuda")):
+        assert "tf32" not in state(), state()
+        assert True not in state(), state()
+        if "contradictory" not in before:
+            with cudnn.flags(enabled=False):  # reads the old settings
+                pass
+        raise KeyError
+except KeyError:
+    pass
+assert state() == before, (before, state())
+"""
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_nothing_is_rounded_inside_and_every_setting_comes_back(choice: str) -> None:
+    """Old and new settings, left alone or changed by the caller, and an error inside."""
+    done = subprocess.run(
+        [sys.executable, "-c", _PROCESS, CHOICES[choice]], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_cpu_has_nothing_to_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On other devices the process's settings stay untouched, so that comparisons don't meet there."""
+    monkeypatch.setattr(BACKENDS.cudnn, "allow_tf32", True)
+    with full_float32(torch.device("cpu")):
+        assert BACKENDS.cudnn.conv.fp32_precision == "tf32"

@@ -1,0 +1,135 @@
+"""Folders of images: what is read, what is skipped, how folders map to outputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from convsurgeon.base.errors import UnknownName, UsageError
+from convsurgeon.models.images import calibration_images, labelled_images, plain_transform
+
+TRANSFORM = plain_transform((1, 3, 8, 8))
+
+
+def _image(path: Path, colour: tuple[int, int, int] = (255, 0, 0), size: tuple[int, int] = (12, 10)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, colour).save(path)
+
+
+def test_images_are_made_into_the_models_input(tmp_path: Path) -> None:
+    """Without known preprocessing an image becomes [3, H, W] in 0…1, whatever its own size."""
+    _image(tmp_path / "a.png", size=(40, 17))
+    ((images, labels),) = list(calibration_images(tmp_path, TRANSFORM, limit=9, seed=0))
+    assert images.shape == (1, 3, 8, 8)
+    assert torch.equal(images[0, 0], torch.ones(8, 8))
+    assert torch.equal(images[0, 1], torch.zeros(8, 8))
+    assert labels.tolist() == [-1]
+
+
+def test_a_grey_model_gets_grey_images(tmp_path: Path) -> None:
+    """An input with one channel reads colour images as grey."""
+    _image(tmp_path / "a.png")
+    ((images, _),) = list(calibration_images(tmp_path, plain_transform((1, 1, 8, 8)), limit=9, seed=0))
+    assert images.shape == (1, 1, 8, 8)
+
+
+def test_images_make_no_other_input() -> None:
+    """An input that is neither grey nor colour is refused; the accepted twin has three channels."""
+    with pytest.raises(UsageError, match=r"\[1, 4, 8, 8\]; expected \[N, 1, H, W\] or \[N, 3, H, W\]"):
+        plain_transform((1, 4, 8, 8))
+    plain_transform((1, 3, 8, 8))
+
+
+def test_the_draw_follows_the_seed(tmp_path: Path) -> None:
+    """The same seed draws the same files, never more than the limit, subfolders included."""
+    for i in range(20):
+        _image(tmp_path / f"sub{i % 2}" / f"{i}.png")
+    drawn = [calibration_images(tmp_path, TRANSFORM, limit=7, seed=seed).files for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert len(drawn[0]) == 7
+
+
+def test_unreadable_files_are_skipped_and_counted(tmp_path: Path) -> None:
+    """A file that is no image costs itself, not the run, and is counted once however often the folder is read."""
+    _image(tmp_path / "good.png")
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    batches = calibration_images(tmp_path, TRANSFORM, limit=9, seed=0)
+    for _ in range(2):
+        assert sum(len(images) for images, _ in batches) == 1
+    assert len(batches.skipped) == 1
+    assert batches.skipped[0].startswith("bad.png: ")
+
+
+def test_empty_and_missing_folders_are_refused(tmp_path: Path) -> None:
+    """No folder is an unknown name, a folder without images a usage error; with one image it is read."""
+    with pytest.raises(UnknownName, match="no folder of images"):
+        calibration_images(tmp_path / "none", TRANSFORM, limit=9, seed=0)
+    with pytest.raises(UsageError, match="holds no image"):
+        calibration_images(tmp_path, TRANSFORM, limit=9, seed=0)
+    _image(tmp_path / "a.png")
+    assert len(calibration_images(tmp_path, TRANSFORM, limit=9, seed=0)) == 1
+
+
+def _classes(folder: Path, *names: str) -> Path:
+    for name in names:
+        _image(folder / name / "a.png")
+    return folder
+
+
+def _labels(folder: Path, outputs: int, **options: object) -> list[int]:
+    found = labelled_images(folder, TRANSFORM, outputs=outputs, **options)  # type: ignore[arg-type]
+    return [label for _, label in found.batches.files]
+
+
+def test_folders_map_to_categories_by_name(tmp_path: Path) -> None:
+    """Folder names that are category names take the category's output, in any letter case and with underscores."""
+    folder = _classes(tmp_path, "Big_Dog", "cat")
+    assert _labels(folder, 3, categories=["cat", "horse", "big dog"]) == [2, 0]
+
+
+def test_a_folder_among_categories_that_is_none_is_refused(tmp_path: Path) -> None:
+    """One misspelt folder is an error with near names; spelt right it is mapped."""
+    folder = _classes(tmp_path, "cat", "hrose")
+    with pytest.raises(UnknownName, match=r"hrose.*Did you mean horse\?"):
+        _labels(folder, 3, categories=["cat", "horse", "dog"])
+    assert _labels(_classes(tmp_path / "ok", "cat", "horse"), 3, categories=["cat", "horse", "dog"]) == [0, 1]
+
+
+def test_other_folders_are_taken_sorted(tmp_path: Path) -> None:
+    """Folders that are no category names map in sorted order, if there is one for each output."""
+    folder = _classes(tmp_path, "n02", "n01", "n03")
+    assert _labels(folder, 3, categories=["cat", "horse", "dog"]) == [0, 1, 2]
+    with pytest.raises(UnknownName, match=r"3 class folders .* can't be mapped to 4 outputs"):
+        _labels(folder, 4)
+
+
+def test_a_file_of_classes_decides(tmp_path: Path) -> None:
+    """--classes gives the output order; a file with another number of lines is refused."""
+    folder = _classes(tmp_path / "images", "a", "b")
+    lines = tmp_path / "classes.txt"
+    lines.write_text("b\na\n")
+    assert _labels(folder, 2, classes_file=lines) == [1, 0]
+    lines.write_text("b\na\nc\n")
+    with pytest.raises(UsageError, match="names 3 classes; expected one line for each of the 2 outputs"):
+        _labels(folder, 2, classes_file=lines)
+
+
+def test_images_without_class_folders_have_no_labels(tmp_path: Path) -> None:
+    """Evaluation needs DIR/CLASS/IMAGE; loose images are refused."""
+    _image(tmp_path / "a.png")
+    with pytest.raises(UsageError, match="has no class folders"):
+        _labels(tmp_path, 2)
+    assert _labels(_classes(tmp_path, "x", "y"), 2) == [0, 1]
+
+
+def test_an_image_too_large_to_open_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image that Pillow takes for an attack is left out and counted, and the others are read."""
+    _image(tmp_path / "huge.png", size=(40, 40))
+    _image(tmp_path / "small.png", size=(10, 10))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    found = calibration_images(tmp_path, TRANSFORM, limit=9, seed=0)
+    assert sum(len(images) for images, _ in found) == 1
+    assert [words.split(":")[0] for words in found.skipped] == ["huge.png"]
