@@ -20,17 +20,13 @@ if TYPE_CHECKING:
     from convsurgeon.deployment.benching import BenchReport, bench
     from convsurgeon.deployment.exporting import Exported, export
     from convsurgeon.deployment.lowering import Lowered, lower
-    from convsurgeon.families import (
-        IGC,
-        CompConv,
-        CompConvSpec,
-        DGConv,
-        DGConvSpec,
-        HardenedDGConv,
-        IGCSpec,
-        harden,
-    )
+    from convsurgeon.families.compconv.spec import CompConvSpec
+    from convsurgeon.families.compconv.unit import CompConv
     from convsurgeon.families.cost import ConvShape, Cost
+    from convsurgeon.families.dgconv.spec import DGConvSpec
+    from convsurgeon.families.dgconv.unit import DGConv, HardenedDGConv, harden
+    from convsurgeon.families.igc.spec import IGCSpec
+    from convsurgeon.families.igc.unit import IGC
     from convsurgeon.planning.plan import Plan, read_plan
     from convsurgeon.planning.recipe import Recipe, read_recipe
     from convsurgeon.planning.rules import LayerRule, Rules
@@ -44,16 +40,12 @@ _HOMES = {
     "transfer.accuracy": ("Accuracy", "top1_accuracy"),
     "deployment.benching": ("BenchReport", "bench"),
     "conversion.steps": ("Conversion",),
-    "families": (
-        "IGC",
-        "CompConv",
-        "CompConvSpec",
-        "DGConv",
-        "DGConvSpec",
-        "HardenedDGConv",
-        "IGCSpec",
-        "harden",
-    ),
+    "families.compconv.spec": ("CompConvSpec",),
+    "families.compconv.unit": ("CompConv",),
+    "families.dgconv.spec": ("DGConvSpec",),
+    "families.dgconv.unit": ("DGConv", "HardenedDGConv", "harden"),
+    "families.igc.spec": ("IGCSpec",),
+    "families.igc.unit": ("IGC",),
     "families.cost": ("ConvShape", "Cost"),
     "survey.counting": ("count",),
     "base.errors": ("ConvsurgeonError", "ModelError", "UsageError"),

@@ -28,7 +28,7 @@ from benchmarks.latency.subject import Subject, parser_for
 from convsurgeon import IGCSpec
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.deployment.lowering.choice import stopwatch_for
-from convsurgeon.families import conv_shape
+from convsurgeon.families.torch_convs import conv_shape
 from convsurgeon.runtimes import find_runtime
 from convsurgeon.runtimes.timer import Effort, time_in_turn
 

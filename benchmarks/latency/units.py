@@ -19,8 +19,8 @@ from benchmarks.latency.subject import Subject, parser_for
 from convsurgeon.deployment.lowering.choice import prepared, settled, stopwatch_for
 from convsurgeon.deployment.lowering.forms import forms_of
 from convsurgeon.deployment.lowering.layout import laid_out
-from convsurgeon.families import CompactConv
 from convsurgeon.families.forms.absorbed import Absorbed
+from convsurgeon.families.unit import CompactConv
 from convsurgeon.runtimes import Runtime, find_runtime
 from convsurgeon.runtimes.timer import Effort, time_in_turn
 

@@ -17,6 +17,7 @@ from convsurgeon.cli.recover_options import given_settings, image_options, train
 from convsurgeon.cli.recover_original import trained_original
 from convsurgeon.cli.recover_run import RecoverRun
 from convsurgeon.cli.screen import is_main_process
+from convsurgeon.families import LEARNABLE
 
 if TYPE_CHECKING:
     from convsurgeon.recovery.companion import Extra
@@ -48,7 +49,8 @@ __all__ = ["recover_command"]
 @click.option(
     "--learn-groups",
     is_flag=True,
-    help="Train the gates of a conversion with --method dgconv (open gates) until --target is met; then harden them.",
+    help=f"Train the gates of a conversion with --method {LEARNABLE} (open gates) until --target is met; then harden "
+    "them.",
 )
 @click.option(
     "--target",

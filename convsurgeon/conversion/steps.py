@@ -16,7 +16,8 @@ from convsurgeon.base.inputs import Inputs
 from convsurgeon.conversion.advice import fuse_first
 from convsurgeon.conversion.in_time import Ask, Bench, Timekeeper, known_latencies, plan_in_time
 from convsurgeon.conversion.saved import save
-from convsurgeon.families import Spec, parse_method
+from convsurgeon.families import parse_method
+from convsurgeon.families.family import Spec
 from convsurgeon.models import WeightsOrigin
 from convsurgeon.planning.latencies import Latencies
 from convsurgeon.planning.make import effective_targets, make_plan

@@ -16,6 +16,7 @@ from convsurgeon.conversion.verbs import apply, plan
 from convsurgeon.demo.data import Epochs, digits
 from convsurgeon.demo.net import trained
 from convsurgeon.demo.record import DemoReport, DemoRow
+from convsurgeon.families import FAMILIES, LEARNABLE
 from convsurgeon.planning.plan import Plan
 from convsurgeon.recovery import RecoverSettings
 from convsurgeon.runtimes.machine import place, threads
@@ -26,8 +27,8 @@ from convsurgeon.transfer.accuracy import top1_accuracy
 __all__ = ["LEARNED", "METHODS", "TIMED", "DemoSettings", "demonstrate"]
 
 TIMED = "auto, timed"
-LEARNED = "dgconv, learned groups"
-METHODS = ("compconv", "igc", "dgconv", TIMED, LEARNED)
+LEARNED = f"{LEARNABLE}, learned groups"
+METHODS = (*(family.name for family in FAMILIES), TIMED, LEARNED)
 
 # Called with the stage, steps done, steps in all, and what comes next; the same as for conversions.
 Progress = Callable[[str, int, int, str], None]
@@ -130,7 +131,7 @@ class _Clinic:
         return _Treated(method, chosen, fresh, carried, self.accuracy(model), model)
 
     def _learned(self, method: str) -> _Treated:
-        done = apply(self.original, plan(self.original, self.example, method="dgconv"), self.example)
+        done = apply(self.original, plan(self.original, self.example, method=LEARNABLE), self.example)
         opened = self.accuracy(done.model)
         self.advance(_PLANNING + _CALIBRATING, f"{method}: recovering")
         model, settled = self._recovered(done, learn_groups=True)

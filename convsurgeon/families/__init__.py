@@ -1,50 +1,29 @@
-"""The convolutions, one paper per file; this list is the only place that names them all."""
+"""The convolution families; this list is the only place that names them all. Reading it does not import torch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
 
 from convsurgeon.base.errors import UnknownName, did_you_mean
-from convsurgeon.families.compconv import unit as compconv
-from convsurgeon.families.compconv.unit import CompConv, CompConvMethod, CompConvSpec
+from convsurgeon.families import compconv, dgconv, igc
+from convsurgeon.families.compconv.spec import CompConvSpec
 from convsurgeon.families.cost import ConvShape
-from convsurgeon.families.dgconv import unit as dgconv
-from convsurgeon.families.dgconv.unit import DGConv, DGConvMethod, DGConvSpec, HardenedDGConv, harden
-from convsurgeon.families.family import Card, CompactConv, Method, Refusal, Spec
-from convsurgeon.families.igc import unit as igc
-from convsurgeon.families.igc.unit import IGC, IGCMethod, IGCSpec
-from convsurgeon.families.memory_format import stored_as
-from convsurgeon.families.torch_convs import conv_shape
+from convsurgeon.families.dgconv.spec import DGConvSpec
+from convsurgeon.families.family import Card, Family, Method, PlainMethod, Refusal, Spec
+from convsurgeon.families.igc.spec import IGCSpec
 
-__all__ = [
-    "CARDS",
-    "IGC",
-    "AnySpec",
-    "AutoMethod",
-    "Card",
-    "CompConv",
-    "CompConvSpec",
-    "CompactConv",
-    "DGConv",
-    "DGConvSpec",
-    "HardenedDGConv",
-    "IGCSpec",
-    "Method",
-    "Refusal",
-    "Spec",
-    "conv_shape",
-    "harden",
-    "parse_method",
-    "stored_as",
-]
+__all__ = ["CARDS", "FAMILIES", "LEARNABLE", "AnySpec", "AutoMethod", "family_of", "parse_method"]
+
+FAMILIES: tuple[Family, ...] = (compconv.FAMILY, igc.FAMILY, dgconv.FAMILY)
+
+# Every spec a plan may hold; the "family" field tells them apart in JSON.
+AnySpec = Annotated[CompConvSpec | IGCSpec | DGConvSpec, Field(discriminator="family")]
 
 CARDS: tuple[Card, ...] = (
-    compconv.CARD,
-    igc.CARD,
-    dgconv.CARD,
+    *(family.card for family in FAMILIES),
     Card(
         family="auto",
         title="auto",
@@ -56,22 +35,27 @@ CARDS: tuple[Card, ...] = (
     ),
 )
 
-# Every spec a plan may hold; the "family" field tells them apart in JSON.
-AnySpec = Annotated[CompConvSpec | IGCSpec | DGConvSpec, Field(discriminator="family")]
+# The method whose units learn their connections.
+LEARNABLE = dgconv.FAMILY.name
+
+_BY_NAME = {family.name: family for family in FAMILIES}
+
+
+def family_of(spec: Spec) -> Family:
+    """The family that a spec belongs to."""
+    return _BY_NAME[spec.family]
 
 
 @dataclass(frozen=True)
-class AutoMethod:
-    """``auto``: the specs of every family with a choice; hardened groups only."""
+class AutoMethod(PlainMethod):
+    """``auto``: the specs of every family with a choice; nothing that has to be trained first."""
 
     name: str = "auto"
     has_choice: bool = True
 
     def specs(self, shape: ConvShape, output_size: tuple[int, ...]) -> tuple[Spec, ...] | Refusal:
         """All families' specs, or all their reasons."""
-        answers = [
-            method.specs(shape, output_size) for method in (CompConvMethod(), IGCMethod(), DGConvMethod(hardened=True))
-        ]
+        answers = [family.free.specs(shape, output_size) for family in FAMILIES]
         specs = tuple(spec for answer in answers if not isinstance(answer, Refusal) for spec in answer)
         if specs:
             return specs
@@ -86,13 +70,12 @@ def parse_method(text: str, *, hardened: bool = False) -> Method:
     """
     if text == "auto":
         return AutoMethod()
-    for method in (compconv.parse_method(text), igc.parse_method(text), dgconv.parse_method(text)):
-        if isinstance(method, DGConvMethod):
-            return replace(method, hardened=hardened)
-        if method is not None:
-            return method
-    known = ["auto", "compconv", *(f"compconv{c}" for c in compconv.C0_CHOICES), "igc", "igc-b16", "igc-l4m2", "dgconv"]
+    found = next((method for family in FAMILIES if (method := family.parse(text)) is not None), None)
+    if found is not None:
+        return found.under_target() if hardened else found
+    *words, last = ("auto", *(word for family in FAMILIES for word in family.words))
+    known = ["auto", *(example for family in FAMILIES for example in family.examples)]
     raise UnknownName(
-        f"unknown method '{text}'; expected auto, compconv, compconv32|64|128|256|512, igc, igc-bN, "
-        f"igc-lLmM[-wN] or dgconv.{did_you_mean(text, known)} 'convsurgeon methods' explains them."
+        f"unknown method '{text}'; expected {', '.join(words)} or {last}.{did_you_mean(text, known)} "
+        "'convsurgeon methods' explains them."
     )

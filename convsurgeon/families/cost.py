@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["ConvShape", "Cost", "conv_cost"]
+__all__ = ["ConvShape", "Cost", "conv_cost", "pads_by_itself"]
 
 
 @dataclass(frozen=True)
@@ -100,3 +100,8 @@ def conv_cost(
     """
     weights = out_channels * (in_channels // groups) * area
     return Cost(macs=positions * weights, params=weights + (out_channels if bias else 0))
+
+
+def pads_by_itself(shape: ConvShape) -> bool:
+    """Whether the padding is none that torch's convolutions can express."""
+    return shape.padding == "dynamic" or any(isinstance(pad, tuple) for pad in shape.padding)

@@ -1,19 +1,25 @@
-"""What every compact convolution has in common: a spec (data), a module, a method that proposes specs, a card."""
+"""What every family of compact convolutions has in common, as data: a card, specs, methods that propose specs."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
-import torch
 from pydantic import BaseModel, ConfigDict
-from torch import nn
 
 from convsurgeon.families.cost import ConvShape, Cost
-from convsurgeon.families.torch_convs import pads_by_itself
 
-__all__ = ["Card", "CompactConv", "Method", "Refusal", "Spec"]
+if TYPE_CHECKING:
+    from torch import nn
+
+    from convsurgeon.families.forms.absorbed import Absorbed
+    from convsurgeon.families.forms.form import Form
+    from convsurgeon.families.regression.fitting import LinearFitting, StagedFitting
+    from convsurgeon.families.unit import CompactConv
+
+__all__ = ["Card", "Family", "LearnedSpec", "Method", "PlainMethod", "Refusal", "Spec"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,18 @@ class Spec(BaseModel, ABC):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    family: str
+
+    @property
+    def learns(self) -> bool:
+        """Whether the unit starts equal to the convolution and saves only once it has been trained."""
+        return False
+
+    @property
+    @abstractmethod
+    def kind(self) -> int:
+        """Tells a family's kinds of unit apart (partitions, depth): of one kind, only widths differ."""
+
     @abstractmethod
     def cost(self, shape: ConvShape, positions: int) -> Cost:
         """MACs over ``positions`` output positions, and parameters."""
@@ -53,9 +71,45 @@ class Spec(BaseModel, ABC):
     def build(self, shape: ConvShape) -> CompactConv | nn.Conv1d | nn.Conv2d | nn.Conv3d:
         """A freshly initialised module with the convolution's input and output shape."""
 
+    def within(self, groups: int) -> Spec:
+        """What each of a convolution's ``groups`` groups becomes; families that take ungrouped ones have nothing else.
+
+        Raises:
+            ValueError: several groups, for a family that splits none.
+        """
+        if groups != 1:
+            raise ValueError(f"{self.describe()} stands for ungrouped convolutions, not for {groups} groups")
+        return self
+
     @abstractmethod
     def describe(self) -> str:
         """One short cell of a table, e.g. ``CompConv d=2 p=11``."""
+
+
+class LearnedSpec(Spec, ABC):
+    """A spec whose connections may still be open: gates [K] that training closes."""
+
+    @abstractmethod
+    def gate_count(self, shape: ConvShape) -> int:
+        """K, the number of gates."""
+
+    @abstractmethod
+    def closed(self, gates: int) -> Spec:
+        """The spec of the deployed unit once so many gates are closed (one or more)."""
+
+
+@dataclass(frozen=True)
+class PlainMethod:
+    """What most methods answer: nothing changes under a target, and there is nothing to say without one."""
+
+    @property
+    def untargeted_note(self) -> str | None:
+        """Nothing to say."""
+        return None
+
+    def under_target(self) -> Self:
+        """The same method."""
+        return self
 
 
 class Method(Protocol):
@@ -71,69 +125,50 @@ class Method(Protocol):
         """Whether the method leaves the planner a choice (so that it needs a target)."""
         ...
 
+    @property
+    def untargeted_note(self) -> str | None:
+        """What to say where the method is used without a target; None for nothing."""
+        ...
+
+    def under_target(self) -> Method:
+        """The method where a target has to be met by the conversion itself."""
+        ...
+
     def specs(self, shape: ConvShape, output_size: tuple[int, ...]) -> tuple[Spec, ...] | Refusal:
         """The specs for a conv that writes maps of ``output_size`` (H, W), or the reason for none."""
         ...
 
 
-class CompactConv(nn.Module):
-    """A module that takes a convolution's place: [N, C_in, H, W] → [N, C_out, H', W'], same shapes as the conv.
+@dataclass(frozen=True)
+class Family:
+    """Everything that the rest of the package asks of one family of convolutions.
 
-    It carries the attributes that surrounding code reads off a convolution (``in_channels``, ``stride``, …).
+    What needs torch is behind functions that import it when called, so that plans and reports are read without it.
+
+    Attributes:
+        card: its description for people; ``card.family`` is the name that its specs carry.
+        spec: its specs' class.
+        words: the methods' names as an error lists them; ``examples`` are those compared with a misspelt one.
+        parse: reads a method's name; None where the text is another family's.
+        free: what ``auto`` asks for specs.
+        proxy_weight: how much more than IGC it loses at equal MACs, for plans without calibration data.
+        unit: the deployed module's class.
+        fitting: how a unit gets its weights, and what a spec would lose.
+        forms: the ways to compute a unit once nothing is trained any more; none where it is left as it is.
     """
 
-    def __init__(self, shape: ConvShape, spec: Spec) -> None:
-        super().__init__()
-        self.shape = shape
-        self.spec = spec
-        self.in_channels = shape.in_channels
-        self.out_channels = shape.out_channels
-        self.kernel_size = shape.kernel
-        self.stride = shape.stride
-        # A convolution that pads by itself has none by its attribute, and so has what takes its place.
-        self.padding = (0,) * len(shape.kernel) if pads_by_itself(shape) else shape.padding
-        self.dilation = shape.dilation
-        self.groups = shape.groups
-        self.padding_mode = shape.padding_mode
-        self.output_padding = shape.output_padding or (0,) * len(shape.kernel)
+    card: Card
+    spec: type[Spec]
+    words: tuple[str, ...]
+    examples: tuple[str, ...]
+    parse: Callable[[str], Method | None]
+    free: Method
+    proxy_weight: float
+    unit: Callable[[], type[CompactConv]]
+    fitting: Callable[[], LinearFitting | StagedFitting]
+    forms: Callable[[Absorbed], list[Form]]
 
-    def __getattr__(self, name: str) -> Any:
-        if name == "weight":
-            return NoWeight(self)
-        if name == "bias":
-            if self.shape.bias:
-                _refuse_weight(type(self).__name__, name)
-            return None
-        return super().__getattr__(name)
-
-    def extra_repr(self) -> str:
-        """The convolution it stands for, and its own settings."""
-        return f"{self.shape.describe()}, {self.spec.describe()}"
-
-
-def _refuse_weight(class_name: str, attribute: str) -> NoReturn:
-    raise AttributeError(
-        f"{class_name} has no single '{attribute}': it replaces a convolution by several smaller ones. "
-        "Code that fuses or reads conv weights (model.fuse(), reparameterize_model) must run before the conversion, "
-        "or skip this module."
-    )
-
-
-class NoWeight:
-    """In place of a weight: says dtype, device and shape (forwards ask for them), and refuses everything else."""
-
-    def __init__(self, owner: CompactConv) -> None:
-        first, shape = next(owner.parameters()), owner.shape
-        self.dtype, self.device, self.requires_grad = first.dtype, first.device, first.requires_grad
-        self.shape = torch.Size((shape.out_channels, shape.in_channels // shape.groups, *shape.kernel))
-        self._owner = type(owner).__name__
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        _refuse_weight(self._owner, "weight")
-
-    @classmethod
-    def __torch_function__(cls, _function: Any, _types: Any, args: Any = (), kwargs: Any = None) -> NoReturn:
-        owners = [value._owner for value in (*args, *(kwargs or {}).values()) if isinstance(value, NoWeight)]
-        _refuse_weight(next(iter(owners), "a compact convolution"), "weight")
+    @property
+    def name(self) -> str:
+        """The word in a spec's ``family``."""
+        return self.card.family

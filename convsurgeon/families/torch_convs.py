@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from convsurgeon.families.cost import ConvShape
+from convsurgeon.families.cost import ConvShape, pads_by_itself
 
-__all__ = ["PAD_MODES", "PaddedConv", "conv_like", "conv_shape", "padded", "pads_by_itself", "plain_conv"]
+__all__ = ["PAD_MODES", "Conv", "PaddedConv", "conv_like", "conv_shape", "padded", "plain_conv"]
 
+Conv: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
 PAD_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
-
-
-def pads_by_itself(shape: ConvShape) -> bool:
-    """Whether the padding is none that torch's convolutions can express."""
-    return shape.padding == "dynamic" or any(isinstance(pad, tuple) for pad in shape.padding)
 
 
 def padded(x: Tensor, shape: ConvShape) -> Tensor:
@@ -71,7 +67,7 @@ _TRANSPOSED_CLASSES: Mapping[int, type[nn.ConvTranspose1d] | type[nn.ConvTranspo
 }
 
 
-def plain_conv(shape: ConvShape) -> nn.Conv1d | nn.Conv2d | nn.Conv3d:
+def plain_conv(shape: ConvShape) -> Conv:
     """A freshly initialised convolution of this shape; a `PaddedConv` where torch's classes can't pad so."""
     if shape.output_padding is not None:
         return _transposed(shape)
@@ -117,7 +113,7 @@ def conv_like(
     bias: bool = False,
     kernel: tuple[int, ...] | None = None,
     strided: bool = True,
-) -> nn.Conv1d | nn.Conv2d | nn.Conv3d:
+) -> Conv:
     """A convolution with the shape's spatial settings and other channels.
 
     With ``strided=False`` it keeps the size of the map it reads: stride 1 and "same" padding in the
@@ -133,7 +129,7 @@ def conv_like(
     return plain_conv(shape.model_copy(update=channels | spatial))
 
 
-def conv_shape(conv: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> ConvShape:
+def conv_shape(conv: Conv) -> ConvShape:
     """The numbers of a convolution module, as its attributes have them."""
     if isinstance(conv, PaddedConv):
         return conv.shape

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from convsurgeon.base.records import Record
-from convsurgeon.families import CompConvSpec, DGConvSpec, IGCSpec, Spec
+from convsurgeon.families.family import Spec
 from convsurgeon.planning.options import Candidate, Choices
 from convsurgeon.planning.targets import human_ms
 from convsurgeon.runtimes.machine import Place
@@ -149,26 +149,14 @@ def _unbeaten(options: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
 
 
 def _merits(candidate: Candidate) -> tuple[str, tuple[float, ...]]:
-    family, partitions = _kind(candidate.spec)
-    return family, (candidate.cost.macs, candidate.cost.params, candidate.damage, partitions)
-
-
-def _kind(spec: Spec) -> tuple[str, int]:
-    """The family, and a number that tells its kinds of unit apart: partitions, or depth."""
-    match spec:
-        case IGCSpec():
-            return spec.family, spec.primary_groups * spec.secondary_groups
-        case DGConvSpec():
-            return spec.family, spec.groups or 1
-        case CompConvSpec():
-            return spec.family, spec.depth
-    return type(spec).__name__, 0
+    spec, cost = candidate.spec, candidate.cost
+    return spec.family, (cost.macs, cost.params, candidate.damage, spec.kind)
 
 
 def _thinned(options: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
     kinds: dict[tuple[str, int], list[Candidate]] = defaultdict(list)
     for candidate in options:
-        kinds[_kind(candidate.spec)].append(candidate)
+        kinds[candidate.spec.family, candidate.spec.kind].append(candidate)
     kept = {id(candidate) for kind in kinds.values() for candidate in _spread_out(kind)}
     return tuple(candidate for candidate in options if id(candidate) in kept)
 

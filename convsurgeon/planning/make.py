@@ -63,11 +63,8 @@ def make_plan(
     picks, solver = _pick(choices, targets, whole, method)
     layers = tuple(_layer(c, pick, bool(targets), latencies) for c, pick in zip(choices, picks, strict=True))
     after = survey.total + Cost.total(row.after.cost() - row.before.cost() for row in layers)
-    if method == "dgconv" and not targets:
-        notes.append(
-            "dgconv without a target keeps every gate open: cost unchanged, output equal to the original; "
-            "give --target to group now, or train the gates"
-        )
+    if chosen_method.untargeted_note is not None and not targets:
+        notes.append(chosen_method.untargeted_note)
     return Plan(
         model=model,
         fingerprint=survey.fingerprint(),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from convsurgeon.families import DGConvSpec, Method, Refusal, Spec, parse_method
+from convsurgeon.families import family_of, parse_method
 from convsurgeon.families.cost import Cost
+from convsurgeon.families.family import Method, Refusal, Spec
 from convsurgeon.planning.rules import Rules, check_rules, method_for, why_kept
 from convsurgeon.survey.sites import Site
 
@@ -24,16 +25,12 @@ class Damage:
     of: Callable[[Site, Spec], float | None]
 
 
-# Which family loses more at equal cost without training, as relative output error: IGC least, plain groups most.
-_FAMILY_WEIGHT = {"igc": 1.0, "compconv": 4.0, "dgconv": 8.0}
-
-
 def _capacity_damage(site: Site, spec: Spec) -> float:
     """family weight × (1/r − 1), r = the share of the layer's MACs that is kept: convex, so no layer is drained."""
     if site.cost.macs == 0:
         return 0.0
     kept = spec.cost(site.shape, site.positions).macs / site.cost.macs
-    return _FAMILY_WEIGHT[spec.family] * (1 / kept - 1)  # type: ignore[attr-defined]
+    return family_of(spec).proxy_weight * (1 / kept - 1)
 
 
 PROXY = Damage("data-free proxy: family weight × (1 / share of the layer's MACs kept − 1)", _capacity_damage)
@@ -98,6 +95,5 @@ def _choices(site: Site, method: Method, rules: Rules, damage: Damage) -> Choice
 
 
 def _saves(site: Site, spec: Spec) -> bool:
-    """Fewer MACs, or open gates: those start out equal to the convolution and save once trained."""
-    open_gates = isinstance(spec, DGConvSpec) and spec.groups is None
-    return open_gates or spec.cost(site.shape, site.positions).macs < site.cost.macs
+    """Fewer MACs, or what learns: that starts out equal to the convolution and saves once trained."""
+    return spec.learns or spec.cost(site.shape, site.positions).macs < site.cost.macs

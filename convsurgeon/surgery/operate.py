@@ -8,10 +8,13 @@ from torch import nn
 from convsurgeon.base.copies import duplicate
 from convsurgeon.base.errors import UnknownName
 from convsurgeon.base.generators import seeded
-from convsurgeon.families import DGConv, Refusal, Spec, conv_shape, stored_as
+from convsurgeon.families.family import Refusal, Spec
+from convsurgeon.families.memory_format import stored_as
+from convsurgeon.families.torch_convs import Conv, conv_shape
+from convsurgeon.families.unit import GatedConv
 from convsurgeon.planning.plan import Plan, PlanLayer
 from convsurgeon.survey.sites import refuse_unusable
-from convsurgeon.survey.sources import CONVS, Conv, plainly, source_of
+from convsurgeon.survey.sources import CONVS, plainly, source_of
 
 __all__ = ["operate", "replacement"]
 
@@ -19,7 +22,7 @@ __all__ = ["operate", "replacement"]
 def operate(model: nn.Module, plan: Plan, *, seed: int = 0) -> nn.Module:
     """Return a copy of the model with the planned convolutions replaced, freshly initialised from ``seed``.
 
-    Device, dtype, memory format, ``requires_grad`` and train flag follow the convolution. Open-gated DGConvs take
+    Device, dtype, memory format, ``requires_grad`` and train flag follow the convolution. Units with open gates take
     its weights over, since they are equal to it by construction.
 
     Raises:
@@ -61,7 +64,7 @@ def replacement(conv: Conv, spec: Spec) -> nn.Module:
     """A new module for one convolution, with its device, dtype, memory format and flags."""
     plain = plainly(conv)
     new = stored_as(plain.weight, spec.build(conv_shape(plain)).to(plain.weight.device, plain.weight.dtype))
-    if isinstance(new, DGConv):
+    if isinstance(new, GatedConv):
         with torch.no_grad():
             new.weight.copy_(plain.weight)
             if plain.bias is not None and new.bias is not None:

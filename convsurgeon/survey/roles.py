@@ -14,7 +14,7 @@ import torch
 from torch import fx, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
-from convsurgeon.families import CompactConv
+from convsurgeon.families.unit import CompactConv
 
 __all__ = ["Role", "TracedBy", "read_roles"]
 

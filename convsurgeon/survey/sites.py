@@ -14,8 +14,10 @@ from torch.nn.modules.conv import _ConvTransposeNd
 
 from convsurgeon.base.errors import ModelLoadError
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.families import CompactConv, DGConv, Refusal, conv_shape
 from convsurgeon.families.cost import ConvShape, Cost, conv_cost
+from convsurgeon.families.family import Refusal
+from convsurgeon.families.torch_convs import conv_shape
+from convsurgeon.families.unit import UNITS, CompactConv
 from convsurgeon.survey.counting import CountedOn, count_params, run_on_copy
 from convsurgeon.survey.roles import Role, TracedBy, read_roles
 from convsurgeon.survey.sources import CONVS, Source, source_of
@@ -167,7 +169,7 @@ def _site(
     names: tuple[str, ...], module: nn.Module, calls: _Calls | None, roles: dict[str, Role], tied: set[int]
 ) -> Site:
     source: Source | Refusal = Refusal("converted already")
-    if not isinstance(module, (CompactConv, DGConv)):
+    if not isinstance(module, UNITS):
         source = source_of(module, calls.input_size if calls else ())
     shape = source.shape if isinstance(source, Source) else _own_shape(module)
     role = next((roles[name] for name in names if name in roles), Role(traced_by="hooks"))
@@ -212,7 +214,7 @@ def _cost(module: nn.Module, shape: ConvShape, positions: int) -> Cost:
 
 def _obstacle(module: nn.Module, source: Source | Refusal, seen: _Calls, tied: set[int]) -> str | None:
     """Why no method may replace the module; None if one may."""
-    if isinstance(module, (CompactConv, DGConv)):
+    if isinstance(module, UNITS):
         return "converted already"
     if seen.calls == 0:
         return "never called as a module in this forward (eval mode)"

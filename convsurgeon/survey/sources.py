@@ -23,13 +23,12 @@ from torch.overrides import TorchFunctionMode
 
 from convsurgeon.base.errors import UnknownName, first_line
 from convsurgeon.base.generators import kept_generators
-from convsurgeon.families import Refusal, conv_shape
 from convsurgeon.families.cost import ConvShape
-from convsurgeon.families.torch_convs import PAD_MODES, PaddedConv, plain_conv
+from convsurgeon.families.family import Refusal
+from convsurgeon.families.torch_convs import PAD_MODES, Conv, PaddedConv, conv_shape, plain_conv
 
-__all__ = ["CONVS", "Conv", "Source", "is_plain", "plainly", "source_of"]
+__all__ = ["CONVS", "Source", "is_plain", "plainly", "source_of"]
 
-Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
 CONVS: tuple[type[Any], ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d, _ConvTransposeNd)
 
 _FORWARDS = frozenset(

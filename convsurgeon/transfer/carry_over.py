@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from convsurgeon.base.copies import duplicate
 from convsurgeon.families.regression.patches import output_size
+from convsurgeon.families.regression.problems import unknowns_of
 from convsurgeon.families.regression.samples import Sample, Sampler, Samples
 from convsurgeon.planning.plan import Plan, PlanLayer
 from convsurgeon.survey.roles import read_roles
@@ -22,7 +23,6 @@ from convsurgeon.transfer.batch_norm import fold, keeps_statistics
 from convsurgeon.transfer.calibration import Calibration
 from convsurgeon.transfer.capture import evaluating, site_calls, watch
 from convsurgeon.transfer.fit import FitResult, fit_samples
-from convsurgeon.transfer.groups import unknowns_of
 from convsurgeon.transfer.refine import refine
 from convsurgeon.transfer.traffic import Traffic, count_traffic, groups_within, sample_targets
 

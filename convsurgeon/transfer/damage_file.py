@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from convsurgeon.base.files import write_whole
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.families import Spec
+from convsurgeon.families.family import Spec
 
 __all__ = ["DamageFile", "Estimate", "data_hash", "spec_key", "weights_hash"]
 

@@ -10,18 +10,17 @@ from torch import Tensor, nn
 
 from convsurgeon.base.errors import UsageError
 from convsurgeon.base.generators import seeded
-from convsurgeon.families import IGC, CompConv, DGConv, HardenedDGConv, conv_shape
-from convsurgeon.families.compconv.fit import fit_compconv
+from convsurgeon.families import family_of
 from convsurgeon.families.regression.assessment import assess
+from convsurgeon.families.regression.fitting import LinearFitting, StagedFitting
 from convsurgeon.families.regression.moments import TINY, Linear, Moments, collect, collect_groups
 from convsurgeon.families.regression.patches import matrix
+from convsurgeon.families.regression.problems import linears_of, parts_of, real_bias, unknowns_of
 from convsurgeon.families.regression.samples import Samples, SiteData
-from convsurgeon.transfer.groups import join, linears_of, parts_of, real_bias, unknowns_of
-from convsurgeon.transfer.linear_fit import solve, write_bias
+from convsurgeon.families.torch_convs import Conv, conv_shape
+from convsurgeon.families.unit import CompactConv, GatedConv
 
 __all__ = ["FitResult", "fit", "fit_by_stages", "fit_samples", "linear_of", "ridge_for"]
-
-Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 LEAST_RIDGE = 1e-2
 MOST_RIDGE = 1.0
@@ -64,22 +63,22 @@ def fit(module: nn.Module, conv: Conv, data: SiteData | None, *, seed: int = 0, 
 
 def fit_samples(module: nn.Module, conv: Conv, samples: Samples | None, *, seed: int, norm_behind: bool) -> FitResult:
     """As `fit`, on samples drawn already."""
-    if isinstance(module, DGConv):
+    if isinstance(module, GatedConv):
         return _copy(module, conv)
-    if not isinstance(module, (IGC, HardenedDGConv, CompConv)):
-        found = type(module).__name__
-        raise UsageError(f"a {found} can't be fitted; expected CompConv, IGC, DGConv or HardenedDGConv.")
+    if not isinstance(module, CompactConv):
+        raise UsageError(f"a {type(module).__name__} can't be fitted; expected a compact convolution.")
     if module.shape != conv_shape(conv):
         raise UsageError(
             f"the module stands for {module.shape.describe()}, the convolution is {conv_shape(conv).describe()}; "
             "build it from this convolution's shape."
         )
+    fitting = family_of(module.spec).fitting()
     with torch.no_grad(), seeded(seed):
-        if isinstance(module, CompConv):
-            if samples is None:
-                return _fit_compconv_blindly(module, conv, seed)
-            return fit_by_stages(module, conv, samples, None, norm_behind=norm_behind)
-        return _fit_linear(module, conv, samples, seed, norm_behind)
+        if isinstance(fitting, LinearFitting):
+            return _fit_linear(fitting, module, conv, samples, seed, norm_behind)
+        if samples is None:
+            return _fit_stages_blindly(fitting, module, conv, seed)
+        return fit_by_stages(fitting, module, conv, samples, None, norm_behind=norm_behind)
 
 
 def linear_of(conv: Conv) -> Linear:
@@ -98,7 +97,7 @@ def _unknowns(conv: Conv) -> int:
     return unknowns_of(conv_shape(conv))
 
 
-def _copy(module: DGConv, conv: Conv) -> FitResult:
+def _copy(module: GatedConv, conv: Conv) -> FitResult:
     """Open gates: the convolution itself."""
     with torch.no_grad():
         module.weight.copy_(conv.weight)
@@ -108,23 +107,23 @@ def _copy(module: DGConv, conv: Conv) -> FitResult:
 
 
 def _fit_linear(
-    module: IGC | HardenedDGConv, conv: Conv, samples: Samples | None, seed: int, norm_behind: bool
+    fitting: LinearFitting, module: CompactConv, conv: Conv, samples: Samples | None, seed: int, norm_behind: bool
 ) -> FitResult:
     """Every group of the convolution by itself."""
     shape, unknowns = module.shape, unknowns_of(module.shape)
     parts, originals = parts_of(module), linears_of(conv, shape)
     if samples is None:
         for part, original in zip(parts, originals, strict=True):
-            solve(part, original.weight, _white(original), seed=seed, sweeps=0).write()
-        join(module, parts)
-        write_bias(module, torch.cat([real_bias(shape, o.bias, o.bias) for o in originals]))
+            fitting.solve(part, original.weight, _white(original), seed=seed, sweeps=0).write()
+        fitting.join(module, parts)
+        fitting.write_bias(module, torch.cat([real_bias(shape, o.bias, o.bias) for o in originals]))
         return FitResult(None, 0, unknowns, None)
     centred = shape.bias or norm_behind
     moments = [c.fitted.moments(centred=centred) for c in collect_groups(samples, shape, originals)]
-    fits = [_fit_part(*each, seed) for each in zip(parts, originals, moments, strict=True)]
-    join(module, parts)
+    fits = [_fit_part(fitting, *each, seed) for each in zip(parts, originals, moments, strict=True)]
+    fitting.join(module, parts)
     bias = torch.cat([real_bias(shape, moved, o.bias) for (_, moved), o in zip(fits, originals, strict=True)])
-    write_bias(module, bias)
+    fitting.write_bias(module, bias)
     return FitResult(
         error=sum(lost for lost, _ in fits) / max(sum(float(m.yy.sum()) for m in moments), TINY),
         samples=moments[0].count,
@@ -139,14 +138,16 @@ def _white(original: Linear) -> Moments:
     return Moments.white(unknowns, outputs)
 
 
-def _fit_part(part: IGC | HardenedDGConv, original: Linear, moments: Moments, seed: int) -> tuple[float, Tensor]:
+def _fit_part(
+    fitting: LinearFitting, part: CompactConv, original: Linear, moments: Moments, seed: int
+) -> tuple[float, Tensor]:
     """Fit one group; what it loses, and the bias that its linear problem should have."""
     unknowns = original.weight.shape[1]
     ridged = moments.ridged(ridge_for(moments.count, unknowns))
-    found = solve(part, original.weight, ridged, seed=seed, sweeps=SWEEPS)
+    found = fitting.solve(part, original.weight, ridged, seed=seed, sweeps=SWEEPS)
     if moments.count < DOUBTFUL * unknowns:
         # A ridge strong enough for few samples may lose to the plain weights on them: then those stand.
-        blind = solve(part, original.weight, _white(original), seed=seed, sweeps=0)
+        blind = fitting.solve(part, original.weight, _white(original), seed=seed, sweeps=0)
         found = min(found, blind, key=lambda s: float(moments.errors(original.weight - s.weight).sum()))
     found.write()
     bias = moments.bias(original, found.weight) if moments.centred else original.bias
@@ -154,14 +155,20 @@ def _fit_part(part: IGC | HardenedDGConv, original: Linear, moments: Moments, se
 
 
 def fit_by_stages(
-    module: CompConv, conv: Conv, samples: Samples, moments: Moments | None, *, norm_behind: bool
+    fitting: StagedFitting,
+    module: CompactConv,
+    conv: Conv,
+    samples: Samples,
+    moments: Moments | None,
+    *,
+    norm_behind: bool,
 ) -> FitResult:
-    """Fit a CompConv on real feature maps, in float32 whatever its dtype; ``moments`` are the site's, if known."""
+    """Fit a unit on real feature maps, in float32 whatever its dtype; ``moments`` are the site's, if known."""
     seen = samples.single()
     if moments is None:
         centred = module.shape.bias or norm_behind
         moments = collect(seen, module.shape, linear_of(conv)).fitted.moments(centred=centred)
-    work = _write_stages(module, conv, seen, moments, norm_behind)
+    work = _write_stages(fitting, module, conv, seen, moments, norm_behind)
     found = assess(work, seen)
     scale = found.scale if norm_behind else None
     shift = found.shift if norm_behind else None
@@ -175,19 +182,21 @@ def fit_by_stages(
     )
 
 
-def _write_stages(module: CompConv, conv: Conv, seen: Samples, moments: Moments, norm_behind: bool) -> CompConv:
+def _write_stages(
+    fitting: StagedFitting, module: CompactConv, conv: Conv, seen: Samples, moments: Moments, norm_behind: bool
+) -> CompactConv:
     """Fit a float32 copy and write it into ``module``; the copy comes back."""
     work = copy.deepcopy(module).float()
     ridge = ridge_for(moments.count, _unknowns(conv))
-    fit_compconv(work, linear_of(conv), moments, seen, ridge=ridge, norm_behind=norm_behind)
+    fitting.fit(work, linear_of(conv), moments, seen, ridge=ridge, norm_behind=norm_behind)
     module.load_state_dict(work.state_dict())
     return work
 
 
-def _fit_compconv_blindly(module: CompConv, conv: Conv, seed: int) -> FitResult:
+def _fit_stages_blindly(fitting: StagedFitting, module: CompactConv, conv: Conv, seed: int) -> FitResult:
     noise = _noise(conv, seed)
     moments = collect(noise, module.shape, linear_of(conv)).fitted.moments(centred=module.shape.bias)
-    _write_stages(module, conv, noise, moments, norm_behind=False)
+    _write_stages(fitting, module, conv, noise, moments, norm_behind=False)
     return FitResult(None, 0, _unknowns(conv), None)
 
 

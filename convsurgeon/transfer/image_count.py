@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
+from convsurgeon.families.regression.problems import unknowns_of
 from convsurgeon.families.regression.samples import HELD_EVERY
 from convsurgeon.survey.sites import Site, Survey
 from convsurgeon.transfer.calibration import HELD_BACK_EVERY
-from convsurgeon.transfer.groups import unknowns_of
 
 __all__ = ["images_needed"]
 

@@ -17,20 +17,23 @@ from convsurgeon.base.copies import duplicate
 from convsurgeon.base.errors import UsageError
 from convsurgeon.base.generators import seeded
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.families import CompConvSpec, DGConvSpec, IGCSpec, Spec, conv_shape
+from convsurgeon.families import family_of
 from convsurgeon.families.cost import ConvShape
+from convsurgeon.families.family import Spec
 from convsurgeon.families.regression.assessment import assess
+from convsurgeon.families.regression.fitting import LinearFitting, StagedFitting
+from convsurgeon.families.regression.linear_site import LinearSite
 from convsurgeon.families.regression.moments import TINY, Collected, Gathering, Moments
+from convsurgeon.families.regression.problems import linears_of, problem_of, unknowns_of
 from convsurgeon.families.regression.samples import HELD_ROWS, Sample, Sampler, Samples
+from convsurgeon.families.torch_convs import Conv, conv_shape
 from convsurgeon.survey.roles import read_roles
-from convsurgeon.survey.sources import CONVS, Conv, plainly
+from convsurgeon.survey.sources import CONVS, plainly
 from convsurgeon.transfer.batch_norm import keeps_statistics
 from convsurgeon.transfer.calibration import Calibration
 from convsurgeon.transfer.capture import evaluating, site_calls, watch
-from convsurgeon.transfer.damage import LinearSite, grouping_damages, igc_damages
 from convsurgeon.transfer.damage_file import DamageFile, Estimate, data_hash, spec_key, weights_hash
 from convsurgeon.transfer.fit import fit_by_stages, ridge_for
-from convsurgeon.transfer.groups import group_spec, linears_of, unknowns_of
 from convsurgeon.transfer.traffic import Traffic, count_traffic, groups_within
 
 __all__ = ["DamageSettings", "DamageTable", "measure_damage"]
@@ -171,8 +174,8 @@ class _Measurement:
             watch(self.reference, watchers, inputs)
 
     def _maps_of(self, names: Sequence[str], traffic: Mapping[str, Traffic]) -> Iterator[dict[str, Samples]]:
-        """Samples with the input maps, which CompConv's stages need: for as many sites at once as memory allows."""
-        staged = {name for name in names if any(isinstance(spec, CompConvSpec) for spec in self.requests[name])}
+        """Samples with the input maps, which fits by stages need: for as many sites at once as memory allows."""
+        staged = {name for name in names if any(_staged(spec) for spec in self.requests[name])}
         sizes = [self._sample_bytes(name, traffic[name]) if name in staged else 0 for name in names]
         budget = self.settings.memory_bytes // MAPS_SHARE
         for part in groups_within(sizes, budget):
@@ -206,9 +209,11 @@ class _Measurement:
         errors: dict[Spec, float] = {}
         if samples and held:
             sites = self._linear_sites(name, collected)
-            errors.update(self._by_moments(name, [s for s in specs if isinstance(s, (IGCSpec, DGConvSpec))], sites))
-            stacked = [s for s in specs if isinstance(s, CompConvSpec)]
-            errors.update(self._by_stages(name, stacked, sites[0].moments, maps))
+            for fitting, family in _by_family(specs):
+                if isinstance(fitting, LinearFitting):
+                    errors.update(self._by_moments(fitting, name, family, sites))
+                else:
+                    errors.update(self._by_stages(fitting, name, family, sites[0].moments, maps))
         known = {spec: (errors.get(spec, 1.0), reliable and spec in errors) for spec in specs}
         return {spec_key(spec): Estimate(error, samples, held, sure) for spec, (error, sure) in known.items()}
 
@@ -219,32 +224,28 @@ class _Measurement:
         return [LinearSite.of(one, ridge, centred=centred) for one in collected]
 
     def _by_moments(
-        self, name: str, specs: Sequence[IGCSpec | DGConvSpec], sites: Sequence[LinearSite]
+        self, fitting: LinearFitting, name: str, specs: Sequence[Spec], sites: Sequence[LinearSite]
     ) -> dict[Spec, float]:
         """Every group's damage, together."""
-        area, whole = self.shapes[name].area, max(sum(site.spread for site in sites), TINY)
-        inside = {group_spec(spec, len(sites)): spec for spec in specs}
+        shape, whole = problem_of(self.shapes[name]), max(sum(site.spread for site in sites), TINY)
+        inside = {spec.within(len(sites)): spec for spec in specs}
         found: dict[Spec, float] = dict.fromkeys(specs, 0.0)
         for site in sites:
             share = site.spread / whole if whole > TINY else 1 / len(sites)
-            damages = igc_damages(site, [s for s in inside if isinstance(s, IGCSpec)])
-            groupings = [s for s in inside if isinstance(s, DGConvSpec)]
-            if groupings:
-                damages |= grouping_damages(site, groupings, area, self.settings.seed)
-            for spec, damage in damages.items():
-                found[inside[spec]] += damage * share  # type: ignore[index]
+            for spec, damage in fitting.damages(site, list(inside), shape, self.settings.seed).items():
+                found[inside[spec]] += damage * share
         return found
 
     def _by_stages(
-        self, name: str, specs: Sequence[CompConvSpec], moments: Moments, samples: Samples
+        self, fitting: StagedFitting, name: str, specs: Sequence[Spec], moments: Moments, samples: Samples
     ) -> dict[Spec, float]:
-        """CompConv's stages need feature maps, so each unit is built, fitted, and run on the images held out."""
+        """Stages need feature maps, so each unit is built, fitted, and run on the images held out."""
         conv, norm = self.convs[name], self.norms[name]
         found: dict[Spec, float] = {}
         for spec in specs:
             with seeded(self.settings.seed):
-                module = spec.build(self.shapes[name]).to(conv.weight.device)
-                result = fit_by_stages(module, conv, samples, moments, norm_behind=norm)
+                module = family_of(spec).unit()(self.shapes[name], spec).to(conv.weight.device)
+                result = fit_by_stages(fitting, module, conv, samples, moments, norm_behind=norm)
             errors = assess(module, samples.single(), held=True)
             found[spec] = errors.relative_error(result.scale, result.shift)
         return found
@@ -255,6 +256,17 @@ class _Measurement:
         for inputs, calls in zip(self._batches(), traffic.calls, strict=True):
             for x in site_calls(self.reference, name, inputs, calls):
                 yield sampler.sample(x, conv(x))
+
+
+def _staged(spec: Spec) -> bool:
+    return isinstance(family_of(spec).fitting(), StagedFitting)
+
+
+def _by_family(specs: Sequence[Spec]) -> Iterator[tuple[LinearFitting | StagedFitting, list[Spec]]]:
+    """The specs of each family, with how it is fitted; specs that learn lose nothing, whatever their family's fit."""
+    for name in dict.fromkeys(spec.family for spec in specs):
+        family = [spec for spec in specs if spec.family == name]
+        yield family_of(family[0]).fitting(), family
 
 
 def _conv(model: nn.Module, name: str) -> Conv:

@@ -18,7 +18,7 @@ from convsurgeon.conversion.in_time.corrected_plan import MOST_ROUNDS
 from convsurgeon.conversion.in_time.latency_file import LatencyFile, entry_key
 from convsurgeon.conversion.in_time.layer_calls import observed
 from convsurgeon.conversion.in_time.timekeeper import Bench
-from convsurgeon.families import IGCSpec
+from convsurgeon.families.igc.spec import IGCSpec
 from convsurgeon.runtimes import find_runtime
 from convsurgeon.runtimes.timer import Effort, Spread
 from tests.conversion.time_table import PLACE, TableKeeper, by_macs, exactly

@@ -11,7 +11,9 @@ from convsurgeon import ConvShape
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.conversion.in_time.layer_calls import LayerCase
 from convsurgeon.conversion.in_time.timekeeper import Call
-from convsurgeon.families import CompactConv, Spec, conv_shape
+from convsurgeon.families.family import Spec
+from convsurgeon.families.torch_convs import conv_shape
+from convsurgeon.families.unit import CompactConv
 from convsurgeon.runtimes.machine import Place
 from convsurgeon.runtimes.timer import Spread
 

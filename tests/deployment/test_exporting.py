@@ -14,7 +14,7 @@ import convsurgeon
 from convsurgeon.base.errors import ModelRunError, OutputExists, UnknownName, first_line
 from convsurgeon.base.inputs import as_inputs
 from convsurgeon.deployment.exporting import format_for
-from convsurgeon.families import CompactConv
+from convsurgeon.families.unit import CompactConv
 from convsurgeon.runtimes import find_runtime
 from convsurgeon.runtimes.onnx_conversion import to_onnx
 

@@ -25,8 +25,9 @@ from convsurgeon.cli.app import run
 from convsurgeon.deployment.lowering.choice import Timed
 from convsurgeon.deployment.lowering.equality import require_equal
 from convsurgeon.deployment.lowering.forms import forms_of
-from convsurgeon.families import CompactConv, conv_shape
 from convsurgeon.families.forms.absorbed import Absorbed
+from convsurgeon.families.torch_convs import conv_shape
+from convsurgeon.families.unit import CompactConv
 from convsurgeon.runtimes import find_runtime
 from convsurgeon.runtimes.compiled import Compiled
 from convsurgeon.runtimes.eager import Eager

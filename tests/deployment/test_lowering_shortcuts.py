@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from convsurgeon import CompConvSpec, lower
 from convsurgeon.deployment.lowering import network
 from convsurgeon.deployment.lowering.choice import Timed
-from convsurgeon.families import conv_shape
 from convsurgeon.families.forms.pieces import Onto, Twins
+from convsurgeon.families.torch_convs import conv_shape
 
 
 class Block(nn.Module):

@@ -10,7 +10,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from convsurgeon import IGCSpec
-from convsurgeon.families import CompactConv, DGConv, Refusal, conv_shape, parse_method
+from convsurgeon.families import parse_method
+from convsurgeon.families.dgconv.unit import DGConv
+from convsurgeon.families.family import Refusal
+from convsurgeon.families.torch_convs import conv_shape
+from convsurgeon.families.unit import CompactConv
 from convsurgeon.surgery.operate import replacement
 
 _METHODS = (

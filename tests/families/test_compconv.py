@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from convsurgeon import CompConv, CompConvSpec, ConvShape
-from convsurgeon.families import Refusal, parse_method
-from convsurgeon.families.compconv.unit import depth_for
+from convsurgeon.families import parse_method
+from convsurgeon.families.compconv.spec import depth_for
+from convsurgeon.families.family import Refusal
 from tests.families.plainly import SPATIAL_CASES, conv, convolve, paddings, shape
 
 C0 = (32, 64, 128, 256, 512)

@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from convsurgeon import DGConv, DGConvSpec, harden
-from convsurgeon.families import Refusal, parse_method
-from convsurgeon.families.dgconv.unit import complexity, gate_count, regulariser, relationship_matrix
+from convsurgeon.families import parse_method
+from convsurgeon.families.dgconv.spec import gate_count
+from convsurgeon.families.dgconv.unit import relationship_matrix
+from convsurgeon.families.family import Refusal
+from convsurgeon.recovery.learned_groups.complexity import complexity, regulariser
 from tests.families.plainly import SPATIAL_CASES, conv, shape
 
 

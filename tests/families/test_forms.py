@@ -10,9 +10,9 @@ from torch.profiler import ProfilerActivity, profile
 from convsurgeon import CompConvSpec, ConvShape, DGConvSpec, IGCSpec
 from convsurgeon.deployment.lowering.forms import forms_of
 from convsurgeon.deployment.lowering.layout import laid_out
-from convsurgeon.families import CompactConv
 from convsurgeon.families.forms.absorbed import Absorbed
 from convsurgeon.families.forms.pieces import Gather, Onto
+from convsurgeon.families.unit import CompactConv
 from tests.families.plainly import shape
 
 

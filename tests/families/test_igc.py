@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from convsurgeon import IGC, IGCSpec
-from convsurgeon.families import Refusal, parse_method
+from convsurgeon.families import parse_method
+from convsurgeon.families.family import Refusal
 from tests.families.plainly import SPATIAL_CASES, convolve, shape
 
 

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from convsurgeon.families import conv_shape
 from convsurgeon.families.regression.moments import MomentSum, collect
 from convsurgeon.families.regression.patches import patches_at
 from convsurgeon.families.regression.samples import SiteData, sample_cap
+from convsurgeon.families.torch_convs import conv_shape
 from convsurgeon.transfer.fit import linear_of
 from tests.transfer.sites import feature_maps, site_data
 

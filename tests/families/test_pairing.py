@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
+from convsurgeon.families.compconv import pairing
 from convsurgeon.families.compconv.pairing import best_pairs
 from convsurgeon.families.dgconv.partition import partition
-from convsurgeon.transfer import pairing
 
 
 def best_by_trying(gain: np.ndarray, computed: int) -> float:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from convsurgeon import IGCSpec, Plan, Rules, Site, inspect, read_plan
 from convsurgeon.base.errors import NothingToConvert, TargetError
-from convsurgeon.families import Spec, parse_method
+from convsurgeon.families import parse_method
+from convsurgeon.families.family import Spec
 from convsurgeon.planning.latencies import PAYS, PER_KIND, Latencies, LayerLatency, only_paying, worth_timing
 from convsurgeon.planning.make import make_plan
 from convsurgeon.planning.options import PROXY, Candidate, Choices, candidates

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convsurgeon import solver
 from convsurgeon.base.errors import ConvsurgeonError
+from convsurgeon.planning import solver
 from convsurgeon.planning.solver import Infeasible, Option, Solution, solve
 
 

@@ -17,7 +17,7 @@ import convsurgeon
 from convsurgeon.base.errors import UsageError
 from convsurgeon.cli.app import run
 from convsurgeon.recovery.engine import make_engine
-from tests.test_recovery_cli import FACTORY
+from tests.cli.test_recover import FACTORY
 
 # Batch statistics are those of each process's own images, so only frozen norms can agree.
 RECOVER = (

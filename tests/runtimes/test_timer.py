@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from convsurgeon.base.batch_axis import batch_of, rebatched
 from convsurgeon.base.errors import UsageError
 from convsurgeon.base.inputs import Inputs
+from convsurgeon.runtimes import machine
 from convsurgeon.runtimes.machine import threads
 from convsurgeon.runtimes.memory import peak_bytes
-from convsurgeon.runtimes.timer import Effort, Spread, Stopwatch, machine, time_in_turn
+from convsurgeon.runtimes.timer import Effort, Spread, Stopwatch, time_in_turn
 
 
 class Clock:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from convsurgeon import CompConv, DGConv, DGConvSpec, IGCSpec, Plan, inspect
 from convsurgeon.base.errors import ModelLoadError, UnknownName
-from convsurgeon.families import conv_shape
+from convsurgeon.families.torch_convs import conv_shape
 from convsurgeon.planning.make import make_plan
 from convsurgeon.surgery.operate import operate, replacement
 from tests.nets import IMAGE, Plain, Residual, Shared, outside_macs

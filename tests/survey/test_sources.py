@@ -16,7 +16,7 @@ from torch.nn.utils import parametrizations
 
 from convsurgeon import convert, inspect
 from convsurgeon.base.errors import UnknownName
-from convsurgeon.families import Refusal
+from convsurgeon.families.family import Refusal
 from convsurgeon.survey.sources import Source, is_plain, plainly, source_of
 
 

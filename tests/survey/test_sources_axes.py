@@ -12,8 +12,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from convsurgeon import ConvShape, DGConvSpec, IGCSpec, convert, inspect, load
-from convsurgeon.families import IGC, HardenedDGConv, Refusal, conv_shape, parse_method
-from convsurgeon.families.torch_convs import plain_conv
+from convsurgeon.families import parse_method
+from convsurgeon.families.dgconv.unit import HardenedDGConv
+from convsurgeon.families.family import Refusal
+from convsurgeon.families.igc.unit import IGC
+from convsurgeon.families.torch_convs import conv_shape, plain_conv
 from convsurgeon.surgery.operate import replacement
 from convsurgeon.transfer import SiteData, fit
 from tests.nets import outside_macs

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from convsurgeon.base.inputs import as_inputs
-from convsurgeon.families import Spec
+from convsurgeon.families.family import Spec
 from convsurgeon.planning.plan import CostRecord, Plan, PlanLayer
 from convsurgeon.survey.sites import survey
 

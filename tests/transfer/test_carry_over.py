@@ -7,7 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from convsurgeon.base.errors import ModelRunError, UsageError
-from convsurgeon.families import CompConvSpec, DGConvSpec, IGCSpec, Spec
+from convsurgeon.families.compconv.spec import CompConvSpec
+from convsurgeon.families.dgconv.spec import DGConvSpec
+from convsurgeon.families.family import Spec
+from convsurgeon.families.igc.spec import IGCSpec
 from convsurgeon.surgery.operate import operate
 from convsurgeon.transfer import Inherited, InheritSettings, inherit
 from tests.transfer.networks import Chain, Looped, plan_for, trained

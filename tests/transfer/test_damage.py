@@ -8,7 +8,11 @@ import torch
 from torch import nn
 
 from convsurgeon.base.errors import UsageError
-from convsurgeon.families import CompConvSpec, DGConvSpec, IGCSpec, Spec, conv_shape
+from convsurgeon.families.compconv.spec import CompConvSpec
+from convsurgeon.families.dgconv.spec import DGConvSpec
+from convsurgeon.families.family import Spec
+from convsurgeon.families.igc.spec import IGCSpec
+from convsurgeon.families.torch_convs import conv_shape
 from convsurgeon.transfer import Calibration, DamageSettings, fit, measure_damage
 from convsurgeon.transfer import measure as measure_module
 from tests.transfer.networks import Chain, trained

@@ -9,15 +9,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from convsurgeon.base.errors import UsageError
-from convsurgeon.families import (
-    CompConvSpec,
-    DGConvSpec,
-    HardenedDGConv,
-    IGCSpec,
-    Spec,
-    conv_shape,
-)
 from convsurgeon.families.compconv.fit import telling
+from convsurgeon.families.compconv.spec import CompConvSpec
+from convsurgeon.families.dgconv.spec import DGConvSpec
+from convsurgeon.families.dgconv.unit import HardenedDGConv
+from convsurgeon.families.family import Spec
+from convsurgeon.families.igc.spec import IGCSpec
+from convsurgeon.families.torch_convs import conv_shape
 from convsurgeon.transfer import SiteData, fit
 from tests.transfer.sites import distance, feature_maps, site_data
 

@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 import convsurgeon
-from convsurgeon.families import CompConvSpec, conv_shape
+from convsurgeon.families.compconv.spec import CompConvSpec
 from convsurgeon.families.regression.assessment import assess
 from convsurgeon.families.regression.samples import Samples
+from convsurgeon.families.torch_convs import conv_shape
 from convsurgeon.transfer import FitResult, SiteData
 from convsurgeon.transfer.fit import fit_samples
 from convsurgeon.transfer.image_count import images_needed

@@ -11,7 +11,7 @@ from torch import nn
 from convsurgeon.conversion.in_time.latency_file import LatencyFile, entry_key
 from convsurgeon.conversion.in_time.layer_calls import LayerCase
 from convsurgeon.conversion.in_time.timekeeper import Timekeeper
-from convsurgeon.families import Spec
+from convsurgeon.families.family import Spec
 from convsurgeon.planning.options import Choices
 from convsurgeon.runtimes.timer import Spread
 from convsurgeon.survey.sites import Site

@@ -13,7 +13,7 @@ from torch import nn
 from convsurgeon.base.generators import seeded
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.conversion.in_time.layer_calls import LayerCase
-from convsurgeon.families import Spec
+from convsurgeon.families.family import Spec
 from convsurgeon.runtimes import Runtime
 from convsurgeon.runtimes.machine import Place, device_of, dtype_of, place, synchroniser
 from convsurgeon.runtimes.timer import BENCH, QUICK, Effort, Spread, Stopwatch, time_in_turn

@@ -12,7 +12,7 @@ from convsurgeon.base.batch_axis import rebatched
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.base.observe import removed_after
 from convsurgeon.deployment.benching.record import BenchLayer
-from convsurgeon.families import CompactConv, DGConv
+from convsurgeon.families.unit import UNITS, CompactConv
 from convsurgeon.runtimes.machine import device_of, synchroniser
 from convsurgeon.runtimes.timer import Effort, Spread, Stopwatch
 
@@ -26,7 +26,7 @@ def layer_rows(
 ) -> tuple[BenchLayer, ...]:
     """A row for every convolution of the original that ran, in execution order, for each batch size."""
     watch = Stopwatch(wait=synchroniser(device_of(pair[0])))
-    names = [name for name, module in pair[0].named_modules() if isinstance(module, (*_CONVS, CompactConv, DGConv))]
+    names = [name for name, module in pair[0].named_modules() if isinstance(module, (*_CONVS, *UNITS))]
     rows: list[BenchLayer] = []
     for batch in batches:
         given = rebatched(inputs, batch)
@@ -41,7 +41,7 @@ def _row(name: str, batch: int, pair: Sequence[nn.Module], spreads: Sequence[Map
     return BenchLayer(
         name=name,
         was=_words(pair[0].get_submodule(name)),
-        became=_words(became) if isinstance(became, (CompactConv, DGConv)) else None,
+        became=_words(became) if isinstance(became, UNITS) else None,
         batch=batch,
         original=before,
         converted=after,

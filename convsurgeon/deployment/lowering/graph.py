@@ -12,9 +12,9 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.ops import FrozenBatchNorm2d
 
-from convsurgeon.families import CompactConv
 from convsurgeon.families.forms.absorbed import Absorbed
 from convsurgeon.families.forms.convolution import PLAIN_CONVS
+from convsurgeon.families.unit import CompactConv
 
 __all__ = ["Recording", "called_once", "first_argument", "module_of", "record", "traced_parts"]
 

@@ -29,9 +29,9 @@ from convsurgeon.deployment.lowering.passes.fold_batch_norm import fold_batch_no
 from convsurgeon.deployment.lowering.passes.realise_units import choose_forms, realise_units
 from convsurgeon.deployment.lowering.passes.wrap_units import wrap_units
 from convsurgeon.deployment.lowering.step import Step
-from convsurgeon.families import CompactConv, DGConv
 from convsurgeon.families.forms.absorbed import Absorbed
 from convsurgeon.families.forms.convolution import convolution
+from convsurgeon.families.unit import CompactConv, GatedConv
 from convsurgeon.runtimes import Runtime, find_runtime, require
 from convsurgeon.runtimes.machine import device_of, dtype_of, place
 from convsurgeon.runtimes.timer import QUICK, time_in_turn
@@ -266,9 +266,8 @@ def _units(model: nn.Module) -> dict[str, CompactConv]:
 
 
 def _with_dense_masks(model: nn.Module) -> nn.Module:
-    """A DGConv that still learns its gates becomes the masked convolution that it computes."""
+    """A convolution that still learns its gates becomes the masked convolution that it computes."""
     for name, module in list(model.named_modules()):
-        if isinstance(module, DGConv):
-            mask = module.relationship().view(module.out_channels, module.in_channels, 1, 1)
-            model = _put(model, name, convolution(module, module.weight * mask, module.bias))
+        if isinstance(module, GatedConv):
+            model = _put(model, name, convolution(module, module.weight * module.mask(), module.bias))
     return model

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from convsurgeon.families.compconv.slots import compconv, conv_of, last_width, slot_order
 from convsurgeon.families.forms.absorbed import Absorbed
-from convsurgeon.families.forms.convolution import Conv, convolution
+from convsurgeon.families.forms.convolution import convolution
 from convsurgeon.families.forms.kernels import BLOCK, bias_of, blocks, kernel_of, over
 from convsurgeon.families.forms.pieces import Tree
+from convsurgeon.families.torch_convs import Conv
 
 __all__ = ["build_assembled", "build_shared", "shared_order", "shared_tail"]
 

@@ -20,13 +20,15 @@ from torch import Tensor
 
 from convsurgeon.families.compconv.pairing import best_pairs
 from convsurgeon.families.compconv.unit import CompConv, at_centres
+from convsurgeon.families.regression.fitting import StagedFitting
 from convsurgeon.families.regression.linear_algebra import factor, solve_right
 from convsurgeon.families.regression.moments import CHUNK_BYTES, Linear, Moments, collect
 from convsurgeon.families.regression.patches import columns_at, output_size, patches_at, same_size
 from convsurgeon.families.regression.samples import Samples
 from convsurgeon.families.torch_convs import conv_like
+from convsurgeon.families.unit import CompactConv
 
-__all__ = ["fit_compconv", "telling"]
+__all__ = ["CompConvFitting", "telling"]
 
 RIDGE = 1e-3
 # What an output is thought to lose, relative to its variance, where it does not get the slot in question.
@@ -56,32 +58,49 @@ class _Task:
         return Linear(weight, bias), moments.errors(-weight)
 
 
-def fit_compconv(
-    module: CompConv, original: Linear, moments: Moments, samples: Samples, *, ridge: float, norm_behind: bool
-) -> None:
-    """Set every parameter and both permutations of ``module``; ``moments`` are the site's own.
+class CompConvFitting(StagedFitting):
+    """Outputs are dealt to slots, then each stage is fitted; d + 2 passes over the samples."""
 
-    Makes d + 2 passes over the samples.
-    """
-    correction = solve_right(moments.eu, factor(moments.ridged(ridge).uu))
-    weight = original.weight + correction
-    bias = moments.bias(original, weight) if moments.centred else original.bias
-    task = _Task(
-        module=module,
-        samples=samples,
-        centred=moments.centred,
-        norm_behind=norm_behind,
-        wanted=Linear(weight, bias),
-        dense_error=moments.errors(-correction),
-        variance=moments.yy,
-    )
+    def fit(
+        self,
+        unit: CompactConv,
+        original: Linear,
+        moments: Moments,
+        samples: Samples,
+        *,
+        ridge: float,
+        norm_behind: bool,
+    ) -> None:
+        """Set every parameter and both orders."""
+        if not isinstance(unit, CompConv):
+            raise TypeError(f"{type(unit).__name__} is no CompConv unit")
+        correction = solve_right(moments.eu, factor(moments.ridged(ridge).uu))
+        weight = original.weight + correction
+        bias = moments.bias(original, weight) if moments.centred else original.bias
+        _deal(
+            _Task(
+                module=unit,
+                samples=samples,
+                centred=moments.centred,
+                norm_behind=norm_behind,
+                wanted=Linear(weight, bias),
+                dense_error=moments.errors(-correction),
+                variance=moments.yy,
+            ),
+            _output_covariance(weight, moments),
+        )
+
+
+def _deal(task: _Task, covariance: Tensor) -> None:
+    """Give every output a slot and every slot its weights; ``covariance`` [C_out, C_out] is the outputs'."""
+    module = task.module
     rest = torch.arange(module.out_channels)
     slots: list[Tensor] = []
     if module.levels:
         copied, channels = _identity(task)
         module.identity_index.copy_(channels)
         rest = _without(rest, copied)
-        primary = rest[telling(_output_covariance(weight, moments)[rest][:, rest], module.spec.primary_channels)]
+        primary = rest[telling(covariance[rest][:, rest], module.spec.primary_channels)]
         rest = _without(rest, primary)
         _put(module.primary, task.wanted, primary)
         slots, rest, errors, last = _levels(task, copied, primary, rest)

@@ -10,7 +10,6 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from convsurgeon.families import CompConv
 from convsurgeon.families.compconv.blocked_forms import build_assembled
 from convsurgeon.families.compconv.pointwise_forms import pointwise_forms
 from convsurgeon.families.compconv.slots import (
@@ -24,11 +23,13 @@ from convsurgeon.families.compconv.slots import (
     reading,
     slot_order,
 )
+from convsurgeon.families.compconv.unit import CompConv
 from convsurgeon.families.forms.absorbed import Absorbed
-from convsurgeon.families.forms.convolution import Conv, convolution, scaled
+from convsurgeon.families.forms.convolution import convolution, scaled
 from convsurgeon.families.forms.form import Form
 from convsurgeon.families.forms.kernels import bias_of, kernel_of, over
 from convsurgeon.families.forms.pieces import Slice, Tree
+from convsurgeon.families.torch_convs import Conv
 
 __all__ = ["compconv_forms"]
 

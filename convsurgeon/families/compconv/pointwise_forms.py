@@ -12,7 +12,6 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from convsurgeon.families import CompConv
 from convsurgeon.families.compconv.blocked_forms import build_shared, shared_order, shared_tail
 from convsurgeon.families.compconv.slots import (
     affine,
@@ -23,11 +22,13 @@ from convsurgeon.families.compconv.slots import (
     picked,
     slot_order,
 )
+from convsurgeon.families.compconv.unit import CompConv
 from convsurgeon.families.forms.absorbed import Absorbed
-from convsurgeon.families.forms.convolution import Conv, convolution
+from convsurgeon.families.forms.convolution import convolution
 from convsurgeon.families.forms.form import Form
 from convsurgeon.families.forms.kernels import bias_of, blocks, kernel_of
 from convsurgeon.families.forms.pieces import Rescale, Slice, Tree, Twins
+from convsurgeon.families.torch_convs import Conv
 
 __all__ = ["pointwise_forms"]
 

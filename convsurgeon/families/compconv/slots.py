@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from convsurgeon.families import CompConv
+from convsurgeon.families.compconv.unit import CompConv
 from convsurgeon.families.forms.absorbed import Absorbed
-from convsurgeon.families.forms.convolution import PLAIN_CONVS, Conv, convolution
+from convsurgeon.families.forms.convolution import PLAIN_CONVS, convolution
 from convsurgeon.families.forms.kernels import kernel_of
 from convsurgeon.families.forms.pieces import Gather, Rescale, Slice
+from convsurgeon.families.torch_convs import Conv
 
 __all__ = [
     "affine",

@@ -1,59 +1,68 @@
-"""Hardened DGConv in closed form: the partition that keeps most activation-weighted energy, then a refit inside."""
+"""Hardened DGConv's weights: the partition that keeps most energy, refitted inside of its groups."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from convsurgeon.families.dgconv.partition import Partition, partition
-from convsurgeon.families.regression.linear_algebra import factor, solve_right
+from convsurgeon.families.cost import ConvShape
+from convsurgeon.families.dgconv.grouping import Grouped, channel_energy, group_fit
+from convsurgeon.families.dgconv.spec import DGConvSpec
+from convsurgeon.families.dgconv.unit import HardenedDGConv
+from convsurgeon.families.family import Spec
+from convsurgeon.families.regression.fitting import LinearFitting, StandIn, put
+from convsurgeon.families.regression.linear_site import LinearSite
 from convsurgeon.families.regression.moments import Moments
+from convsurgeon.families.unit import CompactConv
 
-__all__ = ["Grouped", "channel_energy", "group_fit"]
-
-
-@dataclass(frozen=True)
-class Grouped:
-    """A partition of the channels, and ``weights`` [G, C_out/G, C_in/G·S] inside its groups."""
-
-    partition: Partition
-    weights: Tensor
-    area: int
-
-    def composed(self) -> Tensor:
-        """The one matrix [C_out, C_in·S] that the grouped convolution applies."""
-        groups, outputs, columns = self.weights.shape
-        whole = self.weights.new_zeros(groups * outputs, groups * columns)
-        for rows, inputs, weight in zip(self.partition.outputs, self.partition.inputs, self.weights, strict=True):
-            whole[torch.from_numpy(rows)[:, None], columns_of(inputs, self.area)] = weight
-        return whole
+__all__ = ["DGConvFitting"]
 
 
-def columns_of(channels: object, area: int) -> Tensor:
-    """Columns [len·S] of ``channels`` in an unfolded patch."""
-    return (torch.as_tensor(channels)[:, None] * area + torch.arange(area)).flatten()
+class DGConvFitting(LinearFitting):
+    """The grouping of least energy lost, then least squares in every group."""
+
+    def solve(self, unit: CompactConv, weight: Tensor, moments: Moments, *, seed: int, sweeps: int) -> StandIn:
+        """See `group_fit`; there is nothing to sweep."""
+        hard = _hardened(unit)
+        energy = channel_energy(weight, moments, hard.shape.area)
+        cross = weight @ moments.uu + moments.eu
+        grouped = group_fit(energy, cross, moments, hard.spec.groups or 1, seed)
+        return StandIn(grouped.composed(), lambda: _write(hard, grouped))
+
+    def damages(self, site: LinearSite, specs: Sequence[Spec], shape: ConvShape, seed: int) -> dict[Spec, float]:
+        """All numbers of groups share one energy matrix; open gates are the convolution itself."""
+        energy = channel_energy(site.original.weight, site.ridged, shape.area)
+        found: dict[Spec, float] = {}
+        for spec in specs:
+            groups = spec.groups if isinstance(spec, DGConvSpec) else None
+            fitted = None if groups is None else group_fit(energy, site.cross, site.ridged, groups, seed)
+            found[spec] = 0.0 if fitted is None else site.error(fitted.composed())
+        return found
+
+    def write_bias(self, unit: CompactConv, bias: Tensor) -> None:
+        """The grouped convolution's, group by group."""
+        hard = _hardened(unit)
+        if hard.grouped.bias is not None:
+            put(hard.grouped.bias, bias[hard.output_order.cpu().argsort()])
+
+    def joined(self, unit: CompactConv, key: str, values: Sequence[Tensor]) -> Tensor:
+        """Orders count on from part to part."""
+        if key in ("input_order", "output_order"):
+            return torch.cat([value + i * len(value) for i, value in enumerate(values)])
+        return super().joined(unit, key, values)
 
 
-def channel_energy(weight: Tensor, moments: Moments, area: int) -> Tensor:
-    """Energy [C_out, C_in] that each input channel alone brings to each output: w_oiᵀ·Cov(u_i)·w_oi."""
-    channels = weight.shape[1] // area
-    kernels = weight.view(-1, channels, area)
-    own = moments.uu.view(channels, area, channels, area).diagonal(dim1=0, dim2=2).permute(2, 0, 1)
-    return torch.einsum("oca,cab,ocb->oc", kernels, own, kernels).clamp_(min=0)
+def _hardened(unit: CompactConv) -> HardenedDGConv:
+    if not isinstance(unit, HardenedDGConv):
+        raise TypeError(f"{type(unit).__name__} is no hardened DGConv")
+    return unit
 
 
-def group_fit(energy: Tensor, cross: Tensor, moments: Moments, groups: int, seed: int) -> Grouped:
-    """Group by ``energy`` [C_out, C_in], then least squares inside the groups for ``cross`` = Cov(y, u) [C_out, D].
-
-    Inputs that fell to another group are made up for, as far as those inside are correlated with them.
-    """
-    area = cross.shape[1] // energy.shape[1]
-    found = partition(energy.numpy(), groups, seed)
-    columns = [columns_of(inputs, area) for inputs in found.inputs]
-    rows = [torch.from_numpy(outputs) for outputs in found.outputs]
-    fitted = [
-        solve_right(cross[r[:, None], c], factor(moments.uu[c[:, None], c])) for r, c in zip(rows, columns, strict=True)
-    ]
-    return Grouped(found, torch.stack(fitted), area)
+def _write(module: HardenedDGConv, grouped: Grouped) -> None:
+    put(module.grouped.weight, grouped.weights.flatten(0, 1))
+    outputs = torch.from_numpy(grouped.partition.outputs).flatten()
+    with torch.no_grad():
+        module.input_order.copy_(torch.from_numpy(grouped.partition.inputs).flatten())
+        module.output_order.copy_(outputs.argsort())

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from convsurgeon.families import HardenedDGConv
+from convsurgeon.families.dgconv.unit import HardenedDGConv
 from convsurgeon.families.forms.absorbed import Absorbed
 from convsurgeon.families.forms.convolution import PLAIN_CONVS, convolution
 from convsurgeon.families.forms.form import Form

@@ -1,101 +1,20 @@
-"""DGConv: dynamic grouping convolution, whose group number and connections are learned.
-
-Zhang, Li, Shao, Luo: "Differentiable Learning-to-Group Channels via Groupable Convolutional Neural Networks",
-ICCV 2019, arXiv 1908.05867. The weight is U ⊙ ω with a binary relationship matrix
-
-    U = U_1 ⊗ … ⊗ U_K,   U_k = g_k·1 + (1 − g_k)·I   (2×2),   g = (sign(g̃) + 1) / 2,   K = log2 C
-
-U_1 is the most significant factor. All gates 1: dense; all 0: 2^K groups; otherwise 2^(number of zeros) groups.
-
-The paper has C_in = C_out = 2^K. Here K is the number of factors 2 in gcd(C_in, C_out), and every entry of U is
-expanded to a block of C_out/2^K × C_in/2^K channels; without such a factor there is nothing to group. In training
-a DGConv is a dense masked convolution and saves nothing; hardened, it is permute → grouped convolution → permute.
-"""
+"""DGConv while it learns, and hardened; see the family's spec for the paper."""
 
 from __future__ import annotations
 
-import math
-import re
-from dataclasses import dataclass
 from functools import reduce
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import torch
-from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from convsurgeon.families.channel_order import reordered
-from convsurgeon.families.cost import ConvShape, Cost, conv_cost
-from convsurgeon.families.family import Card, CompactConv, Refusal, Spec
-from convsurgeon.families.torch_convs import conv_like, conv_shape, pads_by_itself
+from convsurgeon.families.cost import ConvShape
+from convsurgeon.families.dgconv.spec import DGConvSpec, gate_count
+from convsurgeon.families.torch_convs import conv_like, conv_shape
+from convsurgeon.families.unit import CompactConv, GatedConv
 
-__all__ = [
-    "CARD",
-    "DGConv",
-    "DGConvMethod",
-    "DGConvSpec",
-    "HardenedDGConv",
-    "complexity",
-    "gate_count",
-    "harden",
-    "parse_method",
-    "regulariser",
-]
-
-CARD = Card(
-    family="dgconv",
-    title="DGConv",
-    paper="Zhang, Li, Shao, Luo, ICCV 2019, arXiv 1908.05867",
-    methods="dgconv (open gates without a target; 2^z groups per layer, hardened, with one)",
-    idea="A grouped convolution whose grouping is learned; with all gates open it is the pretrained convolution.",
-    good_for="starting a training run exactly at the original: the conversion with open gates is lossless",
-    bad_for="conversion without training (a plain grouping cuts every path between groups), and speed: "
-    "many thin groups gain few milliseconds; networks that are grouped already have nothing to give",
-)
-
-
-def gate_count(in_channels: int, out_channels: int) -> int:
-    """K: the number of factors 2 in gcd(C_in, C_out); log2 C for C_in = C_out = 2^K."""
-    common = math.gcd(in_channels, out_channels)
-    return (common & -common).bit_length() - 1
-
-
-class DGConvSpec(Spec):
-    """``groups`` None: gates to be learned, all open. Otherwise hardened to that many groups (a power of two)."""
-
-    family: Literal["dgconv"] = "dgconv"
-    groups: PositiveInt | None = None
-
-    def cost(self, shape: ConvShape, positions: int) -> Cost:
-        """Dense while the gates are open (plus K gate parameters); a grouped convolution once hardened."""
-        cost = conv_cost(
-            shape.in_channels,
-            shape.out_channels,
-            shape.area,
-            groups=self.groups or 1,
-            bias=shape.bias,
-            positions=positions,
-        )
-        gates = gate_count(shape.in_channels, shape.out_channels) if self.groups is None else 0
-        return cost + Cost(macs=0, params=gates)
-
-    def misfit(self, shape: ConvShape) -> str | None:
-        """2^z times the convolution's groups, at most as many as the channels have factors 2; or open gates."""
-        found = DGConvMethod(hardened=self.groups is not None).specs(shape, ())
-        if isinstance(found, Refusal):
-            return found.reason
-        # As many groups as the convolution has: gates that were learned and all stayed open.
-        if self in found or self.groups == shape.groups:
-            return None
-        return f"expected one of {', '.join(str(spec.groups) for spec in found)} groups"
-
-    def build(self, shape: ConvShape) -> DGConv | HardenedDGConv:
-        """A freshly initialised module."""
-        return DGConv(shape) if self.groups is None else HardenedDGConv(shape, self)
-
-    def describe(self) -> str:
-        """E.g. ``DGConv 8 groups``."""
-        return "DGConv open gates" if self.groups is None else f"DGConv {self.groups} groups"
+__all__ = ["DGConv", "HardenedDGConv", "harden", "relationship_matrix"]
 
 
 class _Binarise(torch.autograd.Function):
@@ -110,7 +29,7 @@ class _Binarise(torch.autograd.Function):
         return gradients[0] / 2
 
 
-class DGConv(nn.Conv2d):
+class DGConv(GatedConv):
     """Trainable form: [N, C_in, H, W] → [N, C_out, H', W'], a dense convolution with weight U ⊙ ω.
 
     ``latent_gates`` [K] are the real numbers g̃; they start at 1 (open), where the output equals the plain
@@ -142,10 +61,17 @@ class DGConv(nn.Conv2d):
             self.in_channels // len(core), 1
         )
 
+    def mask(self) -> Tensor:
+        """U as [C_out, C_in, 1, 1]."""
+        return self.relationship().view(self.out_channels, self.in_channels, 1, 1)
+
+    def harden(self) -> HardenedDGConv:
+        """See `harden`."""
+        return harden(self)
+
     def forward(self, input: Tensor) -> Tensor:
         """[N, C_in, H, W] → [N, C_out, H', W']."""
-        mask = self.relationship().view(self.out_channels, self.in_channels, 1, 1)
-        return self._conv_forward(input, self.weight * mask, self.bias)
+        return self._conv_forward(input, self.weight * self.mask(), self.bias)
 
 
 def relationship_matrix(gates: Tensor) -> Tensor:
@@ -153,18 +79,6 @@ def relationship_matrix(gates: Tensor) -> Tensor:
     eye, ones = torch.eye(2).to(gates), torch.ones(2, 2).to(gates)
     factors = [gate * ones + (1 - gate) * eye for gate in gates]
     return reduce(torch.kron, factors, torch.ones(1, 1).to(gates))
-
-
-def complexity(gates: Tensor, in_channels: int, out_channels: int) -> Tensor:
-    """Ones in U, a layer's term of the network's complexity ζ: C·∏(1 + g_k) where C_in = C_out = 2^K."""
-    return in_channels * out_channels / 2 ** len(gates) * torch.prod(1 + gates)
-
-
-def regulariser(complexity_total: Tensor, budget: float, exponent: float = -0.02) -> Tensor:
-    """Factor [o/ζ]^a on the loss, with ``exponent`` as the published code has it: a = 0 once ζ < o, else −0.02."""
-    if float(complexity_total.detach()) < budget:
-        return torch.ones_like(complexity_total)
-    return (budget / complexity_total) ** exponent
 
 
 class HardenedDGConv(CompactConv):
@@ -220,46 +134,3 @@ def _group_of(channels: int, gate_total: int, closed: list[int]) -> Tensor:
     for k in closed:
         group = 2 * group + (core >> (gate_total - 1 - k)) % 2
     return group
-
-
-@dataclass(frozen=True)
-class DGConvMethod:
-    """``dgconv``; ``hardened`` proposes 2^z groups, otherwise the one spec has open gates."""
-
-    hardened: bool = False
-    family: ClassVar[str] = "dgconv"
-    name: ClassVar[str] = "dgconv"
-
-    @property
-    def has_choice(self) -> bool:
-        """The number of groups is free once hardened."""
-        return self.hardened
-
-    def specs(self, shape: ConvShape, output_size: tuple[int, ...]) -> tuple[DGConvSpec, ...] | Refusal:
-        """Open gates, or every power of two of groups (of finer groups, where there are some already)."""
-        if shape.transposed:
-            return Refusal("transposed convolution: DGConv groups ordinary ones")
-        gates = gate_count(shape.in_channels // shape.groups, shape.out_channels // shape.groups)
-        if gates == 0:
-            reads, writes = shape.in_channels // shape.groups, shape.out_channels // shape.groups
-            inside = "" if shape.groups == 1 else " in each group"
-            return Refusal(f"{reads} and {writes} channels{inside} have no common factor 2")
-        if not self.hardened:
-            return _open_gates(shape)
-        return tuple(DGConvSpec(groups=shape.groups * 2**z) for z in range(1, gates + 1))
-
-
-def _open_gates(shape: ConvShape) -> tuple[DGConvSpec, ...] | Refusal:
-    """Gates to be learned, for the convolutions that `DGConv` can be."""
-    if len(shape.kernel) != 2:
-        return Refusal("learnable gates exist for Conv2d only; with a target DGConv groups it at once")
-    if shape.groups != 1:
-        return Refusal("learnable gates exist for groups=1 only; with a target DGConv groups it more finely at once")
-    if pads_by_itself(shape):
-        return Refusal("learnable gates need a padding that Conv2d has; with a target DGConv groups it at once")
-    return (DGConvSpec(),)
-
-
-def parse_method(text: str) -> DGConvMethod | None:
-    """Read ``dgconv``; None if the text is something else."""
-    return DGConvMethod() if re.fullmatch("dgconv", text) else None

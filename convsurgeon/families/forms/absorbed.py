@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from convsurgeon.families import CompactConv
 from convsurgeon.families.channel_order import reordered
+from convsurgeon.families.unit import CompactConv
 
 __all__ = ["Absorbed", "in_order"]
 

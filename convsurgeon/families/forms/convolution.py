@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import torch
 from torch import Tensor, nn
 
-__all__ = ["PLAIN_CONVS", "Conv", "convolution", "depthwise", "scaled"]
+from convsurgeon.families.torch_convs import Conv
 
-Conv: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
+__all__ = ["PLAIN_CONVS", "convolution", "depthwise", "scaled"]
+
 PLAIN_CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from convsurgeon.families.forms.convolution import Conv
+from convsurgeon.families.torch_convs import Conv
 
 __all__ = ["BLOCK", "bias_of", "blocks", "coarser_groups", "kernel_of", "over", "regrouped", "written_out"]
 

@@ -12,12 +12,13 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from convsurgeon.families import IGC
 from convsurgeon.families.forms.absorbed import Absorbed
-from convsurgeon.families.forms.convolution import PLAIN_CONVS, Conv, convolution
+from convsurgeon.families.forms.convolution import PLAIN_CONVS, convolution
 from convsurgeon.families.forms.form import Form
 from convsurgeon.families.forms.kernels import bias_of, blocks, coarser_groups, kernel_of, over, regrouped, written_out
 from convsurgeon.families.forms.pieces import Gather
+from convsurgeon.families.igc.unit import IGC
+from convsurgeon.families.torch_convs import Conv
 
 __all__ = ["igc_forms"]
 

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from convsurgeon.base.errors import TargetError, UsageError
-from convsurgeon.families import DGConvSpec
+from convsurgeon.families import LEARNABLE
 from convsurgeon.families.cost import Cost
-from convsurgeon.families.dgconv.unit import complexity, gate_count
+from convsurgeon.families.family import LearnedSpec
 from convsurgeon.planning.plan import Plan, PlanLayer
 from convsurgeon.planning.targets import Target, human
+from convsurgeon.recovery.learned_groups.complexity import complexity
 
 __all__ = ["GatedLayer", "GroupBudget", "Weighting"]
 
@@ -29,9 +30,10 @@ Weighting = Literal["cost", "ones"]
 
 @dataclass(frozen=True)
 class GatedLayer:
-    """One DGConv whose gates are learned: its row of the plan and its number of gates K."""
+    """One layer whose gates are learned: its row of the plan, its open spec and its number of gates K."""
 
     row: PlanLayer
+    spec: LearnedSpec
     gates: int
 
     @property
@@ -41,7 +43,7 @@ class GatedLayer:
 
     def cost(self, closed: int) -> Cost:
         """MACs and parameters once hardened with ``closed`` gates at 0, i.e. in 2^closed groups."""
-        return DGConvSpec(groups=2**closed).cost(self.row.shape, self.row.positions)
+        return self.spec.closed(closed).cost(self.row.shape, self.row.positions)
 
     def ones(self, closed: int) -> int:
         """Ones in U: C_in · C_out / 2^closed."""
@@ -77,14 +79,14 @@ class GroupBudget:
             TargetError: no target, one in another unit than MACs or parameters, or one out of reach.
         """
         layers = tuple(
-            GatedLayer(row, gate_count(row.shape.in_channels, row.shape.out_channels))
+            GatedLayer(row, row.spec, row.spec.gate_count(row.shape))
             for row in plan.replaced
-            if isinstance(row.spec, DGConvSpec) and row.spec.groups is None
+            if isinstance(row.spec, LearnedSpec) and row.spec.learns
         )
         if not layers:
             raise UsageError(
                 f"learning groups needs layers with open gates, and this '{plan.method}' plan has none: "
-                "convert with --method dgconv and without --target first."
+                f"convert with --method {LEARNABLE} and without --target first."
             )
         _check_units(targets)
         rest = plan.after.cost() - Cost.total(layer.row.after.cost() for layer in layers)

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from convsurgeon.base.copies import duplicate
-from convsurgeon.families import DGConv, DGConvSpec, conv_shape, harden, stored_as
-from convsurgeon.families.torch_convs import conv_like
+from convsurgeon.families.memory_format import stored_as
+from convsurgeon.families.torch_convs import conv_like, conv_shape
+from convsurgeon.families.unit import GatedConv
 from convsurgeon.planning.plan import CostRecord, Plan, PlanLayer
 from convsurgeon.recovery.learned_groups.budget import GatedLayer, GroupBudget
 
@@ -26,13 +27,13 @@ def hardened(model: nn.Module, layers: Sequence[GatedLayer]) -> nn.Module:
     instead: dict[nn.Module, nn.Module] = {}
     for layer in layers:
         gated = model.get_submodule(layer.name)
-        if isinstance(gated, DGConv):
-            new = harden(gated) if bool((gated.gates() == 0).any()) else _plain(gated)
+        if isinstance(gated, GatedConv):
+            new = gated.harden() if bool((gated.gates() == 0).any()) else _plain(gated)
             instead[gated] = stored_as(gated.weight, new).requires_grad_(gated.weight.requires_grad)
     return duplicate(model, instead)
 
 
-def _plain(gated: DGConv) -> nn.Module:
+def _plain(gated: GatedConv) -> nn.Module:
     shape = conv_shape(gated)
     conv = conv_like(shape, shape.in_channels, shape.out_channels, bias=shape.bias).to(gated.weight)
     with torch.no_grad():
@@ -44,7 +45,8 @@ def _plain(gated: DGConv) -> nn.Module:
 
 def replanned(plan: Plan, closed: Mapping[str, int], budget: GroupBudget) -> Plan:
     """The plan of the hardened network, priced anew, with the targets it meets."""
-    rows = tuple(_row(row, closed[row.name]) if row.name in closed else row for row in plan.layers)
+    gated = {layer.name: layer for layer in budget.layers}
+    rows = tuple(_row(row, gated[row.name], closed[row.name]) if row.name in closed else row for row in plan.layers)
     return plan.model_copy(
         update={
             "layers": rows,
@@ -59,11 +61,11 @@ def replanned(plan: Plan, closed: Mapping[str, int], budget: GroupBudget) -> Pla
     )
 
 
-def _row(row: PlanLayer, closed: int) -> PlanLayer:
+def _row(row: PlanLayer, layer: GatedLayer, closed: int) -> PlanLayer:
     if closed == 0:
         return row.model_copy(
             update={"action": "kept", "spec": None, "reason": ALL_OPEN, "after": row.before, "latency": None}
         )
-    spec = DGConvSpec(groups=2**closed)
-    after = CostRecord.of(spec.cost(row.shape, row.positions))
+    spec = layer.spec.closed(closed)
+    after = CostRecord.of(layer.cost(closed))
     return row.model_copy(update={"spec": spec, "after": after, "reason": spec.describe(), "latency": None})

@@ -1,4 +1,4 @@
-"""Learned groups: the gates of DGConvs trained beside the weights, until the network meets its budget."""
+"""Learned groups: gates trained beside the weights, until the network meets its budget."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from convsurgeon.base.errors import UsageError
-from convsurgeon.families import DGConv
-from convsurgeon.families.dgconv.unit import regulariser
+from convsurgeon.families.unit import GatedConv
 from convsurgeon.planning.plan import Plan
 from convsurgeon.planning.targets import Target
 from convsurgeon.recovery.companion import ParameterGroup, QuietExtra, State
 from convsurgeon.recovery.learned_groups.budget import GroupBudget, Weighting
+from convsurgeon.recovery.learned_groups.complexity import regulariser
 from convsurgeon.recovery.learned_groups.gates import Gates
 from convsurgeon.recovery.learned_groups.harden import hardened, replanned
 from convsurgeon.recovery.learned_groups.input_energy import InputEnergy
@@ -75,7 +75,7 @@ class LearnedGroups(QuietExtra):
     def __init__(self, plan: Plan, targets: Sequence[Target], settings: GroupSettings | None = None) -> None:
         self.settings = settings or GroupSettings()
         self.budget = GroupBudget.of(plan, targets, self.settings.weighting)
-        self._modules: dict[str, DGConv] = {}
+        self._modules: dict[str, GatedConv] = {}
         self._energy = InputEnergy()
         self._projected = False
 
@@ -87,7 +87,7 @@ class LearnedGroups(QuietExtra):
         """
         for layer in self.budget.layers:
             module = model.get_submodule(layer.name)
-            if not isinstance(module, DGConv):
+            if not isinstance(module, GatedConv):
                 raise UsageError(
                     f"'{layer.name}' should have open gates and is a {type(module).__name__}: "
                     "pass the plan that this network was made by."

@@ -9,8 +9,8 @@ from torch import fx
 
 from convsurgeon.deployment.lowering.graph import module_of
 from convsurgeon.deployment.lowering.passes.rewriting import finished, own_copy
-from convsurgeon.families import CompactConv
 from convsurgeon.families.forms.absorbed import Absorbed
+from convsurgeon.families.unit import CompactConv
 
 __all__ = ["wrap_units"]
 

@@ -1,7 +1,7 @@
-"""Damage of many candidates at one site: relative output error on samples that were not fitted on.
+"""Damage of many IGC units at one site.
 
-Everything dear is shared: one covariance per site, one factorisation per number of primary partitions (narrower mid
-widths are prefixes of the widest), one energy matrix for all groupings.
+Everything dear is shared: one covariance per site, and one factorisation per number of primary partitions, because
+narrower mid widths are prefixes of the widest.
 """
 
 from __future__ import annotations
@@ -9,73 +9,21 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from convsurgeon.families import DGConvSpec, IGCSpec, Spec
-from convsurgeon.families.dgconv.fit import channel_energy, group_fit
-from convsurgeon.families.igc.fit import Blocks, Factors, descend, factorise, separate_blocks, through
+from convsurgeon.families.family import Spec
+from convsurgeon.families.igc.factorise import Blocks, Factors, descend, factorise, separate_blocks, through
+from convsurgeon.families.igc.spec import IGCSpec
 from convsurgeon.families.regression.linear_algebra import factor
-from convsurgeon.families.regression.moments import Collected, Linear, Moments
+from convsurgeon.families.regression.linear_site import LinearSite
 
-__all__ = ["LinearSite", "grouping_damages", "igc_damages"]
+__all__ = ["igc_damages"]
 
 SWEEPS = 2
 # Widths at which the blocks are swept as in a real fit; between them the gain of sweeping is interpolated.
 SWEPT_WIDTHS = 2
-
-
-@dataclass(frozen=True)
-class LinearSite:
-    """One site ready for estimates: its weights, moments of the samples to fit on (plain and ridged), held samples."""
-
-    original: Linear
-    moments: Moments
-    ridged: Moments
-    held_u: Tensor
-    held_y: Tensor
-
-    @classmethod
-    def of(cls, collected: Collected, ridge: float, *, centred: bool) -> LinearSite:
-        """From one pass over the data."""
-        moments = collected.fitted.moments(centred=centred)
-        held_u, held_y = collected.held_u.double(), collected.held_y.double()
-        return cls(collected.fitted.original, moments, moments.ridged(ridge), held_u, held_y)
-
-    def error(self, weight: Tensor) -> float:
-        """Of a linear map [C_out, D], with the bias that the fit gives it."""
-        bias = self.moments.bias(self.original, weight) if self.moments.centred else self.original.bias
-        return self.error_of(self.held_u @ weight.T + bias)
-
-    def error_of(self, found: Tensor) -> float:
-        """Of predictions [Q, C_out] on the held samples."""
-        return float((self.held_y - found).square().sum()) / max(self.spread, 1e-30)
-
-    @cached_property
-    def cross(self) -> Tensor:
-        """Cov(y, u) [C_out, D], ridged."""
-        return self.original.weight @ self.ridged.uu + self.ridged.eu
-
-    @cached_property
-    def spread(self) -> float:
-        """‖y − mean(y)‖² of the held samples."""
-        return float((self.held_y - self.held_y.mean(0)).square().sum())
-
-
-def grouping_damages(site: LinearSite, specs: Iterable[DGConvSpec], area: int, seed: int) -> dict[Spec, float]:
-    """Damage of each number of groups."""
-    weight = site.original.weight
-    energy = channel_energy(weight, site.ridged, area)
-    found: dict[Spec, float] = {}
-    for spec in specs:
-        # Open gates are the convolution itself.
-        found[spec] = 0.0
-        if spec.groups is not None:
-            found[spec] = site.error(group_fit(energy, site.cross, site.ridged, spec.groups, seed).composed())
-    return found
 
 
 def igc_damages(site: LinearSite, specs: Iterable[IGCSpec]) -> dict[Spec, float]:

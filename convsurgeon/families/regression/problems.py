@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from convsurgeon.families import IGC, DGConvSpec, HardenedDGConv, IGCSpec
 from convsurgeon.families.cost import ConvShape
 from convsurgeon.families.regression.moments import Linear
-from convsurgeon.survey.sources import Conv
+from convsurgeon.families.torch_convs import Conv
+from convsurgeon.families.unit import CompactConv
 
-__all__ = ["group_spec", "join", "linears_of", "parts_of", "real_bias", "unknowns_of"]
+__all__ = ["linears_of", "parts_of", "problem_of", "real_bias", "side_by_side", "spread", "unknowns_of"]
+
+Unit = TypeVar("Unit", bound=CompactConv)
 
 
 def unknowns_of(shape: ConvShape) -> int:
@@ -39,29 +42,32 @@ def linears_of(conv: Conv, shape: ConvShape) -> tuple[Linear, ...]:
     return tuple(Linear(row, bias.repeat(shape.area)) for row, bias in zip(spread, biases, strict=True))
 
 
-def group_spec(spec: IGCSpec | DGConvSpec, groups: int) -> IGCSpec | DGConvSpec:
-    """What one of ``groups`` groups becomes."""
-    if isinstance(spec, DGConvSpec):
-        return DGConvSpec(groups=None if spec.groups is None else spec.groups // groups)
-    return IGCSpec(
-        primary_groups=spec.primary_groups // groups,
-        secondary_groups=spec.secondary_groups // groups,
-        mid_channels=spec.mid_channels // groups,
-    )
-
-
-def parts_of(module: IGC | HardenedDGConv) -> tuple[IGC | HardenedDGConv, ...]:
-    """A unit for each linear problem; the module itself where it is the only one and not transposed."""
-    groups = module.shape.groups
-    if groups == 1 and not module.shape.transposed:
-        return (module,)
-    shape, spec = _problem(module.shape), group_spec(module.spec, groups)
-    example = next(module.parameters())
+def parts_of(unit: Unit) -> tuple[Unit, ...]:
+    """A unit for each linear problem; the unit itself where it is the only one and not transposed."""
+    groups = unit.shape.groups
+    if groups == 1 and not unit.shape.transposed:
+        return (unit,)
+    shape, spec = problem_of(unit.shape), unit.spec.within(groups)
+    example = next(unit.parameters())
     units = (spec.build(shape).to(example.device, example.dtype) for _ in range(groups))
-    return tuple(unit for unit in units if isinstance(unit, (IGC, HardenedDGConv)))
+    return tuple(part for part in units if isinstance(part, type(unit)))
 
 
-def _problem(shape: ConvShape) -> ConvShape:
+def side_by_side(unit: CompactConv, parts: Sequence[CompactConv]) -> dict[str, list[Tensor]]:
+    """The parts' tensors by the name that the whole unit has for them, biases aside: those are written as a whole."""
+    states = [part.state_dict() for part in parts]
+    return {
+        key: [state[key] for state in states if key in state] for key in unit.state_dict() if not key.endswith("bias")
+    }
+
+
+def spread(weight: Tensor, shape: ConvShape, partitions: int = 1) -> Tensor:
+    """[S·C_out, C_mid/M, 1…] of a linear problem → [C_mid, C_out/M, k…] of a transposed convolution of ``shape``."""
+    cut = weight.flatten(1).view(partitions, shape.area, -1, weight[0].numel())
+    return cut.permute(0, 3, 2, 1).flatten(0, 1).reshape(-1, cut.shape[2], *shape.kernel)
+
+
+def problem_of(shape: ConvShape) -> ConvShape:
     """The convolution that one group's linear problem stands for."""
     channels = {"in_channels": shape.in_channels // shape.groups, "out_channels": shape.out_channels // shape.groups}
     if not shape.transposed:
@@ -76,28 +82,6 @@ def _problem(shape: ConvShape) -> ConvShape:
         dilation=one,
         bias=shape.bias,
     )
-
-
-def join(module: IGC | HardenedDGConv, parts: Sequence[IGC | HardenedDGConv]) -> None:
-    """Write the units' weights and orders, side by side, into ``module``; biases are written as a whole."""
-    if parts[0] is module:
-        return
-    states = [part.state_dict() for part in parts]
-    for key, own in module.state_dict().items():
-        values = [state[key] for state in states if key in state]
-        if key in ("input_order", "output_order"):
-            own.copy_(torch.cat([value + i * len(value) for i, value in enumerate(values)]))
-        elif key == "secondary.weight" and module.shape.transposed:
-            own.copy_(torch.cat([_spread(value, module) for value in values]))
-        elif key.endswith(".weight"):
-            own.copy_(torch.cat(values))
-
-
-def _spread(weight: Tensor, module: IGC | HardenedDGConv) -> Tensor:
-    """[S·C_out, C_mid/M, 1…] of a linear problem → [C_mid, C_out/M, k…] of a transposed convolution."""
-    partitions = module.secondary.groups // module.shape.groups if isinstance(module, IGC) else 1
-    cut = weight.flatten(1).view(partitions, module.shape.area, -1, weight[0].numel())
-    return cut.permute(0, 3, 2, 1).flatten(0, 1).reshape(-1, cut.shape[2], *module.shape.kernel)
 
 
 def real_bias(shape: ConvShape, bias: Tensor, original: Tensor) -> Tensor:

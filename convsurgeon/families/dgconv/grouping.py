@@ -1,0 +1,59 @@
+"""Hardened DGConv in closed form: the partition that keeps most activation-weighted energy, then a refit inside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from convsurgeon.families.dgconv.partition import Partition, partition
+from convsurgeon.families.regression.linear_algebra import factor, solve_right
+from convsurgeon.families.regression.moments import Moments
+
+__all__ = ["Grouped", "channel_energy", "group_fit"]
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """A partition of the channels, and ``weights`` [G, C_out/G, C_in/G·S] inside its groups."""
+
+    partition: Partition
+    weights: Tensor
+    area: int
+
+    def composed(self) -> Tensor:
+        """The one matrix [C_out, C_in·S] that the grouped convolution applies."""
+        groups, outputs, columns = self.weights.shape
+        whole = self.weights.new_zeros(groups * outputs, groups * columns)
+        for rows, inputs, weight in zip(self.partition.outputs, self.partition.inputs, self.weights, strict=True):
+            whole[torch.from_numpy(rows)[:, None], columns_of(inputs, self.area)] = weight
+        return whole
+
+
+def columns_of(channels: object, area: int) -> Tensor:
+    """Columns [len·S] of ``channels`` in an unfolded patch."""
+    return (torch.as_tensor(channels)[:, None] * area + torch.arange(area)).flatten()
+
+
+def channel_energy(weight: Tensor, moments: Moments, area: int) -> Tensor:
+    """Energy [C_out, C_in] that each input channel alone brings to each output: w_oiᵀ·Cov(u_i)·w_oi."""
+    channels = weight.shape[1] // area
+    kernels = weight.view(-1, channels, area)
+    own = moments.uu.view(channels, area, channels, area).diagonal(dim1=0, dim2=2).permute(2, 0, 1)
+    return torch.einsum("oca,cab,ocb->oc", kernels, own, kernels).clamp_(min=0)
+
+
+def group_fit(energy: Tensor, cross: Tensor, moments: Moments, groups: int, seed: int) -> Grouped:
+    """Group by ``energy`` [C_out, C_in], then least squares inside the groups for ``cross`` = Cov(y, u) [C_out, D].
+
+    Inputs that fell to another group are made up for, as far as those inside are correlated with them.
+    """
+    area = cross.shape[1] // energy.shape[1]
+    found = partition(energy.numpy(), groups, seed)
+    columns = [columns_of(inputs, area) for inputs in found.inputs]
+    rows = [torch.from_numpy(outputs) for outputs in found.outputs]
+    fitted = [
+        solve_right(cross[r[:, None], c], factor(moments.uu[c[:, None], c])) for r, c in zip(rows, columns, strict=True)
+    ]
+    return Grouped(found, torch.stack(fitted), area)

@@ -1,0 +1,85 @@
+"""How a family gets weights into its units: from second moments alone, or stage by stage on feature maps."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from convsurgeon.families.cost import ConvShape
+from convsurgeon.families.family import Spec
+from convsurgeon.families.regression.linear_site import LinearSite
+from convsurgeon.families.regression.moments import Linear, Moments
+from convsurgeon.families.regression.problems import side_by_side
+from convsurgeon.families.regression.samples import Samples
+from convsurgeon.families.unit import CompactConv
+
+__all__ = ["LinearFitting", "StagedFitting", "StandIn", "put"]
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """A structured map: ``weight`` [C_out, D] is what it applies, ``write`` puts it into its unit."""
+
+    weight: Tensor
+    write: Callable[[], None]
+
+
+class LinearFitting(ABC):
+    """For units that are one structured linear map of each group's unfolded inputs: moments say all about a fit."""
+
+    @abstractmethod
+    def solve(self, unit: CompactConv, weight: Tensor, moments: Moments, *, seed: int, sweeps: int) -> StandIn:
+        """The best parameters of a unit of one group, for the convolution's ``weight`` [C_out, D] and these moments.
+
+        ``sweeps``: rounds of improvement, where the family has no closed form for all of its parameters at once.
+        """
+
+    @abstractmethod
+    def damages(self, site: LinearSite, specs: Sequence[Spec], shape: ConvShape, seed: int) -> dict[Spec, float]:
+        """What each spec of one group would lose; ``shape`` is the group's own dense convolution."""
+
+    @abstractmethod
+    def write_bias(self, unit: CompactConv, bias: Tensor) -> None:
+        """Put an output bias [C_out] where the unit keeps it; nothing if it has none."""
+
+    def join(self, unit: CompactConv, parts: Sequence[CompactConv]) -> None:
+        """Write the weights and orders of ``parts``, one a group, into the whole unit; biases come separately."""
+        if parts[0] is unit:
+            return
+        state = unit.state_dict()
+        for key, values in side_by_side(unit, parts).items():
+            state[key].copy_(self.joined(unit, key, values))
+
+    def joined(self, unit: CompactConv, key: str, values: Sequence[Tensor]) -> Tensor:
+        """The tensor ``key`` of the whole unit from those of its parts."""
+        return torch.cat(list(values))
+
+
+class StagedFitting(ABC):
+    """For units whose parts feed one another: fitted one after the other, on feature maps."""
+
+    @abstractmethod
+    def fit(
+        self,
+        unit: CompactConv,
+        original: Linear,
+        moments: Moments,
+        samples: Samples,
+        *,
+        ridge: float,
+        norm_behind: bool,
+    ) -> None:
+        """Set every parameter and order of a float32 unit; ``moments`` are the site's own.
+
+        ``norm_behind``: a batch norm follows that takes up means and scales.
+        """
+
+
+def put(parameter: Tensor, values: Tensor) -> None:
+    """Write values of any shape and dtype into a parameter."""
+    with torch.no_grad():
+        parameter.copy_(values.reshape(parameter.shape))
