@@ -17,12 +17,13 @@ from torchvision.models import resnet18
 import convsurgeon
 from convsurgeon import Conversion, RecoverSettings
 from convsurgeon.cli.app import run
+from tests.families.table import ROWS
 from tests.nets import Plain
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 IMAGE = (2, 3, 32, 32)
-FAMILIES = ["compconv128", "compconv", "igc", "dgconv", "auto"]
+FAMILIES = ["compconv128", *ROWS, "auto"]
 
 
 @pytest.fixture(scope="module")

@@ -8,19 +8,27 @@ from typing import Annotated
 from pydantic import Field
 
 from convsurgeon.base.errors import UnknownName, did_you_mean
-from convsurgeon.families import compconv, dgconv, igc
+from convsurgeon.families import compconv, dgconv, igc, spatial, tucker
 from convsurgeon.families.compconv.spec import CompConvSpec
 from convsurgeon.families.cost import ConvShape
 from convsurgeon.families.dgconv.spec import DGConvSpec
 from convsurgeon.families.family import Card, Family, Method, PlainMethod, Refusal, Spec
 from convsurgeon.families.igc.spec import IGCSpec
+from convsurgeon.families.spatial.spec import SpatialSpec
+from convsurgeon.families.tucker.spec import TuckerSpec
 
 __all__ = ["CARDS", "FAMILIES", "LEARNABLE", "AnySpec", "AutoMethod", "family_of", "parse_method"]
 
-FAMILIES: tuple[Family, ...] = (compconv.FAMILY, igc.FAMILY, dgconv.FAMILY)
+FAMILIES: tuple[Family, ...] = (
+    compconv.FAMILY,
+    igc.FAMILY,
+    dgconv.FAMILY,
+    spatial.FAMILY,
+    tucker.FAMILY,
+)
 
 # Every spec a plan may hold; the "family" field tells them apart in JSON.
-AnySpec = Annotated[CompConvSpec | IGCSpec | DGConvSpec, Field(discriminator="family")]
+AnySpec = Annotated[CompConvSpec | IGCSpec | DGConvSpec | SpatialSpec | TuckerSpec, Field(discriminator="family")]
 
 CARDS: tuple[Card, ...] = (
     *(family.card for family in FAMILIES),
@@ -53,9 +61,11 @@ class AutoMethod(PlainMethod):
     name: str = "auto"
     has_choice: bool = True
 
-    def specs(self, shape: ConvShape, output_size: tuple[int, ...]) -> tuple[Spec, ...] | Refusal:
+    def specs(
+        self, shape: ConvShape, output_size: tuple[int, ...], input_size: tuple[int, ...] | None = None
+    ) -> tuple[Spec, ...] | Refusal:
         """All families' specs, or all their reasons."""
-        answers = [family.free.specs(shape, output_size) for family in FAMILIES]
+        answers = [family.free.specs(shape, output_size, input_size) for family in FAMILIES]
         specs = tuple(spec for answer in answers if not isinstance(answer, Refusal) for spec in answer)
         if specs:
             return specs

@@ -73,6 +73,11 @@ class ConvShape(BaseModel):
             return tuple((max(w, 0) // 2, max(w, 0) - max(w, 0) // 2) for w in wanted)
         return tuple(pad if isinstance(pad, tuple) else (pad, pad) for pad in self.padding)
 
+    def keeps_length(self, axis: int) -> bool:
+        """Whether the output is as long as the input along an axis, whatever that length is."""
+        reach = self.dilation[axis] * (self.kernel[axis] - 1)
+        return self.stride[axis] == 1 and sum(self.pads((1,) * len(self.kernel))[axis]) == reach
+
     @property
     def area(self) -> int:
         """Kernel area S, e.g. 9 for 3×3."""

@@ -134,8 +134,13 @@ class Method(Protocol):
         """The method where a target has to be met by the conversion itself."""
         ...
 
-    def specs(self, shape: ConvShape, output_size: tuple[int, ...]) -> tuple[Spec, ...] | Refusal:
-        """The specs for a conv that writes maps of ``output_size`` (H, W), or the reason for none."""
+    def specs(
+        self, shape: ConvShape, output_size: tuple[int, ...], input_size: tuple[int, ...] | None = None
+    ) -> tuple[Spec, ...] | Refusal:
+        """The specs for a conv that writes maps of ``output_size`` (H, W), or the reason for none.
+
+        ``input_size`` is that of the maps it reads; None where it reads several.
+        """
         ...
 
 

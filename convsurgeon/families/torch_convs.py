@@ -11,7 +11,17 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from convsurgeon.families.cost import ConvShape, pads_by_itself
 
-__all__ = ["PAD_MODES", "Conv", "PaddedConv", "conv_like", "conv_shape", "padded", "plain_conv"]
+__all__ = [
+    "PAD_MODES",
+    "Conv",
+    "PaddedConv",
+    "along_axis",
+    "conv_like",
+    "conv_shape",
+    "padded",
+    "plain_conv",
+    "pointwise",
+]
 
 Conv: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
 PAD_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
@@ -127,6 +137,38 @@ def conv_like(
     if not strided:
         spatial |= {"stride": (1,) * len(own_kernel), "padding": "same"}
     return plain_conv(shape.model_copy(update=channels | spatial))
+
+
+def pointwise(shape: ConvShape) -> ConvShape:
+    """A 1×1 over the same axes."""
+    one, none = (1,) * len(shape.kernel), (0,) * len(shape.kernel)
+    spatial = {"kernel": one, "stride": one, "dilation": one, "padding": none, "padding_mode": "zeros"}
+    return shape.model_copy(update={**spatial, "output_padding": None})
+
+
+def along_axis(shape: ConvShape, axis: int, in_channels: int, out_channels: int, *, bias: bool = False) -> Conv:
+    """A convolution with the shape's kernel, stride, padding and dilation along one axis, and none along the others."""
+    others = [other for other in range(len(shape.kernel)) if other != axis]
+
+    def kept(values: tuple[Any, ...], nothing: Any) -> tuple[Any, ...]:
+        return tuple(nothing if i in others else value for i, value in enumerate(values))
+
+    uneven = not isinstance(shape.padding, str) and any(isinstance(pad, tuple) for pad in shape.padding)
+    return plain_conv(
+        shape.model_copy(
+            update={
+                "in_channels": in_channels,
+                "out_channels": out_channels,
+                "kernel": kept(shape.kernel, 1),
+                "stride": kept(shape.stride, 1),
+                "dilation": kept(shape.dilation, 1),
+                "padding": shape.padding
+                if isinstance(shape.padding, str)
+                else kept(shape.padding, (0, 0) if uneven else 0),
+                "bias": bias,
+            }
+        )
+    )
 
 
 def conv_shape(conv: Conv) -> ConvShape:

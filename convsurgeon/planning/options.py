@@ -77,7 +77,7 @@ def _choices(site: Site, method: Method, rules: Rules, damage: Damage) -> Choice
         return Choices(site, (), site.obstacle, refused=True)
     if (rule := why_kept(site, rules)) is not None:
         return Choices(site, (), rule)
-    specs = method.specs(site.shape, site.output_size)
+    specs = method.specs(site.shape, site.output_size, site.input_size if site.one_size else None)
     if isinstance(specs, Refusal):
         return Choices(site, (), specs.reason, refused=True)
     saving = [spec for spec in specs if _saves(site, spec)]

@@ -32,7 +32,8 @@ class Site:
     ``aliases`` are its other names, ``calls`` how often one forward runs it, ``order`` its place in execution,
     ``positions`` the output positions (batch × height × width; of a transposed one the input positions) over all
     calls, ``cost`` what those cost;
-    ``input_size`` is the first map it reads, ``output_size`` the smallest one it writes.
+    ``input_size`` is the first map it reads, ``output_size`` the smallest one it writes; ``one_size``: all calls read
+    maps of one size.
     ``obstacle`` says why no method may touch it; None if one may.
     """
 
@@ -44,6 +45,7 @@ class Site:
     order: int
     input_size: tuple[int, ...]
     output_size: tuple[int, ...]
+    one_size: bool
     positions: int
     cost: Cost
     stem: bool
@@ -83,6 +85,7 @@ class _Calls:
     positions: int = 0
     input_size: tuple[int, ...] = ()
     output_size: tuple[int, ...] = ()
+    one_size: bool = True
     batched: bool = True
     alone: bool = True
 
@@ -115,8 +118,9 @@ class _Watch:
             calls.output_size = tuple(map(min, calls.output_size or written, written))
             calls.batched = calls.batched and output.dim() == axes + 2
             calls.alone = calls.alone and all(value is None for value in given[1:])
-            if calls.calls == 1:
-                calls.input_size = tuple(given[0].shape[-axes:])
+            read = tuple(given[0].shape[-axes:])
+            calls.input_size = calls.input_size or read
+            calls.one_size = calls.one_size and read == calls.input_size
 
         return record
 
@@ -183,6 +187,7 @@ def _site(
         order=seen.order,
         input_size=seen.input_size,
         output_size=seen.output_size,
+        one_size=seen.one_size,
         positions=seen.positions,
         cost=_cost(module, shape, seen.positions),
         stem=role.first and role.traced_by == "fx" and seen.calls > 0,

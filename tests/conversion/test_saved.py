@@ -17,6 +17,7 @@ from convsurgeon import Conversion, convert, load
 from convsurgeon.base.errors import ModelLoadError, OutputExists, RecipeError, UnknownName, UsageError
 from convsurgeon.base.files import write_whole
 from convsurgeon.conversion.saved import read_report, write_folder
+from tests.families.table import FIXED
 from tests.nets import IMAGE, Plain, Residual, Shared
 
 FILES = ["convsurgeon.json", "model.safetensors", "plan.json", "report.json"]
@@ -74,7 +75,7 @@ def test_a_fresh_process_loads_a_torchvision_model_in_one_line(tmp_path: Path) -
         assert torch.equal(load_file(exchange)["y"], load(folder)(x))
 
 
-@pytest.mark.parametrize("method", ["compconv128", "igc-l4m2", "dgconv", "auto"])
+@pytest.mark.parametrize("method", [*FIXED, "auto"])
 def test_every_kind_of_module_comes_back_bit_equal(method: str, tmp_path: Path) -> None:
     """Weights, buffers and index orders are restored exactly, whatever the family."""
     done = _converted(Plain(), method)

@@ -25,6 +25,7 @@ sys.modules["convsurgeon"] = None  # importing it would fail
 path, images, outputs = sys.argv[1:]
 import torch
 from safetensors.torch import load_file, save_file
+from tests.families.table import FIXED
 
 x = load_file(images)["x"]
 if path.endswith(".pt2"):
@@ -87,7 +88,7 @@ def test_a_file_computes_the_same_without_convsurgeon(
     torch.testing.assert_close(found, converted(x), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("method", ["compconv128", "igc-l4m2", "dgconv"])
+@pytest.mark.parametrize("method", FIXED)
 @pytest.mark.parametrize("lowered", [True, False])
 def test_channels_in_another_order_reach_the_next_convolution(method: str, lowered: bool, tmp_path: Path) -> None:
     """OpenVINO computes what the module does where a unit shuffles before a convolution, from ONNX files too."""

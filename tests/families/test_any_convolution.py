@@ -16,19 +16,8 @@ from convsurgeon.families.family import Refusal
 from convsurgeon.families.torch_convs import conv_shape
 from convsurgeon.families.unit import CompactConv
 from convsurgeon.surgery.operate import replacement
+from tests.families.table import FIXED, WORDS
 
-_METHODS = (
-    "compconv32",
-    "compconv128",
-    "compconv",
-    "igc",
-    "igc-b4",
-    "igc-l4m2",
-    "igc-l1m1",
-    "igc-l2m3-w12",
-    "dgconv",
-    "auto",
-)
 _CHANNELS = st.one_of(st.integers(1, 40), st.sampled_from([64, 96, 97, 128]))
 
 
@@ -62,7 +51,7 @@ def _runs(conv: nn.Conv2d, x: torch.Tensor) -> bool:
 
 
 @settings(max_examples=400)
-@given(_convs(), st.tuples(st.integers(1, 20), st.integers(1, 20)), st.sampled_from(_METHODS), st.data())
+@given(_convs(), st.tuples(st.integers(1, 20), st.integers(1, 20)), st.sampled_from(WORDS), st.data())
 def test_same_shape_and_priced_cost_or_a_reason(
     conv: nn.Conv2d, size: tuple[int, int], method: str, data: st.DataObject
 ) -> None:
@@ -71,7 +60,7 @@ def test_same_shape_and_priced_cost_or_a_reason(
     assume(_runs(conv, x))
     wanted = conv(x).shape
     shape = conv_shape(conv)
-    specs = parse_method(method).specs(shape, tuple(wanted[2:]))
+    specs = parse_method(method).specs(shape, tuple(wanted[2:]), size)
     if isinstance(specs, Refusal):
         assert len(specs.reason) > 10
         return
@@ -88,16 +77,17 @@ def test_same_shape_and_priced_cost_or_a_reason(
         assert getattr(module, name) == getattr(conv, name)
 
 
-@pytest.mark.parametrize("method", ["compconv128", "igc-l4m2", "auto"])
+@pytest.mark.parametrize("method", WORDS)
 def test_padding_done_outside_the_convolution(method: str) -> None:
     """A convolution that reads an input padded before it keeps its shape, whichever way the padding was done."""
     conv = nn.Conv2d(64, 64, 3, stride=2)
     padded = nn.functional.pad(torch.randn(1, 64, 15, 15), (0, 1, 0, 1))
-    for spec in parse_method(method).specs(conv_shape(conv), (7, 7)):
+    specs = parse_method(method).specs(conv_shape(conv), (7, 7), (16, 16))
+    for spec in () if isinstance(specs, Refusal) else specs:
         assert replacement(conv, spec)(padded).shape == conv(padded).shape
 
 
-@pytest.mark.parametrize("method", ["compconv128", "igc-l4m2"])
+@pytest.mark.parametrize("method", [word for word in FIXED if word != "dgconv"])
 @pytest.mark.parametrize("attribute", ["weight", "bias"])
 def test_reading_the_weight_says_why_there_is_none(method: str, attribute: str) -> None:
     """Code that reads .weight or .bias off a compact convolution is told why not, and what to do."""
@@ -127,11 +117,11 @@ def test_a_bias_that_the_convolution_lacks_is_none(bias: bool) -> None:
     assert hasattr(module, "bias") != bias
 
 
-@pytest.mark.parametrize("method", ["compconv128", "igc-l4m2", "dgconv"])
+@pytest.mark.parametrize("method", FIXED)
 def test_modules_are_usable_alone(method: str) -> None:
     """A module built from its spec trains by itself: every parameter gets a gradient."""
     conv = nn.Conv2d(16, 24, 3, stride=2, padding=1)
-    (spec,) = parse_method(method).specs(conv_shape(conv), (4, 4))
+    (spec,) = parse_method(method).specs(conv_shape(conv), (4, 4), (8, 8))
     module = spec.build(conv_shape(conv))
     module(torch.randn(2, 16, 8, 8)).square().mean().backward()
     gradients = {name: parameter.grad for name, parameter in module.named_parameters()}
@@ -146,7 +136,9 @@ def test_a_modules_repr_names_its_convolution_and_its_settings() -> None:
     assert "64→128 3×3 /2, CompConv d=1 p=64" in repr(spec.build(conv_shape(conv)))
 
 
-@pytest.mark.parametrize("text", ["compconv12", "compconv-128", "igc-l4", "igc-l0m2", "dgconvs", "ghost", ""])
+@pytest.mark.parametrize(
+    "text", ["compconv12", "compconv-128", "igc-l4", "igc-l0m2", "dgconvs", "spatial-r0", "tucker-r8", "ghost", ""]
+)
 def test_unknown_methods_are_refused_with_the_known_forms(text: str) -> None:
     """A name that is no method is refused; the message lists the forms."""
     from convsurgeon import UsageError

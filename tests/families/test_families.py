@@ -13,6 +13,7 @@ import convsurgeon
 from convsurgeon.families import FAMILIES, family_of, parse_method
 from convsurgeon.families.cost import ConvShape
 from convsurgeon.families.family import Refusal
+from tests.families.table import ROWS
 
 PACKAGE = Path(convsurgeon.__file__).parent
 OUTSIDE = sorted(
@@ -55,6 +56,11 @@ def test_names_are_found_where_they_stand() -> None:
     code = "from convsurgeon.families.igc.unit import IGC\nx.dgconv\nm = 'compconv'\n'''igc is good'''"
     assert {"igc", "dgconv", "compconv"} <= _named(ast.parse(code))
     assert "igc" not in _named(ast.parse("'''igc is good'''"))
+
+
+def test_every_family_has_its_row_in_the_tests() -> None:
+    """The tests that hold for all families hold for this one too: none is left out of the table."""
+    assert list(ROWS) == [family.name for family in FAMILIES]
 
 
 def test_reading_the_list_does_not_import_torch() -> None:

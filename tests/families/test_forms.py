@@ -12,6 +12,8 @@ from convsurgeon.deployment.lowering.forms import forms_of
 from convsurgeon.deployment.lowering.layout import laid_out
 from convsurgeon.families.forms.absorbed import Absorbed
 from convsurgeon.families.forms.pieces import Gather, Onto
+from convsurgeon.families.spatial.spec import SpatialSpec
+from convsurgeon.families.tucker.spec import TuckerSpec
 from convsurgeon.families.unit import CompactConv
 from tests.families.plainly import shape
 
@@ -40,6 +42,12 @@ def _specs() -> dict[str, tuple[ConvShape, object]]:
         cases[f"igc l16m1 w16 bias={bias}"] = (shape(32, 28, 3, bias=bias, padding=1), thin)
         like = shape(32, 48, 3, bias=bias, padding=1)
         cases[f"dgconv bias={bias}"] = (like, DGConvSpec(groups=4))
+        for stride in (1, 2):
+            like = shape(32, 28, 3, stride=stride, bias=bias, padding=1)
+            cases[f"spatial s{stride} bias={bias}"] = (like, SpatialSpec(mid_channels=12, stretch=(stride, 1)))
+            across = SpatialSpec(mid_channels=12, first="horizontal", stretch=(stride, 1))
+            cases[f"spatial across s{stride} bias={bias}"] = (like, across)
+            cases[f"tucker s{stride} bias={bias}"] = (like, TuckerSpec(in_rank=12, out_rank=8))
     dilated = shape(32, 28, 3, dilation=2, padding=2)
     cases["compconv dilated"] = (dilated, CompConvSpec.of(dilated, 2))
     unpadded = shape(32, 28, 3, padding=0)
@@ -139,6 +147,8 @@ def test_a_tail_never_follows_a_vanishing_scale(case: str) -> None:
         ("igc l4m1 bias=False", "one dense convolution"),
         ("igc l2m1 w12 bias=False", "two convolutions, whole blocks"),
         ("dgconv bias=True", "a convolution in 4 groups"),
+        ("spatial s1 bias=True", "two convolutions"),
+        ("tucker s1 bias=True", "two convolutions, the last dense"),
     ],
 )
 def test_forms_are_known_by_name(case: str, name: str) -> None:

@@ -16,6 +16,7 @@ from convsurgeon.models import build_model
 from convsurgeon.planning.make import make_plan
 from convsurgeon.planning.options import Damage
 from convsurgeon.planning.plan import read_plan_file
+from tests.families.table import ROWS
 from tests.nets import IMAGE, Plain, Residual, Shared
 
 
@@ -31,7 +32,7 @@ def test_resnet50_auto_lands_just_under_half() -> None:
     assert make_plan(found, method="auto", target="macs=50%") == plan
 
 
-@pytest.mark.parametrize("method", ["auto", "igc", "compconv", "dgconv"])
+@pytest.mark.parametrize("method", ["auto", *ROWS])
 @pytest.mark.parametrize("target", ["macs=60%", "params=50%"])
 def test_targets_are_never_exceeded(method: str, target: str) -> None:
     """Whatever the family and the metric, the plan stays within its target."""
@@ -93,7 +94,7 @@ def test_fixed_methods_without_a_target_replace_every_eligible_layer() -> None:
     }
 
 
-@pytest.mark.parametrize("method", ["auto", "igc", "compconv"])
+@pytest.mark.parametrize("method", ["auto", *(name for name in ROWS if name != "dgconv")])
 def test_families_with_a_choice_take_half_and_say_so(method: str) -> None:
     """Without a target they keep macs=50%, and a note says so."""
     plan = _plan(Plain(), method=method)

@@ -17,16 +17,8 @@ from convsurgeon.families.family import Spec
 from convsurgeon.families.igc.spec import IGCSpec
 from convsurgeon.families.torch_convs import conv_shape
 from convsurgeon.transfer import SiteData, fit
+from tests.families.table import ROWS, SPECS
 from tests.transfer.sites import distance, feature_maps, site_data
-
-SPECS: list[Spec] = [
-    IGCSpec(primary_groups=1, secondary_groups=1, mid_channels=8),
-    IGCSpec(primary_groups=4, secondary_groups=1, mid_channels=16),
-    IGCSpec(primary_groups=4, secondary_groups=2, mid_channels=16),
-    DGConvSpec(groups=4),
-    CompConvSpec(depth=1, primary_channels=8, tail_kernel=(3, 3)),
-    CompConvSpec(depth=2, primary_channels=3, tail_kernel=(3, 3)),
-]
 
 
 def conv16(bias: bool = True, **changes: object) -> nn.Conv2d:
@@ -188,7 +180,7 @@ def test_dtypes_are_kept(spec: Spec, dtype: torch.dtype) -> None:
 def test_too_few_samples_are_said() -> None:
     """One small map for many unknowns is warned about; enough maps are not."""
     conv = conv16()
-    unit = SPECS[0].build(conv_shape(conv))
+    unit = ROWS["igc"].specs[0].build(conv_shape(conv))
     few, enough = feature_maps(1, 16, size=6), feature_maps(20, 16, size=6)
     warning = fit(unit, conv, site_data(conv, few)).warning
     assert warning is not None
@@ -198,7 +190,7 @@ def test_too_few_samples_are_said() -> None:
 
 def test_another_convolution_is_refused() -> None:
     """A unit is fitted to a convolution of its own shape only."""
-    unit = SPECS[0].build(conv_shape(conv16()))
+    unit = ROWS["igc"].specs[0].build(conv_shape(conv16()))
     with pytest.raises(UsageError, match="build it from this convolution's shape"):
         fit(unit, conv16(stride=2), None)
     fit(unit, conv16(), None)

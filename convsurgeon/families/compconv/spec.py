@@ -157,7 +157,9 @@ class CompConvMethod(PlainMethod):
         """Depth is free without C_0."""
         return self.c0 is None
 
-    def specs(self, shape: ConvShape, output_size: tuple[int, ...]) -> tuple[CompConvSpec, ...] | Refusal:
+    def specs(
+        self, shape: ConvShape, output_size: tuple[int, ...], input_size: tuple[int, ...] | None = None
+    ) -> tuple[CompConvSpec, ...] | Refusal:
         """One spec (the formula's depth, lowered where it does not fit) or one per fitting depth."""
         if reason := _unsuited(shape) or _map_too_small(shape, output_size):
             return Refusal(reason)

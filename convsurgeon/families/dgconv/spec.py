@@ -134,7 +134,9 @@ class DGConvMethod:
         """2^z groups."""
         return DGConvMethod(hardened=True)
 
-    def specs(self, shape: ConvShape, output_size: tuple[int, ...]) -> tuple[DGConvSpec, ...] | Refusal:
+    def specs(
+        self, shape: ConvShape, output_size: tuple[int, ...], input_size: tuple[int, ...] | None = None
+    ) -> tuple[DGConvSpec, ...] | Refusal:
         """Open gates, or every power of two of groups (of finer groups, where there are some already)."""
         if shape.transposed:
             return Refusal("transposed convolution: DGConv groups ordinary ones")

@@ -16,7 +16,7 @@ from torch import Tensor
 from convsurgeon.families.family import Spec
 from convsurgeon.families.igc.factorise import Blocks, Factors, descend, factorise, separate_blocks, through
 from convsurgeon.families.igc.spec import IGCSpec
-from convsurgeon.families.regression.linear_algebra import factor
+from convsurgeon.families.regression.leading_features import Features, leading_errors
 from convsurgeon.families.regression.linear_site import LinearSite
 
 __all__ = ["igc_damages"]
@@ -87,28 +87,15 @@ def _interpolated(at: float, points: Sequence[float], values: Sequence[float]) -
 
 
 def _prefix_errors(site: LinearSite, primary: Tensor, ranks: Sequence[int]) -> list[float]:
-    """Held-out error (M = 1) of the first so many rows [≤ r] of every block [L, r, D/L], ascending.
-
-    Each is with the secondary's least squares. With every block's strongest feature first, then every second one, a
-    width is a leading part of the features: so is its Cholesky factor of the widest one's, and predictions are a
-    running sum over whitened features.
-    """
+    """Held-out error (M = 1) of the first so many rows [≤ r] of every block [L, r, D/L], ascending."""
     moments = site.ridged
     mid = through(primary, through(primary, moments.uu).T)
+    # Every block's strongest feature first, then every second one: a width is a leading part of the features.
     by_rank = torch.arange(len(mid)).view(len(primary), -1).T.flatten()
-    lower = factor(mid[by_rank][:, by_rank])
-    explained = _whitened(through(primary, site.cross)[:, by_rank], lower)
-    held, mean = through(primary, site.held_u)[:, by_rank], through(primary, site.moments.mean_u[None])[:, by_rank]
-    features = _whitened(held - mean if moments.centred else held, lower)
-    found = (site.moments.mean_y if moments.centred else site.original.bias).expand_as(site.held_y).clone()
-    errors, start = [], 0
-    for width in (rank * len(primary) for rank in ranks):
-        found.addmm_(features[:, start:width], explained[:, start:width].T)
-        errors.append(site.error_of(found))
-        start = width
-    return errors
-
-
-def _whitened(rows: Tensor, lower: Tensor) -> Tensor:
-    """``rows`` [n, D] of covariance lower·lowerᵀ, made white; leading columns need only the factor's leading part."""
-    return torch.linalg.solve_triangular(lower, rows.T, upper=False).T
+    features = Features(
+        covariance=mid[by_rank][:, by_rank],
+        cross=through(primary, site.cross)[:, by_rank],
+        held=through(primary, site.held_u)[:, by_rank],
+        mean=through(primary, site.moments.mean_u[None])[0, by_rank],
+    )
+    return leading_errors(site, features, [rank * len(primary) for rank in ranks])

@@ -13,7 +13,7 @@ from convsurgeon.families.igc.damage import igc_damages
 from convsurgeon.families.igc.factorise import Blocks, Factors, factorise
 from convsurgeon.families.igc.spec import IGCSpec
 from convsurgeon.families.igc.unit import IGC
-from convsurgeon.families.regression.fitting import LinearFitting, StandIn, put
+from convsurgeon.families.regression.fitting import LinearFitting, StandIn, balanced, put
 from convsurgeon.families.regression.linear_site import LinearSite
 from convsurgeon.families.regression.moments import Moments
 from convsurgeon.families.regression.problems import spread
@@ -67,7 +67,7 @@ def _igc(unit: CompactConv) -> IGC:
 
 
 def _write(module: IGC, factors: Factors) -> None:
-    primary, secondary = _balanced(factors.primary.flatten(0, 1), factors.secondary)
+    primary, secondary = balanced(factors.primary.flatten(0, 1), factors.secondary)
     put(module.primary.weight, primary)
     # The secondary convolution's own order is partition by partition; output o belongs to partition o mod M.
     groups, each = module.spec.secondary_groups, module.spec.mid_channels // module.spec.secondary_groups
@@ -75,10 +75,3 @@ def _write(module: IGC, factors: Factors) -> None:
     rows = torch.arange(module.out_channels).view(-1, groups).T.reshape(-1)
     ordered = secondary[rows][:, order].view(groups, -1, groups, each)
     put(module.secondary.weight, ordered[torch.arange(groups), :, torch.arange(groups)].flatten(0, 1))
-
-
-def _balanced(primary: Tensor, secondary: Tensor) -> tuple[Tensor, Tensor]:
-    """The same product with equal norms of each mid channel's two sides: kind to half precision and to training."""
-    ahead, behind = primary.norm(dim=1), secondary.norm(dim=0)
-    scale = torch.where((ahead > 0) & (behind > 0), (behind / ahead.clamp(min=1e-300)).sqrt(), torch.ones(()).double())
-    return primary * scale[:, None], secondary / scale

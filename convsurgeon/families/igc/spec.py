@@ -143,7 +143,9 @@ class IGCMethod(PlainMethod):
         """L, M and the mid width are free without numbers in the name."""
         return self.primary_groups is None
 
-    def specs(self, shape: ConvShape, output_size: tuple[int, ...]) -> tuple[IGCSpec, ...] | Refusal:
+    def specs(
+        self, shape: ConvShape, output_size: tuple[int, ...], input_size: tuple[int, ...] | None = None
+    ) -> tuple[IGCSpec, ...] | Refusal:
         """The named unit, or units of few partitions over a range of mid widths."""
         if self.primary_groups is None or self.secondary_groups is None:
             return _free_specs(shape, self.block)

@@ -8,7 +8,7 @@ from torch import Tensor
 from convsurgeon.families.channel_order import reordered
 from convsurgeon.families.cost import ConvShape
 from convsurgeon.families.igc.spec import IGCSpec
-from convsurgeon.families.torch_convs import conv_like
+from convsurgeon.families.torch_convs import conv_like, pointwise
 from convsurgeon.families.unit import CompactConv
 
 __all__ = ["IGC", "interleave_order"]
@@ -24,8 +24,8 @@ class IGC(CompactConv):
     def __init__(self, shape: ConvShape, spec: IGCSpec) -> None:
         super().__init__(shape, spec)
         groups, partitions = spec.primary_groups, spec.secondary_groups
-        pointwise = _pointwise(shape)
-        ahead, behind = (pointwise, shape) if shape.transposed else (shape, pointwise)
+        flat = pointwise(shape)
+        ahead, behind = (flat, shape) if shape.transposed else (shape, flat)
         self.primary = conv_like(ahead, shape.in_channels, spec.mid_channels, groups=groups)
         self.secondary = conv_like(behind, spec.mid_channels, shape.out_channels, groups=partitions, bias=shape.bias)
         # With M = 1 both permutations are the identity, so none is stored and none is run.
@@ -49,13 +49,6 @@ class IGC(CompactConv):
         if self.interleave is None or self.interleave_back is None:
             return self.secondary(mid)
         return reordered(self.secondary(reordered(mid, self.interleave)), self.interleave_back)
-
-
-def _pointwise(shape: ConvShape) -> ConvShape:
-    """A 1×1 over the same axes."""
-    one, none = (1,) * len(shape.kernel), (0,) * len(shape.kernel)
-    spatial = {"kernel": one, "stride": one, "dilation": one, "padding": none, "padding_mode": "zeros"}
-    return shape.model_copy(update={**spatial, "output_padding": None})
 
 
 def interleave_order(channels: int, rows: int, columns: int, within: int = 1) -> Tensor:

@@ -17,7 +17,7 @@ from convsurgeon.families.regression.problems import side_by_side
 from convsurgeon.families.regression.samples import Samples
 from convsurgeon.families.unit import CompactConv
 
-__all__ = ["LinearFitting", "StagedFitting", "StandIn", "put"]
+__all__ = ["LinearFitting", "StagedFitting", "StandIn", "balanced", "put"]
 
 
 @dataclass(frozen=True)
@@ -83,3 +83,13 @@ def put(parameter: Tensor, values: Tensor) -> None:
     """Write values of any shape and dtype into a parameter."""
     with torch.no_grad():
         parameter.copy_(values.reshape(parameter.shape))
+
+
+def balanced(primary: Tensor, secondary: Tensor) -> tuple[Tensor, Tensor]:
+    """The same product of [R, D] and [C, R] with equal norms of each mid channel's two sides.
+
+    Kind to half precision and to training.
+    """
+    ahead, behind = primary.norm(dim=1), secondary.norm(dim=0)
+    scale = torch.where((ahead > 0) & (behind > 0), (behind / ahead.clamp(min=1e-300)).sqrt(), torch.ones(()).double())
+    return primary * scale[:, None], secondary / scale

@@ -1,0 +1,94 @@
+"""Spatial's weights: separable maps fitted to second moments of the inputs, both convolutions in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from convsurgeon.families.cost import ConvShape
+from convsurgeon.families.family import Spec
+from convsurgeon.families.regression.fitting import LinearFitting, StandIn, balanced, put
+from convsurgeon.families.regression.leading_features import Features, leading_errors
+from convsurgeon.families.regression.linear_site import LinearSite
+from convsurgeon.families.regression.moments import Moments
+from convsurgeon.families.regression.shared_factor import Slices, after, improved, slicewise, start
+from convsurgeon.families.spatial.spec import SpatialSpec
+from convsurgeon.families.spatial.unit import Spatial
+from convsurgeon.families.unit import CompactConv
+
+__all__ = ["SpatialFitting"]
+
+
+class SpatialFitting(LinearFitting):
+    """The kernel's columns (or rows) are the slices that the first convolution reads one after the other."""
+
+    def solve(self, unit: CompactConv, weight: Tensor, moments: Moments, *, seed: int, sweeps: int) -> StandIn:
+        """The whitened singular vectors, then both convolutions improved in turn."""
+        spatial = _spatial(unit)
+        order, count = slice_order(spatial.shape, spatial.spec.axis)
+        slices = Slices(moments.uu[order][:, order], count)
+        cross = (weight @ moments.uu + moments.eu)[:, order]
+        ahead = start(weight[:, order], slices, spatial.spec.mid_channels)
+        behind = after(ahead, cross, slices)
+        for _ in range(sweeps):
+            ahead = improved(ahead, behind, cross, slices)
+            behind = after(ahead, cross, slices)
+        composed = torch.cat([part @ ahead for part in behind.chunk(count, dim=1)], dim=1)
+        return StandIn(composed[:, order.argsort()], lambda: _write(spatial, ahead, behind, count))
+
+    def damages(self, site: LinearSite, specs: Sequence[Spec], shape: ConvShape, seed: int) -> dict[Spec, float]:
+        """One factorisation for each order; narrower units are its leading channels."""
+        found: dict[Spec, float] = {}
+        for axis in (0, 1):
+            family = [spec for spec in specs if isinstance(spec, SpatialSpec) and spec.axis == axis]
+            if family:
+                found |= _by_width(site, sorted(family, key=lambda spec: spec.mid_channels), shape, axis)
+        return found
+
+    def write_bias(self, unit: CompactConv, bias: Tensor) -> None:
+        """The second convolution's."""
+        held = _spatial(unit).second.bias
+        if held is not None:
+            put(held, bias)
+
+
+def slice_order(shape: ConvShape, axis: int) -> tuple[Tensor, int]:
+    """Columns [D] of an unfolded patch, slice by slice across the other axis; and the number of slices."""
+    columns = torch.arange(shape.in_channels * shape.area).view(shape.in_channels, *shape.kernel)
+    return columns.movedim(2 - axis, 0).flatten(), shape.kernel[1 - axis]
+
+
+def _by_width(site: LinearSite, family: Sequence[SpatialSpec], shape: ConvShape, axis: int) -> dict[Spec, float]:
+    order, count = slice_order(shape, axis)
+    slices = Slices(site.ridged.uu[order][:, order], count)
+    ahead = start(site.original.weight[:, order], slices, family[-1].mid_channels)
+
+    def seen(rows: Tensor) -> Tensor:
+        """Features with a channel's slices side by side, so that a width is a leading part of them."""
+        return slicewise(ahead, rows, count).view(len(rows), count, -1).transpose(1, 2).flatten(1)
+
+    features = Features(
+        covariance=seen(seen(slices.covariance).T),
+        cross=seen(site.cross[:, order]),
+        held=seen(site.held_u[:, order]),
+        mean=seen(site.moments.mean_u[None, order])[0],
+    )
+    widths = [min(spec.mid_channels, len(ahead)) * count for spec in family]
+    return dict(zip(family, leading_errors(site, features, widths), strict=True))
+
+
+def _write(unit: Spatial, ahead: Tensor, behind: Tensor, count: int) -> None:
+    """``ahead`` [R, C_in·k] and ``behind`` [C_out, k'·R] into the convolutions; channels that no input needs stay 0."""
+    first, second = balanced(ahead, behind.view(len(behind) * count, -1))
+    missing = unit.spec.mid_channels - len(first)
+    put(unit.first.weight, torch.nn.functional.pad(first, (0, 0, 0, missing)))
+    kernel = second.view(len(behind), count, -1).transpose(1, 2)
+    put(unit.second.weight, torch.nn.functional.pad(kernel, (0, 0, 0, missing)))
+
+
+def _spatial(unit: CompactConv) -> Spatial:
+    if not isinstance(unit, Spatial):
+        raise TypeError(f"{type(unit).__name__} is no Spatial unit")
+    return unit

@@ -1,0 +1,164 @@
+"""Spatial: a k×1 convolution to R channels, then a 1×k one (or the other way round).
+
+Jaderberg, Vedaldi, Zisserman: "Speeding up Convolutional Neural Networks with Low Rank Expansions", BMVC 2014,
+arXiv 1405.3866. A kernel W[o, c, i, j] is written as Σ_r B[o, r, j]·A[r, c, i]: the first convolution reads along one
+axis, the second along the other. Both are dense, whatever runs them needs nothing new.
+
+Each convolution has the stride, padding and dilation of its own axis, and nothing stands between the two (a bias there
+would meet the second one's padding); the output's bias is the second one's. So the first writes a map that is still
+as long along the second axis as the input: ``stretch`` says how many positions it computes for each of the output's.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import PositiveInt
+
+from convsurgeon.families.cost import ConvShape, Cost, conv_cost
+from convsurgeon.families.family import Card, PlainMethod, Refusal, Spec
+from convsurgeon.families.thin_widths import thin_widths
+
+if TYPE_CHECKING:
+    from convsurgeon.families.spatial.unit import Spatial
+
+__all__ = ["CARD", "SpatialMethod", "SpatialSpec", "parse_method"]
+
+CARD = Card(
+    family="spatial",
+    title="Spatial",
+    paper="Jaderberg, Vedaldi, Zisserman, BMVC 2014, arXiv 1405.3866",
+    methods="spatial (width and order free) | spatial-rN, e.g. spatial-r64, with N channels between the two",
+    idea="A k×1 convolution to few channels, then a 1×k one: both dense, no groups, no permutation.",
+    good_for="3×3 and larger kernels, without training and even without calibration data: what a trained kernel does "
+    "along one axis hardly depends on the other",
+    bad_for="1×1 and grouped convolutions, which have nothing to split",
+)
+
+# Up to these shares of the dense convolution's MACs.
+MOST_SHARE = 0.8
+AXES = {"vertical": 0, "horizontal": 1}
+
+
+class SpatialSpec(Spec):
+    """R = ``mid_channels``; ``first`` is the axis that the first convolution reads along (vertical: k×1).
+
+    ``stretch`` (a, b): the first convolution computes a/b positions for each of the output's. It follows from the size
+    of the input map; (1, 1) where the second axis keeps its length.
+    """
+
+    family: Literal["spatial"] = "spatial"
+    mid_channels: PositiveInt
+    first: Literal["vertical", "horizontal"] = "vertical"
+    stretch: tuple[PositiveInt, PositiveInt] = (1, 1)
+
+    @property
+    def axis(self) -> int:
+        """The first convolution's axis: 0 for H, 1 for W."""
+        return AXES[self.first]
+
+    @property
+    def kind(self) -> int:
+        """The first axis."""
+        return self.axis
+
+    def cost(self, shape: ConvShape, positions: int) -> Cost:
+        """Per output position R·(C_in·k·a/b + C_out·k')."""
+        more, whole = self.stretch
+        ahead, behind = shape.kernel[self.axis], shape.kernel[1 - self.axis]
+        return conv_cost(shape.in_channels, self.mid_channels, ahead, positions=positions * more // whole) + conv_cost(
+            self.mid_channels, shape.out_channels, behind, bias=shape.bias, positions=positions
+        )
+
+    def misfit(self, shape: ConvShape) -> str | None:
+        """Ordinary convolutions with groups=1 over two axes, along both of which the kernel is longer than 1."""
+        return unsuited(shape)
+
+    def build(self, shape: ConvShape) -> Spatial:
+        """A freshly initialised unit."""
+        from convsurgeon.families.spatial.unit import Spatial
+
+        return Spatial(shape, self)
+
+    def describe(self) -> str:
+        """E.g. ``Spatial r64 k×1 first``."""
+        return f"Spatial r{self.mid_channels} {'k×1' if self.first == 'vertical' else '1×k'} first"
+
+
+def unsuited(shape: ConvShape) -> str | None:
+    """Why no pair of convolutions along one axis each can take the convolution's place; None if one can."""
+    if shape.transposed:
+        return "transposed convolution: Spatial splits ordinary ones"
+    if shape.groups != 1:
+        return f"grouped convolution (groups={shape.groups}): Spatial splits dense ones"
+    if len(shape.kernel) != 2 or min(shape.kernel) == 1:
+        return f"a kernel of {'×'.join(map(str, shape.kernel))} has nothing to split along two axes"
+    return None
+
+
+@dataclass(frozen=True)
+class SpatialMethod(PlainMethod):
+    """``spatial`` (width and order free) or ``spatial-rN``."""
+
+    mid_channels: int | None = None
+    family: ClassVar[str] = "spatial"
+
+    @property
+    def name(self) -> str:
+        """The word on the command line."""
+        return "spatial" if self.mid_channels is None else f"spatial-r{self.mid_channels}"
+
+    @property
+    def has_choice(self) -> bool:
+        """The width is free without a number in the name."""
+        return self.mid_channels is None
+
+    def specs(
+        self, shape: ConvShape, output_size: tuple[int, ...], input_size: tuple[int, ...] | None = None
+    ) -> tuple[SpatialSpec, ...] | Refusal:
+        """Both orders, over a range of widths; the named width in the cheaper order."""
+        if reason := unsuited(shape):
+            return Refusal(reason)
+        stretches = {first: _stretch(shape, axis, output_size, input_size) for first, axis in AXES.items()}
+        known = {first: stretch for first, stretch in stretches.items() if stretch is not None}
+        if not known:
+            return Refusal("maps of several sizes: what the first convolution would cost on them is not known")
+        if self.mid_channels is not None:
+            specs = [_spec(self.mid_channels, first, stretch) for first, stretch in known.items()]
+            return (min(specs, key=lambda spec: spec.cost(shape, math.prod(output_size)).macs),)
+        found = tuple(
+            _spec(width, first, stretch)
+            for first, stretch in known.items()
+            for width in thin_widths(_per_width(shape, AXES[first], stretch), shape, MOST_SHARE)
+        )
+        return found or Refusal(f"{shape.in_channels}→{shape.out_channels} channels are too few for any width between")
+
+
+def _spec(width: int, first: str, stretch: Fraction) -> SpatialSpec:
+    return SpatialSpec.model_validate(
+        {"mid_channels": width, "first": first, "stretch": (stretch.numerator, stretch.denominator)}
+    )
+
+
+def _per_width(shape: ConvShape, axis: int, stretch: Fraction) -> float:
+    """MACs per output position that one channel between the two costs."""
+    return float(shape.in_channels * shape.kernel[axis] * stretch + shape.out_channels * shape.kernel[1 - axis])
+
+
+def _stretch(
+    shape: ConvShape, axis: int, output_size: tuple[int, ...], input_size: tuple[int, ...] | None
+) -> Fraction | None:
+    """Input length over output length along the second axis; None where it can't be known."""
+    if shape.keeps_length(1 - axis):
+        return Fraction(1)
+    return None if not input_size else Fraction(input_size[1 - axis], output_size[1 - axis])
+
+
+def parse_method(text: str) -> SpatialMethod | None:
+    """Read ``spatial`` or ``spatial-rN``; None if the text is neither."""
+    match = re.fullmatch(r"spatial(?:-r([1-9]\d*))?", text)
+    return None if match is None else SpatialMethod(int(match[1]) if match[1] else None)

@@ -1,0 +1,114 @@
+"""Tucker's weights: inputs reduced, then a reduced-rank regression, fitted to second moments of the inputs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from convsurgeon.families.cost import ConvShape
+from convsurgeon.families.family import Spec
+from convsurgeon.families.regression.fitting import LinearFitting, StandIn, balanced, put
+from convsurgeon.families.regression.linear_algebra import strongest
+from convsurgeon.families.regression.linear_site import LinearSite
+from convsurgeon.families.regression.moments import Moments
+from convsurgeon.families.regression.shared_factor import Slices, after, improved, slicewise, start
+from convsurgeon.families.tucker.spec import TuckerSpec
+from convsurgeon.families.tucker.unit import Tucker
+from convsurgeon.families.unit import CompactConv
+
+__all__ = ["TuckerFitting"]
+
+
+class TuckerFitting(LinearFitting):
+    """The kernel's positions are the slices that the first convolution reads one after the other."""
+
+    def solve(self, unit: CompactConv, weight: Tensor, moments: Moments, *, seed: int, sweeps: int) -> StandIn:
+        """Whitened leading input channels, the best map of low rank behind them, and both improved in turn."""
+        tucker = _tucker(unit)
+        order, count = slice_order(tucker.shape)
+        slices = Slices(moments.uu[order][:, order], count)
+        cross = (weight @ moments.uu + moments.eu)[:, order]
+        ahead = start(weight[:, order], slices, tucker.spec.in_rank)
+        expand, core = _behind(ahead, cross, slices, tucker.spec.out_rank)
+        for _ in range(sweeps):
+            ahead = improved(ahead, expand @ core, cross, slices)
+            expand, core = _behind(ahead, cross, slices, tucker.spec.out_rank)
+        composed = torch.cat([expand @ part @ ahead for part in core.chunk(count, dim=1)], dim=1)
+        return StandIn(composed[:, order.argsort()], lambda: _write(tucker, ahead, core, expand, count))
+
+    def damages(self, site: LinearSite, specs: Sequence[Spec], shape: ConvShape, seed: int) -> dict[Spec, float]:
+        """One regression for each reduction of the inputs; every rank behind it is a projection of that."""
+        by_rank: Mapping[int, list[TuckerSpec]] = defaultdict(list)
+        for spec in specs:
+            if isinstance(spec, TuckerSpec):
+                by_rank[spec.in_rank].append(spec)
+        order, count = slice_order(shape)
+        slices = Slices(site.ridged.uu[order][:, order], count)
+        whole = start(site.original.weight[:, order], slices, max(by_rank))
+        cross, held = site.cross[:, order], site.held_u[:, order]
+        mean = site.moments.mean_u[None, order] if site.moments.centred else torch.zeros(1, len(order)).double()
+        found: dict[Spec, float] = {}
+        for rank, family in by_rank.items():
+            ahead = whole[:rank]
+            behind = after(ahead, cross, slices)
+            explained = slicewise(ahead, held - mean, count) @ behind.T
+            vectors = strongest(behind @ slicewise(ahead, cross, count).T, max(spec.out_rank for spec in family))
+            found.update(_projected(site, family, explained, vectors))
+        return found
+
+    def write_bias(self, unit: CompactConv, bias: Tensor) -> None:
+        """The last convolution's."""
+        held = _tucker(unit).expand.bias
+        if held is not None:
+            put(held, bias)
+
+
+def slice_order(shape: ConvShape) -> tuple[Tensor, int]:
+    """Columns [D] of an unfolded patch, kernel position by position; and the number of positions."""
+    columns = torch.arange(shape.in_channels * shape.area).view(shape.in_channels, shape.area)
+    return columns.T.flatten(), shape.area
+
+
+def _behind(ahead: Tensor, cross: Tensor, slices: Slices, rank: int) -> tuple[Tensor, Tensor]:
+    """The best map of low rank from A's outputs: expand [C_out, R_2] · core [R_2, S·R_1].
+
+    The least-squares map, projected on the directions in which it explains most.
+    """
+    behind = after(ahead, cross, slices)
+    explained = behind @ slicewise(ahead, cross, slices.count).T
+    vectors = strongest((explained + explained.T) / 2, rank)
+    return vectors, vectors.T @ behind
+
+
+def _projected(site: LinearSite, family: Iterable[TuckerSpec], explained: Tensor, vectors: Tensor) -> dict[Spec, float]:
+    """Held-out errors of predictions [Q, C_out] projected on the first R_2 of ``vectors`` [C_out, R_2]."""
+    level = site.moments.mean_y if site.moments.centred else site.original.bias
+    wanted, seen = (site.held_y - level) @ vectors, explained @ vectors
+    gained = (2 * wanted * seen - seen.square()).sum(0).cumsum(0)
+    nothing = site.error_of(level.expand_as(site.held_y))
+    return {
+        spec: max(0.0, nothing - float(gained[min(spec.out_rank, len(gained)) - 1]) / max(site.spread, 1e-30))
+        for spec in family
+    }
+
+
+def _write(unit: Tucker, ahead: Tensor, core: Tensor, expand: Tensor, count: int) -> None:
+    """The three convolutions; channels beyond those that there are stay 0."""
+    by_channel = core.view(len(core), count, -1)
+    reduced, mixed = balanced(ahead, by_channel.flatten(0, 1))
+    mixed, expand = balanced(mixed.view(len(core), -1), expand)
+    kernel = mixed.view(len(core), count, -1).transpose(1, 2)
+    spec = unit.spec
+    pad = torch.nn.functional.pad
+    put(unit.reduce.weight, pad(reduced, (0, 0, 0, spec.in_rank - len(reduced))))
+    put(unit.core.weight, pad(kernel, (0, 0, 0, spec.in_rank - kernel.shape[1], 0, spec.out_rank - len(kernel))))
+    put(unit.expand.weight, pad(expand, (0, spec.out_rank - expand.shape[1])))
+
+
+def _tucker(unit: CompactConv) -> Tucker:
+    if not isinstance(unit, Tucker):
+        raise TypeError(f"{type(unit).__name__} is no Tucker unit")
+    return unit
