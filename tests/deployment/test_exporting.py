@@ -17,6 +17,7 @@ from convsurgeon.deployment.exporting import format_for
 from convsurgeon.families.unit import CompactConv
 from convsurgeon.runtimes import find_runtime
 from convsurgeon.runtimes.onnx_conversion import to_onnx
+from tests.families.table import FIXED
 
 RUN_WITHOUT_US = """
 import os, sys
@@ -25,7 +26,6 @@ sys.modules["convsurgeon"] = None  # importing it would fail
 path, images, outputs = sys.argv[1:]
 import torch
 from safetensors.torch import load_file, save_file
-from tests.families.table import FIXED
 
 x = load_file(images)["x"]
 if path.endswith(".pt2"):
