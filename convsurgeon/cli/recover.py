@@ -20,7 +20,7 @@ from convsurgeon.cli.screen import is_main_process
 from convsurgeon.families import LEARNABLE
 
 if TYPE_CHECKING:
-    from convsurgeon.recovery.companion import Extra
+    from convsurgeon.recovery.callback import Callback
 
 __all__ = ["recover_command"]
 
@@ -109,7 +109,7 @@ def recover_command(
     return 0
 
 
-def _learned_groups(folder: Path, learn_groups: bool, budget: tuple[str, ...]) -> tuple[Extra, ...]:
+def _learned_groups(folder: Path, learn_groups: bool, budget: tuple[str, ...]) -> tuple[Callback, ...]:
     """What learns along, refused before any work is done."""
     from convsurgeon.conversion.saved import read_saved_plan
     from convsurgeon.recovery.learned_groups.request import requested

@@ -17,7 +17,7 @@ from convsurgeon.recovery import RecoverSettings
 if TYPE_CHECKING:
     from convsurgeon.models import LoadedModel
     from convsurgeon.recovery import History
-    from convsurgeon.recovery.companion import Extra
+    from convsurgeon.recovery.callback import Callback
     from convsurgeon.report import Report
 
 __all__ = ["RecoverRun"]
@@ -53,7 +53,7 @@ class RecoverRun:
         pictures: Pictures,
         settings: RecoverSettings,
         device: str,
-        extras: tuple[Extra, ...],
+        callbacks: tuple[Callback, ...],
         as_json: bool,
     ) -> None:
         """Train, save, tell."""
@@ -73,7 +73,7 @@ class RecoverRun:
                 evaluation=evaluation,
                 settings=settings,
                 images=pictures.settings,
-                extras=extras,
+                callbacks=callbacks,
                 checkpoints=self.training_folder,
                 resume=self.resume,
                 device=device,

@@ -17,9 +17,10 @@ from convsurgeon.conversion.saved import load, read_manifest, read_report, read_
 from convsurgeon.conversion.steps import Conversion
 from convsurgeon.models.images import ImageBatches, calibration_images, plain_transform
 from convsurgeon.recovery.batches import IterableSource, Source
+from convsurgeon.recovery.callback import Callback
 from convsurgeon.recovery.checkpoint import Checkpoints
-from convsurgeon.recovery.companion import Extra
 from convsurgeon.recovery.engine import Engine, make_engine
+from convsurgeon.recovery.given_state import in_given_state
 from convsurgeon.recovery.history import History
 from convsurgeon.recovery.images import ImageSource
 from convsurgeon.recovery.judge import Judge
@@ -29,7 +30,6 @@ from convsurgeon.recovery.lesson import Lesson
 from convsurgeon.recovery.loop import Trainer
 from convsurgeon.recovery.progress import Progress
 from convsurgeon.recovery.randomness import untouched_generators
-from convsurgeon.recovery.restored_traits import as_given
 from convsurgeon.recovery.settings import ImageSettings, RecoverSettings
 from convsurgeon.recovery.sites import find_sites
 from convsurgeon.report import Report, make_report
@@ -73,7 +73,7 @@ def recover(
     images: ImageSettings | None = None,
     learn_groups: bool | GroupSettings = False,
     target: str | Iterable[str] | None = None,
-    extras: Sequence[Extra] = (),
+    callbacks: Sequence[Callback] = (),
     checkpoints: Path | str | None = None,
     resume: bool = False,
     device: str = "auto",
@@ -91,7 +91,7 @@ def recover(
         images: batch size and augmentation of a folder's images.
         learn_groups: train the gates of open-gated DGConvs with the weights, until ``target`` (``"macs=50%"``) is met.
         target: the budget of learned groups: what to keep at most of the original.
-        extras: what else learns along.
+        callbacks: what else learns along.
         checkpoints: a folder for ``last.safetensors`` and ``best.safetensors``; None keeps the best in memory.
         resume: go on from the folder's last checkpoint; with the same arguments the result is the same.
         device: ``auto`` trains on an accelerator where there is one; the result is on the converted model's device.
@@ -112,7 +112,7 @@ def recover(
     network = conversion.model if isinstance(conversion, Conversion) else conversion
     _refuse_wrapped(network)
     plan = conversion.plan if isinstance(conversion, Conversion) else None
-    extras = (*requested(plan, learn_groups, target), *extras)
+    callbacks = (*requested(plan, learn_groups, target), *callbacks)
     engine = make_engine(device, settings.precision)
     with untouched_generators(engine.device):
         teacher, student = _teacher(original, engine), _student(network, engine)
@@ -125,13 +125,13 @@ def recover(
             judge=Judge(teacher, evaluation, engine),
             engine=engine,
             settings=settings,
-            extras=tuple(extras),
+            callbacks=tuple(callbacks),
             checkpoints=None if checkpoints is None else Checkpoints(Path(checkpoints)),
         )
         model, history = Trainer(lesson, progress).run(resume=resume)
-    model = as_given(model, network)
+    model = in_given_state(model, network)
     if isinstance(conversion, Conversion):
-        return Recovered(model, history, _recovered(conversion, model, history, extras))
+        return Recovered(model, history, _recovered(conversion, model, history, callbacks))
     return Recovered(model, history)
 
 
@@ -195,10 +195,10 @@ def _source(
     return IterableSource(data, settings.seed, engine.rank, engine.processes)
 
 
-def _recovered(conversion: Conversion, model: nn.Module, history: History, extras: Sequence[Extra]) -> Conversion:
+def _recovered(conversion: Conversion, model: nn.Module, history: History, callbacks: Sequence[Callback]) -> Conversion:
     plan = conversion.plan
-    for extra in extras:
-        plan = extra.replanned(plan)
+    for callback in callbacks:
+        plan = callback.replanned(plan)
     report = conversion.report
     if plan is not conversion.plan:
         notes = tuple(note for note in report.notes if note not in conversion.plan.notes)

@@ -45,7 +45,7 @@ class Evaluation:
 
     def _keep_if_best(self, score: Score) -> None:
         lesson, tally = self._lesson, self._tally
-        if not all(extra.settled() for extra in lesson.extras) or not score.at_least(tally.best):
+        if not all(callback.settled() for callback in lesson.callbacks) or not score.at_least(tally.best):
             return
         tally.best, tally.kept_step = score, tally.step
         self._best = model_state(lesson.student)
@@ -60,14 +60,14 @@ class Evaluation:
         if keep_best:
             restore_model(lesson.student, self._best)
         model = lesson.student.eval()
-        for extra in lesson.extras:
-            model = extra.finish(model)
+        for callback in lesson.callbacks:
+            model = callback.finish(model)
         return model, self._history(self._after(model, keep_best), tally.kept_step if keep_best else tally.step)
 
     def _after(self, model: nn.Module, keep_best: bool) -> Score:
-        """The score of the final network: known from a row, unless extras changed it since."""
+        """The score of the final network: known from a row, unless callbacks changed it since."""
         tally = self._tally
-        if self._lesson.extras or not tally.rows:
+        if self._lesson.callbacks or not tally.rows:
             return self._lesson.judge.score(model)
         return tally.best if keep_best and tally.best is not None else tally.rows[-1].score
 
@@ -89,6 +89,6 @@ class Evaluation:
             before=tally.before,
             after=after,
             kept_step=kept_step,
-            extras=tuple(words for extra in lesson.extras if (words := extra.status())),
+            extras=tuple(words for callback in lesson.callbacks if (words := callback.status())),
             rows=tuple(tally.rows),
         )

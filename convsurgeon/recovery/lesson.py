@@ -9,8 +9,8 @@ from torch import nn
 
 from convsurgeon.base.errors import UsageError
 from convsurgeon.recovery.batches import Source
+from convsurgeon.recovery.callback import Callback
 from convsurgeon.recovery.checkpoint import Checkpoints
-from convsurgeon.recovery.companion import Extra
 from convsurgeon.recovery.engine import Engine
 from convsurgeon.recovery.judge import Judge
 from convsurgeon.recovery.settings import RecoverSettings
@@ -30,7 +30,7 @@ class Lesson:
     judge: Judge
     engine: Engine
     settings: RecoverSettings
-    extras: tuple[Extra, ...] = ()
+    callbacks: tuple[Callback, ...] = ()
     checkpoints: Checkpoints | None = None
 
     @property
@@ -54,9 +54,9 @@ class Lesson:
     def identity(self) -> str:
         """A hash of the network's names and shapes, what is replaced, and the length of the data."""
         tensors = [f"{name} {list(t.shape)} {t.dtype}" for name, t in self.student.state_dict().items()]
-        parts = [*tensors, *self.sites.replaced, str(self.source.steps()), str(len(self.extras))]
+        parts = [*tensors, *self.sites.replaced, str(self.source.steps()), str(len(self.callbacks))]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     def status(self) -> str:
-        """What the extras have to say, for the live display."""
-        return ", ".join(words for extra in self.extras if (words := extra.status()))
+        """What the callbacks have to say, for the live display."""
+        return ", ".join(words for callback in self.callbacks if (words := callback.status()))

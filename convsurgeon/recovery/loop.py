@@ -33,9 +33,9 @@ class Trainer:
         self.lesson = lesson
         self.total = lesson.total_steps()
         self._progress = progress
-        for extra in lesson.extras:
-            extra.attach(lesson.student)
-        self._optimizer, self._moved = make_optimiser(lesson.student, lesson.sites, lesson.settings, lesson.extras)
+        for callback in lesson.callbacks:
+            callback.attach(lesson.student)
+        self._optimizer, self._moved = make_optimiser(lesson.student, lesson.sites, lesson.settings, lesson.callbacks)
         self._distillation = Distillation(lesson.teacher, lesson.student, lesson.sites, lesson.settings, lesson.engine)
         self._tally, self._feed = Tally(), Feed(lesson.source)
         self._evaluation = Evaluation(lesson, self._tally)
@@ -105,8 +105,8 @@ class Trainer:
         # Dropout and the like depend on the step alone.
         reseed(lesson.settings.seed, tally.step, lesson.engine.rank)
         loss = self._distillation.loss(network, batch)
-        for extra in lesson.extras:
-            loss = extra.transform(loss)
+        for callback in lesson.callbacks:
+            loss = callback.transform(loss)
         news = torch.stack([loss.detach().float(), *torch.tensor([float(request.asked), batch.images]).to(loss.device)])
         total_loss, stops, images = lesson.engine.total(news).tolist()
         value = total_loss / lesson.engine.processes
@@ -117,8 +117,8 @@ class Trainer:
             self._refuse_unfinite(norm, "gradient")
         tally.count_step(value, int(images))
         self._feed.position += 1
-        for extra in lesson.extras:
-            extra.after_step(tally.step, self.total)
+        for callback in lesson.callbacks:
+            callback.after_step(tally.step, self.total)
         return stops > 0
 
     def _refuse_unfinite(self, value: float, what: str) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from convsurgeon.base.errors import UsageError
-from convsurgeon.recovery.companion import Extra, ParameterGroup
+from convsurgeon.recovery.callback import Callback, ParameterGroup
 from convsurgeon.recovery.settings import RecoverSettings
 from convsurgeon.recovery.sites import Sites
 
@@ -19,14 +19,14 @@ __all__ = ["load_optimiser", "make_optimiser", "optimiser_state", "rate", "set_r
 
 
 def make_optimiser(
-    model: nn.Module, sites: Sites, settings: RecoverSettings, extras: Sequence[Extra] = ()
+    model: nn.Module, sites: Sites, settings: RecoverSettings, callbacks: Sequence[Callback] = ()
 ) -> tuple[Optimizer, list[nn.Parameter]]:
     """The optimiser and the parameters that it moves; frozen ones are left out.
 
     Raises:
         UsageError: no parameter learns.
     """
-    own = [group for extra in extras for group in extra.parameters()]
+    own = [group for callback in callbacks for group in callback.parameters()]
     taken = {id(p) for group in own for p in group.parameters}
     free = [(name, p) for name, p in model.named_parameters() if p.requires_grad and id(p) not in taken]
     new = [p for name, p in free if sites.holds(name)]

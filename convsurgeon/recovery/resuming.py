@@ -27,14 +27,14 @@ def put_back(saved: Saved, lesson: Lesson, optimizer: Optimizer) -> None:
 
     Raises:
         ModelLoadError: weights that do not fit the network.
-        UsageError: images or extras of another run.
+        UsageError: images or callbacks of another run.
     """
     restore_model(lesson.student, saved.room("model"))
     load_optimiser(optimizer, saved.room("optimiser"))
     lesson.source.load_state(saved.room("source"))
     lesson.engine.load_state(saved.standing.engine)
-    for i, extra in enumerate(lesson.extras):
-        extra.load_state_dict({**saved.standing.extras[i], **saved.room(f"extra{i}")})
+    for i, callback in enumerate(lesson.callbacks):
+        callback.load_state_dict({**saved.standing.extras[i], **saved.room(f"extra{i}")})
 
 
 def _standing(lesson: Lesson, tally: Tally, feed: Feed, total_steps: int) -> Standing:
@@ -55,7 +55,8 @@ def _standing(lesson: Lesson, tally: Tally, feed: Feed, total_steps: int) -> Sta
         rows=tuple(tally.rows),
         engine=lesson.engine.state(),
         extras=tuple(
-            {k: v for k, v in extra.state_dict().items() if not isinstance(v, Tensor)} for extra in lesson.extras
+            {k: v for k, v in callback.state_dict().items() if not isinstance(v, Tensor)}
+            for callback in lesson.callbacks
         ),
     )
 
@@ -65,6 +66,6 @@ def _tensors(lesson: Lesson, optimizer: Optimizer) -> dict[str, Tensor]:
         "model": model_state(lesson.student),
         "optimiser": optimiser_state(optimizer),
         "source": lesson.source.state(),
-        **{f"extra{i}": extra.state_dict() for i, extra in enumerate(lesson.extras)},
+        **{f"extra{i}": callback.state_dict() for i, callback in enumerate(lesson.callbacks)},
     }
     return {f"{room}/{k}": t for room, tensors in rooms.items() for k, t in tensors.items() if isinstance(t, Tensor)}

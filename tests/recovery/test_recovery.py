@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import convsurgeon
 from convsurgeon import Recovered, RecoverSettings, recover
-from convsurgeon.recovery import ParameterGroup, QuietExtra
+from convsurgeon.recovery import ParameterGroup, QuietCallback
 from convsurgeon.recovery.optimiser import rate
 from convsurgeon.recovery.sites import find_sites
 from tests.recovery.lessons import batches, converted, equal, original, settings
@@ -261,7 +261,7 @@ def test_mixed_precision_differs_and_learns() -> None:
     assert all(bool(p.isfinite().all()) and p.dtype == torch.float32 for p in mixed.model.parameters())
 
 
-class _Shrinking(QuietExtra):
+class _Shrinking(QuietCallback):
     """Pulls one weight towards zero, at a rate of its own, and counts what it is told."""
 
     def __init__(self) -> None:
@@ -296,7 +296,7 @@ def test_an_extra_bends_the_loss_and_has_the_last_word() -> None:
     net = original()
     half = converted(net)
     extra = _Shrinking()
-    done = recover(net, half, batches(), evaluation=batches(2), settings=settings(steps=10), extras=[extra])
+    done = recover(net, half, batches(), evaluation=batches(2), settings=settings(steps=10), callbacks=[extra])
     assert extra.steps == [(step, 10) for step in range(1, 11)]
     assert done.model.head.weight.norm() < 0.7 * half.model.head.weight.norm()
     assert done.model.head.bias.count_nonzero() == 0

@@ -14,7 +14,7 @@ from convsurgeon.base.errors import UsageError
 from convsurgeon.families.unit import GatedConv
 from convsurgeon.planning.plan import Plan
 from convsurgeon.planning.targets import Target
-from convsurgeon.recovery.companion import ParameterGroup, QuietExtra, State
+from convsurgeon.recovery.callback import ParameterGroup, QuietCallback, State
 from convsurgeon.recovery.learned_groups.budget import GroupBudget, Weighting
 from convsurgeon.recovery.learned_groups.complexity import regulariser
 from convsurgeon.recovery.learned_groups.gates import Gates
@@ -61,8 +61,8 @@ class GroupSettings:
             )
 
 
-class LearnedGroups(QuietExtra):
-    """Gates under a network-wide budget, as in Zhang et al., ICCV 2019, arXiv 1908.05867; an ``Extra``.
+class LearnedGroups(QuietCallback):
+    """Gates under a network-wide budget, as in Zhang et al., ICCV 2019, arXiv 1908.05867; a ``Callback``.
 
     The loss is multiplied by [o/ζ]^a. Gates have straight-through gradients and a learning rate of their own. They
     freeze one by one; a last projection closes what the target still needs, never over it and at the least loss of

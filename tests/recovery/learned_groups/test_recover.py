@@ -113,7 +113,7 @@ def test_the_energy_of_the_inputs_is_seen_while_a_recovery_trains() -> None:
     net, done = opened()
     groups = LearnedGroups(done.plan, parse_targets("macs=50%"), GroupSettings(learn_share=1.0))
     still = SHORT.model_copy(update={"norms": "frozen", "lr_old": 0.0, "evaluate_every": 2})
-    recover(net, done, DATA, evaluation=[1000 * DATA[0]], settings=still, extras=[groups])
+    recover(net, done, DATA, evaluation=[1000 * DATA[0]], settings=still, callbacks=[groups])
     seen = {name: value for name, value in groups.state_dict().items() if name.startswith("energy.")}
     assert seen.keys() == {"energy.body.0", "energy.last"}
     with torch.no_grad():

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from convsurgeon.planning.plan import Plan
 
-__all__ = ["Extra", "ParameterGroup", "QuietExtra", "State"]
+__all__ = ["Callback", "ParameterGroup", "QuietCallback", "State"]
 
 # What a state may hold: tensors go into safetensors, everything else into JSON.
 State = Mapping[str, "Tensor | bool | int | float | str | None"]
@@ -28,10 +28,10 @@ class ParameterGroup:
     weight_decay: float = 0.0
 
 
-class Extra(Protocol):
+class Callback(Protocol):
     """Something that learns along, called by the training loop in the order of the methods below.
 
-    With several processes every process has its own Extra and calls it alike: it must be deterministic, and must
+    With several processes every process has its own Callback and calls it alike: it must be deterministic, and must
     neither print nor write. Do not switch ``requires_grad`` while the loop runs, which distributed wrappers can't
     follow; to freeze a parameter, put its value back in ``after_step``.
     """
@@ -45,7 +45,7 @@ class Extra(Protocol):
         ...
 
     def parameters(self) -> Sequence[ParameterGroup]:
-        """Parameters of the model that this extra gives a learning rate of their own; the others stay as they are."""
+        """Parameters of the model that it gives a learning rate of their own; the others stay as they are."""
         ...
 
     def load_state_dict(self, state: State) -> None:
@@ -84,8 +84,8 @@ class Extra(Protocol):
         ...
 
 
-class QuietExtra(ABC):  # noqa: B024 (all methods have an answer)
-    """An Extra that does nothing: inherit from it and override what is needed."""
+class QuietCallback(ABC):  # noqa: B024 (all methods have an answer)
+    """A callback that does nothing: inherit from it and override what is needed."""
 
     def attach(self, model: nn.Module) -> None:
         """Nothing to remember."""

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-__all__ = ["as_given"]
+__all__ = ["in_given_state"]
 
 
-def as_given(model: nn.Module, network: nn.Module) -> nn.Module:
+def in_given_state(model: nn.Module, network: nn.Module) -> nn.Module:
     """Device, dtypes, modes and frozen flags of the network that was given.
 
-    What an extra built anew, and is in no tensor of that network, follows the module that it stands in.
+    What a callback built anew, and is in no tensor of that network, follows the module that it stands in.
     """
     first = next(network.parameters(), torch.empty(0))
     model = model.to(first.device)
