@@ -8,14 +8,13 @@ from typing import Annotated
 from pydantic import Field
 
 from convsurgeon.base.errors import UnknownName, did_you_mean
-from convsurgeon.families import compconv, dgconv, igc, spatial, tucker
-from convsurgeon.families.compconv.spec import CompConvSpec
+from convsurgeon.families.compconv import spec as compconv
 from convsurgeon.families.cost import ConvShape
-from convsurgeon.families.dgconv.spec import DGConvSpec
+from convsurgeon.families.dgconv import spec as dgconv
 from convsurgeon.families.family import Card, Family, Method, PlainMethod, Refusal, Spec
-from convsurgeon.families.igc.spec import IGCSpec
-from convsurgeon.families.spatial.spec import SpatialSpec
-from convsurgeon.families.tucker.spec import TuckerSpec
+from convsurgeon.families.igc import spec as igc
+from convsurgeon.families.spatial import spec as spatial
+from convsurgeon.families.tucker import spec as tucker
 
 __all__ = ["CARDS", "FAMILIES", "LEARNABLE", "AnySpec", "AutoMethod", "family_of", "parse_method"]
 
@@ -28,7 +27,10 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 # Every spec a plan may hold; the "family" field tells them apart in JSON.
-AnySpec = Annotated[CompConvSpec | IGCSpec | DGConvSpec | SpatialSpec | TuckerSpec, Field(discriminator="family")]
+AnySpec = Annotated[
+    compconv.CompConvSpec | igc.IGCSpec | dgconv.DGConvSpec | spatial.SpatialSpec | tucker.TuckerSpec,
+    Field(discriminator="family"),
+]
 
 CARDS: tuple[Card, ...] = (
     *(family.card for family in FAMILIES),

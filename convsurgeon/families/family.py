@@ -5,7 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, Self
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -148,7 +150,8 @@ class Method(Protocol):
 class Family:
     """Everything that the rest of the package asks of one family of convolutions.
 
-    What needs torch is behind functions that import it when called, so that plans and reports are read without it.
+    It stands at the end of the family's ``spec.py``. What needs torch is beside it and imported when asked for, so that
+    plans and reports are read without: ``unit.py`` has ``UNIT``, ``fit.py`` ``FITTING``, ``forms.py`` ``forms``.
 
     Attributes:
         card: its description for people; ``card.family`` is the name that its specs carry.
@@ -157,9 +160,6 @@ class Family:
         parse: reads a method's name; None where the text is another family's.
         free: what ``auto`` asks for specs.
         proxy_weight: how much more than IGC it loses at equal MACs, for plans without calibration data.
-        unit: the deployed module's class.
-        fitting: how a unit gets its weights, and what a spec would lose.
-        forms: the ways to compute a unit once nothing is trained any more; none where it is left as it is.
     """
 
     card: Card
@@ -169,11 +169,26 @@ class Family:
     parse: Callable[[str], Method | None]
     free: Method
     proxy_weight: float
-    unit: Callable[[], type[CompactConv]]
-    fitting: Callable[[], LinearFitting | StagedFitting]
-    forms: Callable[[Absorbed], list[Form]]
 
     @property
     def name(self) -> str:
         """The word in a spec's ``family``."""
         return self.card.family
+
+    def unit(self) -> type[CompactConv]:
+        """The deployed module's class."""
+        found: type[CompactConv] = self._beside("unit").UNIT
+        return found
+
+    def fitting(self) -> LinearFitting[Any, Any] | StagedFitting[Any]:
+        """How a unit gets its weights, and what a spec would lose."""
+        found: LinearFitting[Any, Any] | StagedFitting[Any] = self._beside("fit").FITTING
+        return found
+
+    def forms(self, absorbed: Absorbed) -> list[Form]:
+        """The ways to compute a unit once nothing is trained any more; none where it is left as it is."""
+        found: list[Form] = self._beside("forms").forms(absorbed)
+        return found
+
+    def _beside(self, name: str) -> ModuleType:
+        return import_module(f"{self.spec.__module__.rpartition('.')[0]}.{name}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -107,7 +108,12 @@ def _copy(module: GatedConv, conv: Conv) -> FitResult:
 
 
 def _fit_linear(
-    fitting: LinearFitting, module: CompactConv, conv: Conv, samples: Samples | None, seed: int, norm_behind: bool
+    fitting: LinearFitting[Any, Any],
+    module: CompactConv,
+    conv: Conv,
+    samples: Samples | None,
+    seed: int,
+    norm_behind: bool,
 ) -> FitResult:
     """Every group of the convolution by itself."""
     shape, unknowns = module.shape, unknowns_of(module.shape)
@@ -139,7 +145,7 @@ def _white(original: Linear) -> Moments:
 
 
 def _fit_part(
-    fitting: LinearFitting, part: CompactConv, original: Linear, moments: Moments, seed: int
+    fitting: LinearFitting[Any, Any], part: CompactConv, original: Linear, moments: Moments, seed: int
 ) -> tuple[float, Tensor]:
     """Fit one group; what it loses, and the bias that its linear problem should have."""
     unknowns = original.weight.shape[1]
@@ -155,7 +161,7 @@ def _fit_part(
 
 
 def fit_by_stages(
-    fitting: StagedFitting,
+    fitting: StagedFitting[Any],
     module: CompactConv,
     conv: Conv,
     samples: Samples,
@@ -183,7 +189,7 @@ def fit_by_stages(
 
 
 def _write_stages(
-    fitting: StagedFitting, module: CompactConv, conv: Conv, seen: Samples, moments: Moments, norm_behind: bool
+    fitting: StagedFitting[Any], module: CompactConv, conv: Conv, seen: Samples, moments: Moments, norm_behind: bool
 ) -> CompactConv:
     """Fit a float32 copy and write it into ``module``; the copy comes back."""
     work = copy.deepcopy(module).float()
@@ -193,7 +199,7 @@ def _write_stages(
     return work
 
 
-def _fit_stages_blindly(fitting: StagedFitting, module: CompactConv, conv: Conv, seed: int) -> FitResult:
+def _fit_stages_blindly(fitting: StagedFitting[Any], module: CompactConv, conv: Conv, seed: int) -> FitResult:
     noise = _noise(conv, seed)
     moments = collect(noise, module.shape, linear_of(conv)).fitted.moments(centred=module.shape.bias)
     _write_stages(fitting, module, conv, noise, moments, norm_behind=False)

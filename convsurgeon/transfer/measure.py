@@ -224,7 +224,7 @@ class _Measurement:
         return [LinearSite.of(one, ridge, centred=centred) for one in collected]
 
     def _by_moments(
-        self, fitting: LinearFitting, name: str, specs: Sequence[Spec], sites: Sequence[LinearSite]
+        self, fitting: LinearFitting[Any, Any], name: str, specs: Sequence[Spec], sites: Sequence[LinearSite]
     ) -> dict[Spec, float]:
         """Every group's damage, together."""
         shape, whole = problem_of(self.shapes[name]), max(sum(site.spread for site in sites), TINY)
@@ -237,7 +237,7 @@ class _Measurement:
         return found
 
     def _by_stages(
-        self, fitting: StagedFitting, name: str, specs: Sequence[Spec], moments: Moments, samples: Samples
+        self, fitting: StagedFitting[Any], name: str, specs: Sequence[Spec], moments: Moments, samples: Samples
     ) -> dict[Spec, float]:
         """Stages need feature maps, so each unit is built, fitted, and run on the images held out."""
         conv, norm = self.convs[name], self.norms[name]
@@ -262,7 +262,7 @@ def _staged(spec: Spec) -> bool:
     return isinstance(family_of(spec).fitting(), StagedFitting)
 
 
-def _by_family(specs: Sequence[Spec]) -> Iterator[tuple[LinearFitting | StagedFitting, list[Spec]]]:
+def _by_family(specs: Sequence[Spec]) -> Iterator[tuple[LinearFitting[Any, Any] | StagedFitting[Any], list[Spec]]]:
     """The specs of each family, with how it is fitted; specs that learn lose nothing, whatever their family's fit."""
     for name in dict.fromkeys(spec.family for spec in specs):
         family = [spec for spec in specs if spec.family == name]

@@ -26,9 +26,8 @@ from convsurgeon.families.regression.moments import CHUNK_BYTES, Linear, Moments
 from convsurgeon.families.regression.patches import columns_at, output_size, patches_at, same_size
 from convsurgeon.families.regression.samples import Samples
 from convsurgeon.families.torch_convs import conv_like
-from convsurgeon.families.unit import CompactConv
 
-__all__ = ["CompConvFitting", "telling"]
+__all__ = ["FITTING", "telling"]
 
 RIDGE = 1e-3
 # What an output is thought to lose, relative to its variance, where it does not get the slot in question.
@@ -58,12 +57,12 @@ class _Task:
         return Linear(weight, bias), moments.errors(-weight)
 
 
-class CompConvFitting(StagedFitting):
+class CompConvFitting(StagedFitting[CompConv]):
     """Outputs are dealt to slots, then each stage is fitted; d + 2 passes over the samples."""
 
     def fit(
         self,
-        unit: CompactConv,
+        unit: CompConv,
         original: Linear,
         moments: Moments,
         samples: Samples,
@@ -72,8 +71,6 @@ class CompConvFitting(StagedFitting):
         norm_behind: bool,
     ) -> None:
         """Set every parameter and both orders."""
-        if not isinstance(unit, CompConv):
-            raise TypeError(f"{type(unit).__name__} is no CompConv unit")
         correction = solve_right(moments.eu, factor(moments.ridged(ridge).uu))
         weight = original.weight + correction
         bias = moments.bias(original, weight) if moments.centred else original.bias
@@ -89,6 +86,9 @@ class CompConvFitting(StagedFitting):
             ),
             _output_covariance(weight, moments),
         )
+
+
+FITTING = CompConvFitting()
 
 
 def _deal(task: _Task, covariance: Tensor) -> None:

@@ -31,10 +31,10 @@ from convsurgeon.families.forms.kernels import bias_of, kernel_of, over
 from convsurgeon.families.forms.pieces import Slice, Tree
 from convsurgeon.families.torch_convs import Conv
 
-__all__ = ["compconv_forms"]
+__all__ = ["forms"]
 
 
-def compconv_forms(absorbed: Absorbed) -> list[Form]:
+def forms(absorbed: Absorbed) -> list[Form]:
     """Fewest operations first; none for a unit whose parts are not all torch's own."""
     unit = compconv(absorbed)
     if not plain(unit):

@@ -25,12 +25,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import PositiveInt
 
 from convsurgeon.families.cost import ConvShape, Cost, conv_cost
-from convsurgeon.families.family import Card, PlainMethod, Refusal, Spec
+from convsurgeon.families.family import Card, Family, PlainMethod, Refusal, Spec
 
 if TYPE_CHECKING:
     from convsurgeon.families.compconv.unit import CompConv
 
-__all__ = ["CARD", "CompConvMethod", "CompConvSpec", "parse_method"]
+__all__ = ["FAMILY", "CompConvMethod", "CompConvSpec"]
 
 MAX_DEPTH = 3
 C0_CHOICES = (32, 64, 128, 256, 512)
@@ -182,9 +182,20 @@ def _map_too_small(shape: ConvShape, output_size: tuple[int, ...]) -> str | None
     return None
 
 
-def parse_method(text: str) -> CompConvMethod | None:
+def _parse(text: str) -> CompConvMethod | None:
     """Read ``compconv`` or ``compconvC0``; None if the text is neither."""
     match = re.fullmatch(r"compconv(\d*)", text)
     if match is None or (match[1] and int(match[1]) not in C0_CHOICES):
         return None
     return CompConvMethod(int(match[1]) if match[1] else None)
+
+
+FAMILY = Family(
+    card=CARD,
+    spec=CompConvSpec,
+    words=("compconv", f"compconv{'|'.join(map(str, C0_CHOICES))}"),
+    examples=("compconv", *(f"compconv{c0}" for c0 in C0_CHOICES)),
+    parse=_parse,
+    free=CompConvMethod(),
+    proxy_weight=4.0,
+)

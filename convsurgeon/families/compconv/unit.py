@@ -14,7 +14,7 @@ from convsurgeon.families.cost import ConvShape
 from convsurgeon.families.torch_convs import conv_like
 from convsurgeon.families.unit import CompactConv
 
-__all__ = ["CompConv", "at_centres", "shuffle_order"]
+__all__ = ["UNIT", "CompConv", "at_centres", "shuffle_order"]
 
 
 class CompConv(CompactConv):
@@ -105,3 +105,6 @@ def shuffle_order(channels: int, groups: int = 2) -> Tensor:
     rows = -(-channels // groups)
     order = torch.arange(rows * groups).view(groups, rows).t().reshape(-1)
     return order[order < channels]
+
+
+UNIT = CompConv

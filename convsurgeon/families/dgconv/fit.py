@@ -11,53 +11,50 @@ from convsurgeon.families.cost import ConvShape
 from convsurgeon.families.dgconv.grouping import Grouped, channel_energy, group_fit
 from convsurgeon.families.dgconv.spec import DGConvSpec
 from convsurgeon.families.dgconv.unit import HardenedDGConv
-from convsurgeon.families.family import Spec
 from convsurgeon.families.regression.fitting import LinearFitting, StandIn, put
 from convsurgeon.families.regression.linear_site import LinearSite
 from convsurgeon.families.regression.moments import Moments
-from convsurgeon.families.unit import CompactConv
 
-__all__ = ["DGConvFitting"]
+__all__ = ["FITTING"]
 
 
-class DGConvFitting(LinearFitting):
+class DGConvFitting(LinearFitting[HardenedDGConv, DGConvSpec]):
     """The grouping of least energy lost, then least squares in every group."""
 
-    def solve(self, unit: CompactConv, weight: Tensor, moments: Moments, *, seed: int, sweeps: int) -> StandIn:
+    def solve(self, unit: HardenedDGConv, weight: Tensor, moments: Moments, *, seed: int, sweeps: int) -> StandIn:
         """See `group_fit`; there is nothing to sweep."""
-        hard = _hardened(unit)
-        energy = channel_energy(weight, moments, hard.shape.area)
+        energy = channel_energy(weight, moments, unit.shape.area)
         cross = weight @ moments.uu + moments.eu
-        grouped = group_fit(energy, cross, moments, hard.spec.groups or 1, seed)
-        return StandIn(grouped.composed(), lambda: _write(hard, grouped))
+        grouped = group_fit(energy, cross, moments, unit.spec.groups or 1, seed)
+        return StandIn(grouped.composed(), lambda: _write(unit, grouped))
 
-    def damages(self, site: LinearSite, specs: Sequence[Spec], shape: ConvShape, seed: int) -> dict[Spec, float]:
+    def damages(
+        self, site: LinearSite, specs: Sequence[DGConvSpec], shape: ConvShape, seed: int
+    ) -> dict[DGConvSpec, float]:
         """All numbers of groups share one energy matrix; open gates are the convolution itself."""
         energy = channel_energy(site.original.weight, site.ridged, shape.area)
-        found: dict[Spec, float] = {}
+        found: dict[DGConvSpec, float] = {}
         for spec in specs:
-            groups = spec.groups if isinstance(spec, DGConvSpec) else None
-            fitted = None if groups is None else group_fit(energy, site.cross, site.ridged, groups, seed)
-            found[spec] = 0.0 if fitted is None else site.error(fitted.composed())
+            if spec.groups is None:
+                found[spec] = 0.0
+                continue
+            fitted = group_fit(energy, site.cross, site.ridged, spec.groups, seed)
+            found[spec] = site.error(fitted.composed())
         return found
 
-    def write_bias(self, unit: CompactConv, bias: Tensor) -> None:
+    def write_bias(self, unit: HardenedDGConv, bias: Tensor) -> None:
         """The grouped convolution's, group by group."""
-        hard = _hardened(unit)
-        if hard.grouped.bias is not None:
-            put(hard.grouped.bias, bias[hard.output_order.cpu().argsort()])
+        if unit.grouped.bias is not None:
+            put(unit.grouped.bias, bias[unit.output_order.cpu().argsort()])
 
-    def joined(self, unit: CompactConv, key: str, values: Sequence[Tensor]) -> Tensor:
+    def joined(self, unit: HardenedDGConv, key: str, values: Sequence[Tensor]) -> Tensor:
         """Orders count on from part to part."""
         if key in ("input_order", "output_order"):
             return torch.cat([value + i * len(value) for i, value in enumerate(values)])
         return super().joined(unit, key, values)
 
 
-def _hardened(unit: CompactConv) -> HardenedDGConv:
-    if not isinstance(unit, HardenedDGConv):
-        raise TypeError(f"{type(unit).__name__} is no hardened DGConv")
-    return unit
+FITTING = DGConvFitting()
 
 
 def _write(module: HardenedDGConv, grouped: Grouped) -> None:

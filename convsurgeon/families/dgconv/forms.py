@@ -8,22 +8,22 @@ import torch
 from torch import nn
 
 from convsurgeon.families.dgconv.unit import HardenedDGConv
-from convsurgeon.families.forms.absorbed import Absorbed
+from convsurgeon.families.forms.absorbed import Absorbed, unit_of
 from convsurgeon.families.forms.convolution import PLAIN_CONVS, convolution
 from convsurgeon.families.forms.form import Form
 from convsurgeon.families.forms.kernels import bias_of, coarser_groups, kernel_of, over, regrouped, written_out
 
-__all__ = ["dgconv_forms"]
+__all__ = ["forms"]
 
 
-def dgconv_forms(absorbed: Absorbed) -> list[Form]:
+def forms(absorbed: Absorbed) -> list[Form]:
     """Fewest multiplications first; none for a unit whose convolution is not torch's own."""
-    unit = _unit(absorbed)
+    unit = unit_of(absorbed, HardenedDGConv)
     if type(unit.grouped) not in PLAIN_CONVS:
         return []
     groups = unit.grouped.groups
     counts = [groups, *coarser_groups(groups, unit.in_channels // groups)]
-    forms = [
+    found = [
         Form(
             f"a convolution in {count} groups",
             partial(_grouped, groups=count),
@@ -33,11 +33,11 @@ def dgconv_forms(absorbed: Absorbed) -> list[Form]:
         for count in counts
         if count > 1
     ]
-    return [*forms, Form("one dense convolution", _dense)]
+    return [*found, Form("one dense convolution", _dense)]
 
 
 def _grouped(absorbed: Absorbed, groups: int) -> nn.Module:
-    unit = _unit(absorbed)
+    unit = unit_of(absorbed, HardenedDGConv)
     conv, order = unit.grouped, unit.output_order.argsort()
     scale, shift = absorbed.scale[order], absorbed.shift[order]
     kernel = regrouped(kernel_of(conv), conv.groups, groups) * over(scale, conv.weight.dim())
@@ -45,7 +45,7 @@ def _grouped(absorbed: Absorbed, groups: int) -> nn.Module:
 
 
 def _dense(absorbed: Absorbed) -> nn.Module:
-    unit = _unit(absorbed)
+    unit = unit_of(absorbed, HardenedDGConv)
     kernel = written_out(kernel_of(unit.grouped), unit.grouped.groups)
     inputs = torch.empty_like(unit.input_order)
     # Column c of the grouped kernel reads the unit's channel input_order[c], which arrives at reads[…].
@@ -54,9 +54,3 @@ def _dense(absorbed: Absorbed) -> nn.Module:
     kernel = kernel[outputs][:, inputs] * over(absorbed.scale[absorbed.writes], kernel.dim())
     bias = (bias_of(unit.grouped)[unit.output_order] * absorbed.scale + absorbed.shift)[absorbed.writes]
     return convolution(unit.grouped, kernel, bias)
-
-
-def _unit(absorbed: Absorbed) -> HardenedDGConv:
-    if not isinstance(absorbed.unit, HardenedDGConv):
-        raise TypeError(f"{type(absorbed.unit).__name__} is no hardened DGConv")
-    return absorbed.unit

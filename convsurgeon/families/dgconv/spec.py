@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import PositiveInt
 
 from convsurgeon.families.cost import ConvShape, Cost, conv_cost, pads_by_itself
-from convsurgeon.families.family import Card, LearnedSpec, Refusal
+from convsurgeon.families.family import Card, Family, LearnedSpec, Refusal
 
 if TYPE_CHECKING:
     from convsurgeon.families.dgconv.unit import DGConv, HardenedDGConv
 
-__all__ = ["CARD", "DGConvMethod", "DGConvSpec", "gate_count", "parse_method"]
+__all__ = ["FAMILY", "DGConvMethod", "DGConvSpec", "gate_count"]
 
 CARD = Card(
     family="dgconv",
@@ -161,6 +161,17 @@ def _open_gates(shape: ConvShape) -> tuple[DGConvSpec, ...] | Refusal:
     return (DGConvSpec(),)
 
 
-def parse_method(text: str) -> DGConvMethod | None:
+def _parse(text: str) -> DGConvMethod | None:
     """Read ``dgconv``; None if the text is something else."""
     return DGConvMethod() if re.fullmatch("dgconv", text) else None
+
+
+FAMILY = Family(
+    card=CARD,
+    spec=DGConvSpec,
+    words=("dgconv",),
+    examples=("dgconv",),
+    parse=_parse,
+    free=DGConvMethod(hardened=True),
+    proxy_weight=8.0,
+)

@@ -14,7 +14,7 @@ from convsurgeon.families.dgconv.spec import DGConvSpec, gate_count
 from convsurgeon.families.torch_convs import conv_like, conv_shape
 from convsurgeon.families.unit import CompactConv, GatedConv
 
-__all__ = ["DGConv", "HardenedDGConv", "harden", "relationship_matrix"]
+__all__ = ["UNIT", "DGConv", "HardenedDGConv", "harden", "relationship_matrix"]
 
 
 class _Binarise(torch.autograd.Function):
@@ -134,3 +134,6 @@ def _group_of(channels: int, gate_total: int, closed: list[int]) -> Tensor:
     for k in closed:
         group = 2 * group + (core >> (gate_total - 1 - k)) % 2
     return group
+
+
+UNIT = HardenedDGConv

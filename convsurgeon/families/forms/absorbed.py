@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 
 from convsurgeon.families.channel_order import reordered
 from convsurgeon.families.unit import CompactConv
 
-__all__ = ["Absorbed", "in_order"]
+__all__ = ["Absorbed", "in_order", "unit_of"]
+
+UnitT = TypeVar("UnitT", bound=CompactConv)
 
 
 class Absorbed(nn.Module):
@@ -67,3 +71,14 @@ class Absorbed(nn.Module):
 def in_order(order: Tensor) -> bool:
     """Whether an order changes nothing."""
     return torch.equal(order, torch.arange(len(order), device=order.device))
+
+
+def unit_of(absorbed: Absorbed, kind: type[UnitT]) -> UnitT:
+    """The unit, which is one of this class.
+
+    Raises:
+        TypeError: it is another.
+    """
+    if not isinstance(absorbed.unit, kind):
+        raise TypeError(f"{type(absorbed.unit).__name__} is no {kind.__name__} unit")
+    return absorbed.unit

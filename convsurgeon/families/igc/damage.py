@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from convsurgeon.families.family import Spec
 from convsurgeon.families.igc.factorise import Blocks, Factors, descend, factorise, separate_blocks, through
 from convsurgeon.families.igc.spec import IGCSpec
 from convsurgeon.families.regression.leading_features import Features, leading_errors
@@ -26,12 +25,12 @@ SWEEPS = 2
 SWEPT_WIDTHS = 2
 
 
-def igc_damages(site: LinearSite, specs: Iterable[IGCSpec]) -> dict[Spec, float]:
+def igc_damages(site: LinearSite, specs: Iterable[IGCSpec]) -> dict[IGCSpec, float]:
     """Damage of each unit; units that differ in the mid width alone share their factorisation."""
     families: Mapping[tuple[int, int], list[IGCSpec]] = defaultdict(list)
     for spec in specs:
         families[spec.primary_groups, spec.secondary_groups].append(spec)
-    found: dict[Spec, float] = {}
+    found: dict[IGCSpec, float] = {}
     for (partitions, secondary_groups), family in families.items():
         blocks = Blocks(site.ridged.uu, partitions)
         if secondary_groups > 1:
@@ -54,7 +53,7 @@ def _swept(site: LinearSite, blocks: Blocks, spec: IGCSpec) -> float:
     return site.error(factors.composed())
 
 
-def _by_width(site: LinearSite, blocks: Blocks, family: Sequence[IGCSpec]) -> dict[Spec, float]:
+def _by_width(site: LinearSite, blocks: Blocks, family: Sequence[IGCSpec]) -> dict[IGCSpec, float]:
     """Prefixes of the widest unit's blocks, then the gain of sweeping measured at a few widths and interpolated."""
     ranks = [spec.mid_channels // blocks.partitions for spec in family]
     primary, secondary = separate_blocks(site.original.weight, blocks, ranks[-1])

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from convsurgeon.families.cost import ConvShape
-from convsurgeon.families.family import Spec
 from convsurgeon.families.igc.damage import igc_damages
 from convsurgeon.families.igc.factorise import Blocks, Factors, factorise
 from convsurgeon.families.igc.spec import IGCSpec
@@ -17,53 +16,46 @@ from convsurgeon.families.regression.fitting import LinearFitting, StandIn, bala
 from convsurgeon.families.regression.linear_site import LinearSite
 from convsurgeon.families.regression.moments import Moments
 from convsurgeon.families.regression.problems import spread
-from convsurgeon.families.unit import CompactConv
 
-__all__ = ["IGCFitting"]
+__all__ = ["FITTING"]
 
 
-class IGCFitting(LinearFitting):
+class IGCFitting(LinearFitting[IGC, IGCSpec]):
     """One low-rank regression per primary partition, swept until the partitions agree."""
 
-    def solve(self, unit: CompactConv, weight: Tensor, moments: Moments, *, seed: int, sweeps: int) -> StandIn:
+    def solve(self, unit: IGC, weight: Tensor, moments: Moments, *, seed: int, sweeps: int) -> StandIn:
         """See `factorise`."""
-        igc = _igc(unit)
         factors = factorise(
             weight,
             weight @ moments.uu + moments.eu,
-            Blocks(moments.uu, igc.spec.primary_groups),
-            secondary_groups=igc.spec.secondary_groups,
-            mid_channels=igc.spec.mid_channels,
+            Blocks(moments.uu, unit.spec.primary_groups),
+            secondary_groups=unit.spec.secondary_groups,
+            mid_channels=unit.spec.mid_channels,
             sweeps=sweeps,
         )
-        return StandIn(factors.composed(), lambda: _write(igc, factors))
+        return StandIn(factors.composed(), lambda: _write(unit, factors))
 
-    def damages(self, site: LinearSite, specs: Sequence[Spec], shape: ConvShape, seed: int) -> dict[Spec, float]:
+    def damages(self, site: LinearSite, specs: Sequence[IGCSpec], shape: ConvShape, seed: int) -> dict[IGCSpec, float]:
         """Units that differ in the mid width alone share their factorisation."""
-        return igc_damages(site, [spec for spec in specs if isinstance(spec, IGCSpec)])
+        return igc_damages(site, specs)
 
-    def write_bias(self, unit: CompactConv, bias: Tensor) -> None:
+    def write_bias(self, unit: IGC, bias: Tensor) -> None:
         """The secondary convolution's, in its own order."""
-        igc = _igc(unit)
-        if igc.secondary.bias is not None:
-            order = igc.interleave_back
-            put(igc.secondary.bias, bias if order is None else bias[order.cpu().argsort()])
+        if unit.secondary.bias is not None:
+            order = unit.interleave_back
+            put(unit.secondary.bias, bias if order is None else bias[order.cpu().argsort()])
 
-    def joined(self, unit: CompactConv, key: str, values: Sequence[Tensor]) -> Tensor:
+    def joined(self, unit: IGC, key: str, values: Sequence[Tensor]) -> Tensor:
         """Weights side by side; of a transposed convolution the secondary is the one that spreads."""
-        igc = _igc(unit)
         if key.startswith("interleave"):
-            return igc.state_dict()[key]
-        if key == "secondary.weight" and igc.shape.transposed:
-            partitions = igc.secondary.groups // igc.shape.groups
-            return torch.cat([spread(value, igc.shape, partitions) for value in values])
+            return unit.state_dict()[key]
+        if key == "secondary.weight" and unit.shape.transposed:
+            partitions = unit.secondary.groups // unit.shape.groups
+            return torch.cat([spread(value, unit.shape, partitions) for value in values])
         return super().joined(unit, key, values)
 
 
-def _igc(unit: CompactConv) -> IGC:
-    if not isinstance(unit, IGC):
-        raise TypeError(f"{type(unit).__name__} is no IGC unit")
-    return unit
+FITTING = IGCFitting()
 
 
 def _write(module: IGC, factors: Factors) -> None:

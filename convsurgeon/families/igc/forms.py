@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from convsurgeon.families.forms.absorbed import Absorbed
+from convsurgeon.families.forms.absorbed import Absorbed, unit_of
 from convsurgeon.families.forms.convolution import PLAIN_CONVS, convolution
 from convsurgeon.families.forms.form import Form
 from convsurgeon.families.forms.kernels import bias_of, blocks, coarser_groups, kernel_of, over, regrouped, written_out
@@ -20,21 +20,21 @@ from convsurgeon.families.forms.pieces import Gather
 from convsurgeon.families.igc.unit import IGC
 from convsurgeon.families.torch_convs import Conv
 
-__all__ = ["igc_forms"]
+__all__ = ["forms"]
 
 
-def igc_forms(absorbed: Absorbed) -> list[Form]:
+def forms(absorbed: Absorbed) -> list[Form]:
     """First the one with the fewest multiplications; none for a unit whose parts are not torch's own."""
-    unit = _unit(absorbed)
+    unit = unit_of(absorbed, IGC)
     if any(type(part) not in PLAIN_CONVS for part in (unit.primary, unit.secondary)):
         return []
     groups, partitions = unit.primary.groups, unit.secondary.groups
     counts = [groups, *coarser_groups(groups, unit.in_channels // groups)]
-    forms = [] if partitions == 1 else [_interleaved(unit)]
+    found = [] if partitions == 1 else [_interleaved(unit)]
     # A dense P always comes in whole blocks: they cost nothing there.
-    forms += [_pair(unit, count, whole=count == 1) for count in counts]
-    forms += [_pair(unit, count, whole=True) for count in counts if _gains_blocks(unit, count)]
-    return [*forms, Form("one dense convolution", _dense)]
+    found += [_pair(unit, count, whole=count == 1) for count in counts]
+    found += [_pair(unit, count, whole=True) for count in counts if _gains_blocks(unit, count)]
+    return [*found, Form("one dense convolution", _dense)]
 
 
 def _pair(unit: IGC, groups: int, *, whole: bool) -> Form:
@@ -58,7 +58,7 @@ def _gains_blocks(unit: IGC, groups: int) -> bool:
 
 
 def _build_pair(absorbed: Absorbed, groups: int, width: int) -> nn.Module:
-    unit = _unit(absorbed)
+    unit = unit_of(absorbed, IGC)
     kernel = regrouped(kernel_of(unit.primary), unit.primary.groups, groups)
     matrix, bias = _after(absorbed)
     shift = unit.primary.bias
@@ -80,7 +80,7 @@ def _widened(values: Tensor, axis: int, groups: int, width: int) -> Tensor:
 
 
 def _dense(absorbed: Absorbed) -> nn.Module:
-    unit = _unit(absorbed)
+    unit = unit_of(absorbed, IGC)
     matrix, bias = _after(absorbed)
     kernel = written_out(kernel_of(unit.primary), unit.primary.groups)
     composed = torch.einsum("om,mi...->oi...", matrix, kernel)[:, absorbed.reads.argsort()]
@@ -89,7 +89,7 @@ def _dense(absorbed: Absorbed) -> nn.Module:
 
 def _after(absorbed: Absorbed) -> tuple[Tensor, Tensor]:
     """A [C_out, C_mid] and its bias, in the order written, with scale and shift."""
-    unit = _unit(absorbed)
+    unit = unit_of(absorbed, IGC)
     matrix = written_out(kernel_of(unit.secondary), unit.secondary.groups).flatten(1)
     bias = bias_of(unit.secondary)
     if unit.interleave is not None and unit.interleave_back is not None:
@@ -108,7 +108,7 @@ def _interleaved(unit: IGC) -> Form:
 
 
 def _build_interleaved(absorbed: Absorbed) -> nn.Module:
-    unit = _unit(absorbed)
+    unit = unit_of(absorbed, IGC)
     primary, secondary, between = _conv(unit.primary), _conv(unit.secondary), unit.interleave
     order = absorbed.writes.new_tensor(range(unit.out_channels))
     if unit.interleave_back is not None:
@@ -128,12 +128,6 @@ def _build_interleaved(absorbed: Absorbed) -> nn.Module:
 
 def _as_kernel(matrix: Tensor, unit: IGC) -> Tensor:
     return matrix.view(*matrix.shape, *(1,) * len(unit.kernel_size))
-
-
-def _unit(absorbed: Absorbed) -> IGC:
-    if not isinstance(absorbed.unit, IGC):
-        raise TypeError(f"{type(absorbed.unit).__name__} is no IGC unit")
-    return absorbed.unit
 
 
 def _conv(module: nn.Module) -> Conv:

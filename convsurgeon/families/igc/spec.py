@@ -25,12 +25,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import PositiveInt
 
 from convsurgeon.families.cost import ConvShape, Cost, conv_cost
-from convsurgeon.families.family import Card, PlainMethod, Refusal, Spec
+from convsurgeon.families.family import Card, Family, PlainMethod, Refusal, Spec
 
 if TYPE_CHECKING:
     from convsurgeon.families.igc.unit import IGC
 
-__all__ = ["CARD", "IGCMethod", "IGCSpec", "parse_method"]
+__all__ = ["FAMILY", "IGCMethod", "IGCSpec"]
 
 CARD = Card(
     family="igc",
@@ -189,7 +189,7 @@ def _mid_widths(shape: ConvShape, groups: int, block: int | None) -> list[int]:
     return sorted(width for width in widths if 0 < width * per_width < dense)
 
 
-def parse_method(text: str) -> IGCMethod | None:
+def _parse(text: str) -> IGCMethod | None:
     """Read ``igc``, ``igc-bN`` or ``igc-lLmM[-wN]``; None if the text is none of them."""
     if free := re.fullmatch(r"igc(?:-b([1-9]\d*))?", text):
         return IGCMethod(block=int(free[1]) if free[1] else None)
@@ -197,3 +197,14 @@ def parse_method(text: str) -> IGCMethod | None:
     if match is None:
         return None
     return IGCMethod(int(match[1]), int(match[2]), int(match[3]) if match[3] else None)
+
+
+FAMILY = Family(
+    card=CARD,
+    spec=IGCSpec,
+    words=("igc", "igc-bN", "igc-lLmM[-wN]"),
+    examples=("igc", "igc-b16", "igc-l4m2"),
+    parse=_parse,
+    free=IGCMethod(),
+    proxy_weight=1.0,
+)

@@ -11,7 +11,7 @@ from convsurgeon.families.igc.spec import IGCSpec
 from convsurgeon.families.torch_convs import conv_like, pointwise
 from convsurgeon.families.unit import CompactConv
 
-__all__ = ["IGC", "interleave_order"]
+__all__ = ["IGC", "UNIT", "interleave_order"]
 
 
 class IGC(CompactConv):
@@ -54,3 +54,6 @@ class IGC(CompactConv):
 def interleave_order(channels: int, rows: int, columns: int, within: int = 1) -> Tensor:
     """Index [channels] that reads ``[rows, columns, rest]`` as ``[columns, rows, rest]``, ``within`` each group."""
     return torch.arange(channels).view(within, rows, columns, -1).transpose(1, 2).reshape(-1)
+
+
+UNIT = IGC

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,6 +20,9 @@ from convsurgeon.families.unit import CompactConv
 
 __all__ = ["LinearFitting", "StagedFitting", "StandIn", "balanced", "put"]
 
+UnitT = TypeVar("UnitT", bound=CompactConv)
+SpecT = TypeVar("SpecT", bound=Spec)
+
 
 @dataclass(frozen=True)
 class StandIn:
@@ -28,25 +32,25 @@ class StandIn:
     write: Callable[[], None]
 
 
-class LinearFitting(ABC):
+class LinearFitting(ABC, Generic[UnitT, SpecT]):
     """For units that are one structured linear map of each group's unfolded inputs: moments say all about a fit."""
 
     @abstractmethod
-    def solve(self, unit: CompactConv, weight: Tensor, moments: Moments, *, seed: int, sweeps: int) -> StandIn:
+    def solve(self, unit: UnitT, weight: Tensor, moments: Moments, *, seed: int, sweeps: int) -> StandIn:
         """The best parameters of a unit of one group, for the convolution's ``weight`` [C_out, D] and these moments.
 
         ``sweeps``: rounds of improvement, where the family has no closed form for all of its parameters at once.
         """
 
     @abstractmethod
-    def damages(self, site: LinearSite, specs: Sequence[Spec], shape: ConvShape, seed: int) -> dict[Spec, float]:
+    def damages(self, site: LinearSite, specs: Sequence[SpecT], shape: ConvShape, seed: int) -> dict[SpecT, float]:
         """What each spec of one group would lose; ``shape`` is the group's own dense convolution."""
 
     @abstractmethod
-    def write_bias(self, unit: CompactConv, bias: Tensor) -> None:
+    def write_bias(self, unit: UnitT, bias: Tensor) -> None:
         """Put an output bias [C_out] where the unit keeps it; nothing if it has none."""
 
-    def join(self, unit: CompactConv, parts: Sequence[CompactConv]) -> None:
+    def join(self, unit: UnitT, parts: Sequence[UnitT]) -> None:
         """Write the weights and orders of ``parts``, one a group, into the whole unit; biases come separately."""
         if parts[0] is unit:
             return
@@ -54,18 +58,18 @@ class LinearFitting(ABC):
         for key, values in side_by_side(unit, parts).items():
             state[key].copy_(self.joined(unit, key, values))
 
-    def joined(self, unit: CompactConv, key: str, values: Sequence[Tensor]) -> Tensor:
+    def joined(self, unit: UnitT, key: str, values: Sequence[Tensor]) -> Tensor:
         """The tensor ``key`` of the whole unit from those of its parts."""
         return torch.cat(list(values))
 
 
-class StagedFitting(ABC):
+class StagedFitting(ABC, Generic[UnitT]):
     """For units whose parts feed one another: fitted one after the other, on feature maps."""
 
     @abstractmethod
     def fit(
         self,
-        unit: CompactConv,
+        unit: UnitT,
         original: Linear,
         moments: Moments,
         samples: Samples,

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from convsurgeon.families.cost import ConvShape
-from convsurgeon.families.family import Spec
 from convsurgeon.families.regression.fitting import LinearFitting, StandIn, balanced, put
 from convsurgeon.families.regression.leading_features import Features, leading_errors
 from convsurgeon.families.regression.linear_site import LinearSite
@@ -16,42 +15,45 @@ from convsurgeon.families.regression.moments import Moments
 from convsurgeon.families.regression.shared_factor import Slices, after, improved, slicewise, start
 from convsurgeon.families.spatial.spec import SpatialSpec
 from convsurgeon.families.spatial.unit import Spatial
-from convsurgeon.families.unit import CompactConv
 
-__all__ = ["SpatialFitting"]
+__all__ = ["FITTING"]
 
 
-class SpatialFitting(LinearFitting):
+class SpatialFitting(LinearFitting[Spatial, SpatialSpec]):
     """The kernel's columns (or rows) are the slices that the first convolution reads one after the other."""
 
-    def solve(self, unit: CompactConv, weight: Tensor, moments: Moments, *, seed: int, sweeps: int) -> StandIn:
+    def solve(self, unit: Spatial, weight: Tensor, moments: Moments, *, seed: int, sweeps: int) -> StandIn:
         """The whitened singular vectors, then both convolutions improved in turn."""
-        spatial = _spatial(unit)
-        order, count = slice_order(spatial.shape, spatial.spec.axis)
+        order, count = slice_order(unit.shape, unit.spec.axis)
         slices = Slices(moments.uu[order][:, order], count)
         cross = (weight @ moments.uu + moments.eu)[:, order]
-        ahead = start(weight[:, order], slices, spatial.spec.mid_channels)
+        ahead = start(weight[:, order], slices, unit.spec.mid_channels)
         behind = after(ahead, cross, slices)
         for _ in range(sweeps):
             ahead = improved(ahead, behind, cross, slices)
             behind = after(ahead, cross, slices)
         composed = torch.cat([part @ ahead for part in behind.chunk(count, dim=1)], dim=1)
-        return StandIn(composed[:, order.argsort()], lambda: _write(spatial, ahead, behind, count))
+        return StandIn(composed[:, order.argsort()], lambda: _write(unit, ahead, behind, count))
 
-    def damages(self, site: LinearSite, specs: Sequence[Spec], shape: ConvShape, seed: int) -> dict[Spec, float]:
+    def damages(
+        self, site: LinearSite, specs: Sequence[SpatialSpec], shape: ConvShape, seed: int
+    ) -> dict[SpatialSpec, float]:
         """One factorisation for each order; narrower units are its leading channels."""
-        found: dict[Spec, float] = {}
+        found: dict[SpatialSpec, float] = {}
         for axis in (0, 1):
-            family = [spec for spec in specs if isinstance(spec, SpatialSpec) and spec.axis == axis]
+            family = [spec for spec in specs if spec.axis == axis]
             if family:
                 found |= _by_width(site, sorted(family, key=lambda spec: spec.mid_channels), shape, axis)
         return found
 
-    def write_bias(self, unit: CompactConv, bias: Tensor) -> None:
+    def write_bias(self, unit: Spatial, bias: Tensor) -> None:
         """The second convolution's."""
-        held = _spatial(unit).second.bias
+        held = unit.second.bias
         if held is not None:
             put(held, bias)
+
+
+FITTING = SpatialFitting()
 
 
 def slice_order(shape: ConvShape, axis: int) -> tuple[Tensor, int]:
@@ -60,7 +62,7 @@ def slice_order(shape: ConvShape, axis: int) -> tuple[Tensor, int]:
     return columns.movedim(2 - axis, 0).flatten(), shape.kernel[1 - axis]
 
 
-def _by_width(site: LinearSite, family: Sequence[SpatialSpec], shape: ConvShape, axis: int) -> dict[Spec, float]:
+def _by_width(site: LinearSite, family: Sequence[SpatialSpec], shape: ConvShape, axis: int) -> dict[SpatialSpec, float]:
     order, count = slice_order(shape, axis)
     slices = Slices(site.ridged.uu[order][:, order], count)
     ahead = start(site.original.weight[:, order], slices, family[-1].mid_channels)
@@ -86,9 +88,3 @@ def _write(unit: Spatial, ahead: Tensor, behind: Tensor, count: int) -> None:
     put(unit.first.weight, torch.nn.functional.pad(first, (0, 0, 0, missing)))
     kernel = second.view(len(behind), count, -1).transpose(1, 2)
     put(unit.second.weight, torch.nn.functional.pad(kernel, (0, 0, 0, missing)))
-
-
-def _spatial(unit: CompactConv) -> Spatial:
-    if not isinstance(unit, Spatial):
-        raise TypeError(f"{type(unit).__name__} is no Spatial unit")
-    return unit

@@ -12,29 +12,20 @@ from convsurgeon.families.forms.form import Form
 from convsurgeon.families.forms.kernels import kernel_of
 from convsurgeon.families.spatial.unit import Spatial
 from convsurgeon.families.torch_convs import Conv
-from convsurgeon.families.unit import CompactConv
 
-__all__ = ["spatial_forms"]
+__all__ = ["forms"]
 
 
-def spatial_forms(absorbed: Absorbed) -> list[Form]:
+def forms(absorbed: Absorbed) -> list[Form]:
     """First the one with the fewest multiplications; none for a unit whose parts are not torch's own."""
-    return chain_forms(absorbed, (("two convolutions", _two), ("one dense convolution", _dense)))
+    return chain_forms(absorbed, Spatial, (("two convolutions", _two), ("one dense convolution", _dense)))
 
 
-def _two(unit: CompactConv) -> Sequence[Conv]:
-    spatial = _spatial(unit)
-    return spatial.first, spatial.second
+def _two(unit: Spatial) -> Sequence[Conv]:
+    return unit.first, unit.second
 
 
-def _dense(unit: CompactConv) -> Sequence[Conv]:
-    spatial = _spatial(unit)
-    first, second = kernel_of(spatial.first), kernel_of(spatial.second)
+def _dense(unit: Spatial) -> Sequence[Conv]:
+    first, second = kernel_of(unit.first), kernel_of(unit.second)
     kernel = torch.einsum("orij,rckl->ocikjl", second, first).flatten(2, 3).flatten(3)
-    return (dense_like(unit, kernel, spatial.second.bias),)
-
-
-def _spatial(unit: CompactConv) -> Spatial:
-    if not isinstance(unit, Spatial):
-        raise TypeError(f"{type(unit).__name__} is no Spatial unit")
-    return unit
+    return (dense_like(unit, kernel, unit.second.bias),)

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import PositiveInt
 
 from convsurgeon.families.cost import ConvShape, Cost, conv_cost
-from convsurgeon.families.family import Card, PlainMethod, Refusal, Spec
+from convsurgeon.families.family import Card, Family, PlainMethod, Refusal, Spec
 from convsurgeon.families.thin_widths import thin_widths
 
 if TYPE_CHECKING:
     from convsurgeon.families.spatial.unit import Spatial
 
-__all__ = ["CARD", "SpatialMethod", "SpatialSpec", "parse_method"]
+__all__ = ["FAMILY", "SpatialMethod", "SpatialSpec"]
 
 CARD = Card(
     family="spatial",
@@ -158,7 +158,18 @@ def _stretch(
     return None if not input_size else Fraction(input_size[1 - axis], output_size[1 - axis])
 
 
-def parse_method(text: str) -> SpatialMethod | None:
+def _parse(text: str) -> SpatialMethod | None:
     """Read ``spatial`` or ``spatial-rN``; None if the text is neither."""
     match = re.fullmatch(r"spatial(?:-r([1-9]\d*))?", text)
     return None if match is None else SpatialMethod(int(match[1]) if match[1] else None)
+
+
+FAMILY = Family(
+    card=CARD,
+    spec=SpatialSpec,
+    words=("spatial", "spatial-rN"),
+    examples=("spatial", "spatial-r64"),
+    parse=_parse,
+    free=SpatialMethod(),
+    proxy_weight=0.5,
+)

@@ -9,7 +9,7 @@ from convsurgeon.families.spatial.spec import SpatialSpec
 from convsurgeon.families.torch_convs import along_axis
 from convsurgeon.families.unit import CompactConv
 
-__all__ = ["Spatial"]
+__all__ = ["UNIT", "Spatial"]
 
 
 class Spatial(CompactConv):
@@ -25,3 +25,6 @@ class Spatial(CompactConv):
     def forward(self, x: Tensor) -> Tensor:
         """[N, C_in, H, W] → [N, C_out, H', W']."""
         return self.second(self.first(x))
+
+
+UNIT = Spatial

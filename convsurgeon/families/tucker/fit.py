@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from convsurgeon.families.cost import ConvShape
-from convsurgeon.families.family import Spec
 from convsurgeon.families.regression.fitting import LinearFitting, StandIn, balanced, put
 from convsurgeon.families.regression.linear_algebra import strongest
 from convsurgeon.families.regression.linear_site import LinearSite
@@ -17,40 +16,39 @@ from convsurgeon.families.regression.moments import Moments
 from convsurgeon.families.regression.shared_factor import Slices, after, improved, slicewise, start
 from convsurgeon.families.tucker.spec import TuckerSpec
 from convsurgeon.families.tucker.unit import Tucker
-from convsurgeon.families.unit import CompactConv
 
-__all__ = ["TuckerFitting"]
+__all__ = ["FITTING"]
 
 
-class TuckerFitting(LinearFitting):
+class TuckerFitting(LinearFitting[Tucker, TuckerSpec]):
     """The kernel's positions are the slices that the first convolution reads one after the other."""
 
-    def solve(self, unit: CompactConv, weight: Tensor, moments: Moments, *, seed: int, sweeps: int) -> StandIn:
+    def solve(self, unit: Tucker, weight: Tensor, moments: Moments, *, seed: int, sweeps: int) -> StandIn:
         """Whitened leading input channels, the best map of low rank behind them, and both improved in turn."""
-        tucker = _tucker(unit)
-        order, count = slice_order(tucker.shape)
+        order, count = slice_order(unit.shape)
         slices = Slices(moments.uu[order][:, order], count)
         cross = (weight @ moments.uu + moments.eu)[:, order]
-        ahead = start(weight[:, order], slices, tucker.spec.in_rank)
-        expand, core = _behind(ahead, cross, slices, tucker.spec.out_rank)
+        ahead = start(weight[:, order], slices, unit.spec.in_rank)
+        expand, core = _behind(ahead, cross, slices, unit.spec.out_rank)
         for _ in range(sweeps):
             ahead = improved(ahead, expand @ core, cross, slices)
-            expand, core = _behind(ahead, cross, slices, tucker.spec.out_rank)
+            expand, core = _behind(ahead, cross, slices, unit.spec.out_rank)
         composed = torch.cat([expand @ part @ ahead for part in core.chunk(count, dim=1)], dim=1)
-        return StandIn(composed[:, order.argsort()], lambda: _write(tucker, ahead, core, expand, count))
+        return StandIn(composed[:, order.argsort()], lambda: _write(unit, ahead, core, expand, count))
 
-    def damages(self, site: LinearSite, specs: Sequence[Spec], shape: ConvShape, seed: int) -> dict[Spec, float]:
+    def damages(
+        self, site: LinearSite, specs: Sequence[TuckerSpec], shape: ConvShape, seed: int
+    ) -> dict[TuckerSpec, float]:
         """One regression for each reduction of the inputs; every rank behind it is a projection of that."""
         by_rank: Mapping[int, list[TuckerSpec]] = defaultdict(list)
         for spec in specs:
-            if isinstance(spec, TuckerSpec):
-                by_rank[spec.in_rank].append(spec)
+            by_rank[spec.in_rank].append(spec)
         order, count = slice_order(shape)
         slices = Slices(site.ridged.uu[order][:, order], count)
         whole = start(site.original.weight[:, order], slices, max(by_rank))
         cross, held = site.cross[:, order], site.held_u[:, order]
         mean = site.moments.mean_u[None, order] if site.moments.centred else torch.zeros(1, len(order)).double()
-        found: dict[Spec, float] = {}
+        found: dict[TuckerSpec, float] = {}
         for rank, family in by_rank.items():
             ahead = whole[:rank]
             behind = after(ahead, cross, slices)
@@ -59,11 +57,14 @@ class TuckerFitting(LinearFitting):
             found.update(_projected(site, family, explained, vectors))
         return found
 
-    def write_bias(self, unit: CompactConv, bias: Tensor) -> None:
+    def write_bias(self, unit: Tucker, bias: Tensor) -> None:
         """The last convolution's."""
-        held = _tucker(unit).expand.bias
+        held = unit.expand.bias
         if held is not None:
             put(held, bias)
+
+
+FITTING = TuckerFitting()
 
 
 def slice_order(shape: ConvShape) -> tuple[Tensor, int]:
@@ -83,7 +84,9 @@ def _behind(ahead: Tensor, cross: Tensor, slices: Slices, rank: int) -> tuple[Te
     return vectors, vectors.T @ behind
 
 
-def _projected(site: LinearSite, family: Iterable[TuckerSpec], explained: Tensor, vectors: Tensor) -> dict[Spec, float]:
+def _projected(
+    site: LinearSite, family: Iterable[TuckerSpec], explained: Tensor, vectors: Tensor
+) -> dict[TuckerSpec, float]:
     """Held-out errors of predictions [Q, C_out] projected on the first R_2 of ``vectors`` [C_out, R_2]."""
     level = site.moments.mean_y if site.moments.centred else site.original.bias
     wanted, seen = (site.held_y - level) @ vectors, explained @ vectors
@@ -106,9 +109,3 @@ def _write(unit: Tucker, ahead: Tensor, core: Tensor, expand: Tensor, count: int
     put(unit.reduce.weight, pad(reduced, (0, 0, 0, spec.in_rank - len(reduced))))
     put(unit.core.weight, pad(kernel, (0, 0, 0, spec.in_rank - kernel.shape[1], 0, spec.out_rank - len(kernel))))
     put(unit.expand.weight, pad(expand, (0, spec.out_rank - expand.shape[1])))
-
-
-def _tucker(unit: CompactConv) -> Tucker:
-    if not isinstance(unit, Tucker):
-        raise TypeError(f"{type(unit).__name__} is no Tucker unit")
-    return unit

@@ -14,15 +14,15 @@ from convsurgeon.families.forms.form import Form
 from convsurgeon.families.forms.kernels import bias_of, kernel_of
 from convsurgeon.families.torch_convs import Conv
 from convsurgeon.families.tucker.unit import Tucker
-from convsurgeon.families.unit import CompactConv
 
-__all__ = ["tucker_forms"]
+__all__ = ["forms"]
 
 
-def tucker_forms(absorbed: Absorbed) -> list[Form]:
+def forms(absorbed: Absorbed) -> list[Form]:
     """First the one with the fewest multiplications; none for a unit whose parts are not torch's own."""
     return chain_forms(
         absorbed,
+        Tucker,
         (
             ("three convolutions", _three),
             ("two convolutions, the first dense", _first_joined),
@@ -32,34 +32,24 @@ def tucker_forms(absorbed: Absorbed) -> list[Form]:
     )
 
 
-def _three(unit: CompactConv) -> Sequence[Conv]:
-    tucker = _tucker(unit)
-    return tucker.reduce, tucker.core, tucker.expand
+def _three(unit: Tucker) -> Sequence[Conv]:
+    return unit.reduce, unit.core, unit.expand
 
 
-def _first_joined(unit: CompactConv) -> Sequence[Conv]:
-    tucker = _tucker(unit)
-    return convolution(tucker.core, _reading_all(tucker), None), tucker.expand
+def _first_joined(unit: Tucker) -> Sequence[Conv]:
+    return convolution(unit.core, _reading_all(unit), None), unit.expand
 
 
-def _last_joined(unit: CompactConv) -> Sequence[Conv]:
-    tucker = _tucker(unit)
-    kernel = torch.einsum("oq,qp...->op...", kernel_of(tucker.expand).flatten(1), kernel_of(tucker.core))
-    return tucker.reduce, convolution(tucker.core, kernel, bias_of(tucker.expand))
+def _last_joined(unit: Tucker) -> Sequence[Conv]:
+    kernel = torch.einsum("oq,qp...->op...", kernel_of(unit.expand).flatten(1), kernel_of(unit.core))
+    return unit.reduce, convolution(unit.core, kernel, bias_of(unit.expand))
 
 
-def _dense(unit: CompactConv) -> Sequence[Conv]:
-    tucker = _tucker(unit)
-    kernel = torch.einsum("oq,qc...->oc...", kernel_of(tucker.expand).flatten(1), _reading_all(tucker))
-    return (dense_like(unit, kernel, bias_of(tucker.expand)),)
+def _dense(unit: Tucker) -> Sequence[Conv]:
+    kernel = torch.einsum("oq,qc...->oc...", kernel_of(unit.expand).flatten(1), _reading_all(unit))
+    return (dense_like(unit, kernel, bias_of(unit.expand)),)
 
 
-def _reading_all(tucker: Tucker) -> Tensor:
+def _reading_all(unit: Tucker) -> Tensor:
     """The k×k kernel [R_2, C_in, …] with the first 1×1 in it."""
-    return torch.einsum("qp...,pc->qc...", kernel_of(tucker.core), kernel_of(tucker.reduce).flatten(1))
-
-
-def _tucker(unit: CompactConv) -> Tucker:
-    if not isinstance(unit, Tucker):
-        raise TypeError(f"{type(unit).__name__} is no Tucker unit")
-    return unit
+    return torch.einsum("qp...,pc->qc...", kernel_of(unit.core), kernel_of(unit.reduce).flatten(1))

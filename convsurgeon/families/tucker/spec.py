@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import PositiveInt
 
 from convsurgeon.families.cost import ConvShape, Cost, conv_cost
-from convsurgeon.families.family import Card, PlainMethod, Refusal, Spec
+from convsurgeon.families.family import Card, Family, PlainMethod, Refusal, Spec
 
 if TYPE_CHECKING:
     from convsurgeon.families.tucker.unit import Tucker
 
-__all__ = ["CARD", "TuckerMethod", "TuckerSpec", "parse_method"]
+__all__ = ["FAMILY", "TuckerMethod", "TuckerSpec"]
 
 CARD = Card(
     family="tucker",
@@ -148,9 +148,20 @@ def _stretch(shape: ConvShape, output_size: tuple[int, ...], input_size: tuple[i
     return None if not input_size else Fraction(math.prod(input_size), math.prod(output_size))
 
 
-def parse_method(text: str) -> TuckerMethod | None:
+def _parse(text: str) -> TuckerMethod | None:
     """Read ``tucker`` or ``tucker-rNxM``; None if the text is neither."""
     if text == "tucker":
         return TuckerMethod()
     match = re.fullmatch(r"tucker-r([1-9]\d*)x([1-9]\d*)", text)
     return None if match is None else TuckerMethod(int(match[1]), int(match[2]))
+
+
+FAMILY = Family(
+    card=CARD,
+    spec=TuckerSpec,
+    words=("tucker", "tucker-rNxN"),
+    examples=("tucker", "tucker-r64x64"),
+    parse=_parse,
+    free=TuckerMethod(),
+    proxy_weight=1.0,
+)

@@ -9,7 +9,7 @@ from convsurgeon.families.torch_convs import conv_like, pointwise
 from convsurgeon.families.tucker.spec import TuckerSpec
 from convsurgeon.families.unit import CompactConv
 
-__all__ = ["Tucker"]
+__all__ = ["UNIT", "Tucker"]
 
 
 class Tucker(CompactConv):
@@ -27,3 +27,6 @@ class Tucker(CompactConv):
     def forward(self, x: Tensor) -> Tensor:
         """[N, C_in, H, W] → [N, C_out, H', W']."""
         return self.expand(self.core(self.reduce(x)))
+
+
+UNIT = Tucker
