@@ -15,6 +15,7 @@ from convsurgeon.demo.record import DemoReport, DemoRow
 from convsurgeon.demo.run import LEARNED, METHODS, DemoSettings, demonstrate
 from convsurgeon.demo.terminal import render
 from convsurgeon.planning.plan import CostRecord
+from tests.families.table import ROWS
 
 EXPECTED = Path(__file__).parents[1] / "cli" / "expected" / "demo.txt"
 # Two methods that take no time: one that is fitted in closed form, one that learns.
@@ -88,7 +89,7 @@ def test_stages_tell_the_story(quick: tuple[DemoReport, Moves]) -> None:
 
 def test_every_method_has_a_row() -> None:
     """The default run covers every family, auto and learned groups; a row is shown as it stands in the record."""
-    assert DemoSettings().methods == METHODS == ("compconv", "igc", "dgconv", "auto, timed", "dgconv, learned groups")
+    assert DemoSettings().methods == METHODS == (*ROWS, "auto, timed", "dgconv, learned groups")
     row = DemoRow(
         method="igc",
         replaced=6,
