@@ -7,6 +7,7 @@ something traces. What no trace covers simply has no role.
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,7 +33,7 @@ class Role:
 
     ``first``: no convolution comes before it. ``shortcut``: a 1×1 convolution that reaches an addition through
     norms only, where the other side passes through two or more convolutions of the same input.
-    ``norm`` and ``activation`` name the modules right behind it.
+    ``norm`` and ``activation`` name the modules right behind it, as the whole model does.
     """
 
     traced_by: TracedBy
@@ -43,9 +44,9 @@ class Role:
 
 
 def read_roles(model: nn.Module) -> dict[str, Role]:
-    """Roles by qualified name, for every convolution that some trace reaches."""
+    """Roles by qualified name (a module's first one), for every convolution that some trace reaches."""
     roles: dict[str, Role] = {}
-    _trace(model, "", roles)
+    _trace(model, {module: name for name, module in model.named_modules()}, roles)
     return roles
 
 
@@ -56,28 +57,31 @@ class _Tracer(fx.Tracer):
         return isinstance(m, _CONVS) or super().is_leaf_module(m, module_qualified_name)
 
 
-def _trace(module: nn.Module, prefix: str, roles: dict[str, Role]) -> None:
-    """Trace the module, or else its children; children without a convolution are not worth a trace."""
+def _trace(module: nn.Module, names: Mapping[nn.Module, str], roles: dict[str, Role]) -> None:
+    """Trace the module, or else its children; children without a convolution are not worth a trace.
+
+    ``names`` are those in the whole model: a part's own graph names its modules from the part on.
+    """
     if not any(isinstance(child, _CONVS) for child in module.modules()) or isinstance(module, _CONVS):
         return
     try:
         graph = _Tracer().trace(module)
     except Exception:
         # Any code may stand in a forward, so any exception may come out of tracing it: go one level down.
-        for name, child in module.named_children():
-            _trace(child, f"{prefix}{name}.", roles)
+        for child in module.children():
+            _trace(child, names, roles)
         return
-    reader = _GraphReader(module, graph)
+    reader = _GraphReader(module, graph, names)
     for node in graph.nodes:
-        if reader.is_conv(node):
-            role = reader.role(node, "parts" if prefix else "fx")
-            roles.setdefault(f"{prefix}{node.target}", role)
+        if reader.is_conv(node) and (name := reader.name(node)) is not None:
+            roles.setdefault(name, reader.role(node, "parts" if names[module] else "fx"))
 
 
 class _GraphReader:
     """Answers questions about one traced module; ancestor sets are bit masks over the node order."""
 
-    def __init__(self, module: nn.Module, graph: fx.Graph) -> None:
+    def __init__(self, module: nn.Module, graph: fx.Graph, names: Mapping[nn.Module, str]) -> None:
+        self.names = names
         self.modules = dict(module.named_modules(remove_duplicate=False))
         self.position = {node: i for i, node in enumerate(graph.nodes)}
         self.nodes = list(graph.nodes)
@@ -100,9 +104,14 @@ class _GraphReader:
             traced_by=traced_by,
             first=before == 0,
             shortcut=self._is_shortcut(node),
-            norm=str(norm.target) if norm else None,
-            activation=str(activation.target) if activation else None,
+            norm=self.name(norm),
+            activation=self.name(activation),
         )
+
+    def name(self, node: fx.Node | None) -> str | None:
+        """What the whole model calls the node's module."""
+        module = None if node is None else self._module(node)
+        return None if module is None else self.names.get(module)
 
     def _module(self, node: fx.Node) -> nn.Module | None:
         return self.modules.get(str(node.target)) if node.op == "call_module" else None

@@ -176,7 +176,7 @@ def _site(
     if not isinstance(module, UNITS):
         source = source_of(module, calls.input_size if calls else ())
     shape = source.shape if isinstance(source, Source) else _own_shape(module)
-    role = next((roles[name] for name in names if name in roles), Role(traced_by="hooks"))
+    role = roles.get(names[0], Role(traced_by="hooks"))
     seen = calls or _Calls(order=-1)
     return Site(
         name=names[0],
