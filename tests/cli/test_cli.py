@@ -19,11 +19,11 @@ from convsurgeon.budgets import CheckReport, Settings
 from convsurgeon.cli.app import run
 from convsurgeon.cli.screen import working
 from convsurgeon.deployment.benching import BenchReport
+from tests.families.table import ROWS
 
 FACTORY = """\
 import torch
 from torch import nn
-from tests.families.table import ROWS
 
 
 def build():
