@@ -19,12 +19,13 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision import models as zoo
 
-from convsurgeon import Rules, Survey, inspect
+from convsurgeon import Recipe, Rules, Survey, inspect
 from convsurgeon.base.copies import shadow
 from convsurgeon.base.errors import ModelLoadError, NothingToConvert
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.models import build_model, default_inputs
 from convsurgeon.planning.make import make_plan
+from convsurgeon.planning.problem import pose
 from convsurgeon.surgery.operate import operate
 
 
@@ -85,7 +86,7 @@ def measure(name: str, method: str) -> Row:
 def _after(network: nn.Module, found: Survey, inputs: Inputs, method: str) -> tuple[int, int | None, int | None, bool]:
     """Convolutions replaced, planned MACs, counted MACs, and whether the parameters are as planned."""
     try:
-        plan = make_plan(found, method=method, rules=Rules(stem=True, shortcuts=True))
+        plan = make_plan(pose(found, Recipe(method=method, rules=Rules(stem=True, shortcuts=True))))
     except NothingToConvert:
         return 0, None, None, True
     converted = operate(network, plan)

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from convsurgeon import CompConvSpec, ConvShape, IGCSpec, Plan, Rules, apply, convert, read_plan
+from convsurgeon import CompConvSpec, ConvShape, IGCSpec, Plan, Recipe, Rules, apply, convert, read_plan
 from convsurgeon.base.inputs import as_inputs
 from convsurgeon.models import build_model
 from convsurgeon.planning.make import make_plan
+from convsurgeon.planning.problem import pose
 from convsurgeon.survey.sites import survey
 from tests.nets import outside_macs, vgg16_bn_for_small_images
 
@@ -63,7 +64,8 @@ def test_vgg16_for_small_images_with_compconv128(bias: bool, params: float) -> N
 def test_depth_1_everywhere_is_ghost_resnet50() -> None:
     """A plan edited to d = 1 in every layer but the stem has the totals of Ghost-ResNet-50 (s = 2)."""
     network = build_model("resnet50", device="meta")
-    plan = make_plan(survey(network, as_inputs(_image())), method="compconv128", rules=Rules(shortcuts=True))
+    recipe = Recipe(method="compconv128", rules=Rules(shortcuts=True))
+    plan = make_plan(pose(survey(network, as_inputs(_image())), recipe))
     edited = _every_depth(plan, 1)
     done = apply(network, read_plan(edited.to_json()), _image(), random_weights=True)
     assert done.report.after.macs == outside_macs(done.model, _image())

@@ -33,6 +33,7 @@ from convsurgeon.families import parse_method
 from convsurgeon.planning.make import make_plan
 from convsurgeon.planning.options import PROXY, Damage, candidates
 from convsurgeon.planning.plan import Plan
+from convsurgeon.planning.problem import pose
 from convsurgeon.survey.counting import count
 from convsurgeon.transfer.agreement import agreement
 
@@ -108,7 +109,7 @@ def plan_for(method: str, model: nn.Module, share: float, sample: Sample, seed: 
     if method in ("random", "igc-weights-only", "igc-proxy", "igc-uniform"):
         damage = UNIFORM if method == "igc-uniform" else PROXY
         found = convsurgeon.inspect(model, sample.example)
-        return make_plan(found, method=family, target=target, damage=damage)
+        return make_plan(pose(found, convsurgeon.Recipe(method=family, target=target)).rated(damage))
     return convsurgeon.plan(
         model, sample.example, method=family, target=target, calibration=sample.batches(), seed=seed
     )
@@ -135,7 +136,7 @@ UNIFORM = Damage("uniform", lambda site, spec: (site.cost.macs / spec.cost(site.
 def reachable(model: nn.Module, example: Tensor, method: str, share: float) -> str:
     """``macs=…``: the share, or the least that the method reaches."""
     found = convsurgeon.inspect(model, example)
-    choices = candidates(found.sites, parse_method(method, hardened=True), convsurgeon.Rules(), hardened=True)
+    choices = candidates(found.sites, parse_method(method).under_target(), convsurgeon.Rules())
     least = found.total.macs - sum(
         c.site.cost.macs - min(option.cost.macs for option in c.options) for c in choices if c.options
     )

@@ -15,6 +15,7 @@ from convsurgeon.base.inputs import as_inputs
 from convsurgeon.families import parse_method
 from convsurgeon.planning.make import make_plan
 from convsurgeon.planning.options import candidates
+from convsurgeon.planning.problem import pose
 from convsurgeon.surgery.operate import operate
 
 __all__ = ["METHODS", "NETS", "Net", "converted", "macs", "pruned"]
@@ -63,11 +64,12 @@ def macs(model: nn.Module, net: Net) -> int:
 def converted(model: nn.Module, net: Net, method: str, share: float) -> nn.Module:
     """The network after surgery that keeps ``share`` of the MACs, or the least that the method reaches."""
     found = convsurgeon.inspect(model, net.image())
-    choices = candidates(found.sites, parse_method(method, hardened=True), convsurgeon.Rules(), hardened=True)
+    choices = candidates(found.sites, parse_method(method).under_target(), convsurgeon.Rules())
     least = found.total.macs - sum(
         c.site.cost.macs - min(option.cost.macs for option in c.options) for c in choices if c.options
     )
-    plan = make_plan(found, method=method, target=f"macs={max(int(share * found.total.macs), least)}")
+    recipe = convsurgeon.Recipe(method=method, target=f"macs={max(int(share * found.total.macs), least)}")
+    plan = make_plan(pose(found, recipe))
     return operate(model, plan).eval()
 
 

@@ -20,6 +20,7 @@ from convsurgeon.budgets.measurement import Measured, measure
 from convsurgeon.conversion.saved import MANIFEST, Manifest, read_saved_plan
 from convsurgeon.models import build_model, default_inputs, is_factory
 from convsurgeon.planning.make import make_plan
+from convsurgeon.planning.problem import pose
 from convsurgeon.planning.recipe import read_recipe
 from convsurgeon.surgery.operate import operate
 from convsurgeon.survey.sites import survey
@@ -71,9 +72,7 @@ def _planned(entry: Entry, path: str, device: str) -> tuple[nn.Module, Inputs]:
         raise UsageError(f"the recipe {path} names no model; add model = … beside recipe = … in the entry.")
     model = build_model(name, device=device)
     inputs = default_inputs(name, input_shape=entry.input or recipe.input).like(model)
-    plan = make_plan(
-        survey(model, inputs), model=name, method=recipe.method, target=recipe.target or None, rules=recipe.rules
-    )
+    plan = make_plan(pose(survey(model, inputs), recipe, model=name))
     with torch.device(device):
         return operate(model, plan, seed=recipe.seed), inputs
 

@@ -14,17 +14,16 @@ from torch import Tensor, nn
 from convsurgeon.base.batch_axis import rebatched
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.conversion.advice import fuse_first
-from convsurgeon.conversion.in_time import Ask, Bench, Timekeeper, known_latencies, plan_in_time
+from convsurgeon.conversion.in_time import Bench, TimedPlanning, Timekeeper, known_latencies, plan_in_time
 from convsurgeon.conversion.saved import save
-from convsurgeon.families import parse_method
 from convsurgeon.families.family import Spec
 from convsurgeon.models import WeightsOrigin
 from convsurgeon.planning.latencies import Latencies
-from convsurgeon.planning.make import effective_targets, make_plan
-from convsurgeon.planning.options import PROXY, Choices, Damage, candidates
+from convsurgeon.planning.make import make_plan
+from convsurgeon.planning.options import PROXY, Damage
 from convsurgeon.planning.plan import Plan
+from convsurgeon.planning.problem import Problem, pose
 from convsurgeon.planning.recipe import Recipe
-from convsurgeon.planning.targets import parse_targets
 from convsurgeon.report import Fidelity, Report, make_report
 from convsurgeon.runtimes import Runtime, find_runtime, require
 from convsurgeon.surgery.operate import operate
@@ -117,66 +116,32 @@ def planned(
     (cached; see ``cache_directory``); otherwise a data-free proxy.
 
     Raises:
-        UnknownName, TargetError, NothingToConvert: see ``make_plan`` and ``plan_in_time``.
+        UnknownName, TargetError, NothingToConvert: see ``pose``, ``make_plan`` and ``plan_in_time``.
         UsageError: a runtime that is not installed.
     """
-    damage = PROXY
-    if (
-        calibration is not None
-        and patient.weights.origin != "random"
-        and effective_targets(settings.method, settings.target, settings.rules)
-    ):
-        damage = _measured(patient, settings, calibration, progress or _silent)
-    if settings.time_layers or any(target.metric == "latency" for target in parse_targets(settings.target)):
-        return _planned_in_time(patient, settings, damage, progress or _silent)
-    latencies = None if settings.allow_slower else _known(patient, settings, damage)
-    return _plan(patient, settings, damage, latencies)
-
-
-def _plan(patient: Patient, settings: Recipe, damage: Damage, latencies: Latencies | None) -> Plan:
-    return make_plan(
-        patient.survey,
-        model=patient.name,
-        method=settings.method,
-        target=settings.target or None,
-        rules=settings.rules,
-        damage=damage,
-        latencies=latencies,
-        allow_slower=settings.allow_slower,
-    )
-
-
-def _planned_in_time(patient: Patient, settings: Recipe, damage: Damage, progress: Progress) -> Plan:
+    tell = progress or _silent
+    problem = pose(patient.survey, settings, model=patient.name)
+    if calibration is not None and patient.weights.origin != "random" and problem.targets:
+        problem = problem.rated(_measured(patient, problem, calibration, tell))
     runtime = find_runtime(settings.runtime)
-    require(runtime)
-    ask = Ask(
-        patient.model,
-        _timed_inputs(patient, settings),
-        _choices(patient, settings, damage),
-        partial(_plan, patient, settings, damage),
-        settings.seed,
-    )
-    return plan_in_time(ask, timekeeper(runtime), cache_directory(), progress)
+    if problem.timed:
+        require(runtime)
+        planning = TimedPlanning(patient.model, _timed_inputs(patient, settings), problem)
+        return plan_in_time(planning, timekeeper(runtime), cache_directory(), tell)
+    return make_plan(problem, None if settings.allow_slower else _known(patient, problem, runtime))
 
 
-def _known(patient: Patient, settings: Recipe, damage: Damage) -> Latencies | None:
+def _known(patient: Patient, problem: Problem, runtime: Runtime) -> Latencies | None:
     """Times from earlier runs, where all that this plan could ask for are there."""
-    runtime = find_runtime(settings.runtime)
     if not any(cache_directory().glob("latency-*.json")) or runtime.available() is not None:
         return None
-    inputs, choices = _timed_inputs(patient, settings), _choices(patient, settings, damage)
-    return known_latencies(patient.model, inputs, choices, timekeeper(runtime), cache_directory())
+    inputs = _timed_inputs(patient, problem.recipe)
+    return known_latencies(patient.model, inputs, problem.choices, timekeeper(runtime), cache_directory())
 
 
 def timekeeper(runtime: Runtime) -> Timekeeper:
     """What reads the clock when plans are timed."""
     return Bench(runtime)
-
-
-def _choices(patient: Patient, settings: Recipe, damage: Damage) -> tuple[Choices, ...]:
-    hardened = bool(effective_targets(settings.method, settings.target, settings.rules))
-    method = parse_method(settings.method, hardened=hardened)
-    return candidates(patient.survey.sites, method, settings.rules, damage, hardened=hardened)
 
 
 def _timed_inputs(patient: Patient, settings: Recipe) -> Inputs:
@@ -185,15 +150,14 @@ def _timed_inputs(patient: Patient, settings: Recipe) -> Inputs:
     return rebatched(patient.inputs, settings.latency_batch)
 
 
-def _measured(patient: Patient, settings: Recipe, calibration: Iterable[Any], progress: Progress) -> Damage:
-    method = parse_method(settings.method, hardened=True)
-    choices = candidates(patient.survey.sites, method, settings.rules, hardened=True)
+def _measured(patient: Patient, problem: Problem, calibration: Iterable[Any], progress: Progress) -> Damage:
+    choices = problem.choices
     table = measure_damage(
         patient.model,
         {c.site.name: [option.spec for option in c.options] for c in choices if c.options},
         calibration,
         fingerprint=patient.survey.fingerprint(),
-        settings=DamageSettings(seed=settings.seed, directory=cache_directory()),
+        settings=DamageSettings(seed=problem.recipe.seed, directory=cache_directory()),
         progress=partial(progress, "measuring damage"),
     )
     if not any(table.trusted(c.site.name, option.spec) for c in choices for option in c.options):

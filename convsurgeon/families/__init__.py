@@ -74,8 +74,8 @@ class AutoMethod(PlainMethod):
         return Refusal("; ".join(dict.fromkeys(a.reason for a in answers if isinstance(a, Refusal))))
 
 
-def parse_method(text: str, *, hardened: bool = False) -> Method:
-    """Read a method's name; ``hardened`` makes ``dgconv`` propose 2^z groups instead of open gates.
+def parse_method(text: str) -> Method:
+    """Read a method's name.
 
     Raises:
         UnknownName: no method has that name; the message lists the forms and near matches.
@@ -84,7 +84,7 @@ def parse_method(text: str, *, hardened: bool = False) -> Method:
         return AutoMethod()
     found = next((method for family in FAMILIES if (method := family.parse(text)) is not None), None)
     if found is not None:
-        return found.under_target() if hardened else found
+        return found
     *words, last = ("auto", *(word for family in FAMILIES for word in family.words))
     known = ["auto", *(example for family in FAMILIES for example in family.examples)]
     raise UnknownName(

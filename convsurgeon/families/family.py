@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -114,6 +114,7 @@ class PlainMethod:
         return self
 
 
+@runtime_checkable
 class Method(Protocol):
     """What ``--method`` names: proposes the specs a convolution may become."""
 

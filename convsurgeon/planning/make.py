@@ -5,53 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from convsurgeon.base.errors import NothingToConvert, TargetError
-from convsurgeon.families import parse_method
 from convsurgeon.families.cost import Cost
 from convsurgeon.planning.latencies import Latencies, PlanLatency, only_paying
-from convsurgeon.planning.options import PROXY, Candidate, Choices, Damage, candidates
+from convsurgeon.planning.options import Candidate, Choices
 from convsurgeon.planning.plan import Action, CostRecord, Plan, PlanLayer
-from convsurgeon.planning.rules import Rules
+from convsurgeon.planning.problem import Problem
 from convsurgeon.planning.solver import Infeasible, Option, solve
-from convsurgeon.planning.targets import Target, human, human_ms, parse_targets
-from convsurgeon.survey.sites import Site, Survey
+from convsurgeon.planning.targets import Target, human, human_ms
+from convsurgeon.survey.sites import Site
 
-__all__ = ["effective_targets", "make_plan"]
-
-DEFAULT_TARGET = "macs=50%"
+__all__ = ["make_plan"]
 
 
-def make_plan(
-    survey: Survey,
-    *,
-    model: str = "model",
-    method: str = "auto",
-    target: str | tuple[str, ...] | list[str] | None = None,
-    rules: Rules | None = None,
-    damage: Damage = PROXY,
-    latencies: Latencies | None = None,
-    allow_slower: bool = False,
-) -> Plan:
+def make_plan(problem: Problem, latencies: Latencies | None = None) -> Plan:
     """Choose what each convolution becomes.
 
-    Fixed methods without a target convert every eligible layer; methods with a choice take ``macs=50%``;
-    ``dgconv`` without a target keeps its gates open. With measured ``latencies``, swaps that do not pay in time are
-    left out unless ``allow_slower``, and targets may be latencies.
+    With measured ``latencies``, swaps that do not pay in time are left out unless the recipe allows them, and targets
+    may be latencies.
 
     Raises:
-        UnknownName: an unknown method or a rule that matches nothing.
-        TargetError: a target that can't be read or reached; the message holds the reachable range.
+        TargetError: a target that can't be reached; the message holds the reachable range.
         NothingToConvert: no convolution is eligible; the message holds the reasons.
     """
-    rules = rules or Rules()
-    targets = effective_targets(method, target, rules)
-    notes: list[str] = []
-    if targets and not parse_targets(target):
-        free = _first_with_choice(method, rules)
-        notes.append(f"no target given: '{free}' has a choice, so {DEFAULT_TARGET} was taken")
-    chosen_method = parse_method(method, hardened=bool(targets))
-    choices = candidates(survey.sites, chosen_method, rules, damage, hardened=bool(targets))
+    survey, targets, method = problem.survey, problem.targets, problem.method
+    choices, notes = problem.choices, list(problem.notes)
     if latencies is not None:
-        choices, vetoed = only_paying(choices, latencies, allow_slower=allow_slower)
+        choices, vetoed = only_paying(choices, latencies, allow_slower=problem.recipe.allow_slower)
         if vetoed:
             notes.append(
                 f"{vetoed} swaps were left out, since they do not pay in time ({latencies.place.describe()}, "
@@ -63,16 +42,17 @@ def make_plan(
     picks, solver = _pick(choices, targets, whole, method)
     layers = tuple(_layer(c, pick, bool(targets), latencies) for c, pick in zip(choices, picks, strict=True))
     after = survey.total + Cost.total(row.after.cost() - row.before.cost() for row in layers)
-    if chosen_method.untargeted_note is not None and not targets:
-        notes.append(chosen_method.untargeted_note)
+    untargeted_note = problem.recipe.method.untargeted_note
+    if untargeted_note is not None and not targets:
+        notes.append(untargeted_note)
     return Plan(
-        model=model,
+        model=problem.model,
         fingerprint=survey.fingerprint(),
         input_shapes=survey.input_shapes,
         counted_on=survey.counted_on,
         method=method,
         target=tuple(t.text for t in targets),
-        objective=damage.name,
+        objective=problem.objective,
         solver=solver,
         notes=tuple(notes),
         before=CostRecord.of(survey.total),
@@ -95,22 +75,6 @@ def _latency(latencies: Latencies | None, layers: tuple[PlanLayer, ...]) -> Plan
         predicted_ns=predicted,
         realised=latencies.realised,
     )
-
-
-def effective_targets(
-    method: str, target: str | tuple[str, ...] | list[str] | None, rules: Rules
-) -> tuple[Target, ...]:
-    """The given targets, or the default one for methods with a choice, or none: then there is nothing to solve."""
-    targets = parse_targets(target)
-    if targets or _first_with_choice(method, rules) is None:
-        return targets
-    return parse_targets(DEFAULT_TARGET)
-
-
-def _first_with_choice(method: str, rules: Rules) -> str | None:
-    """The first of the named methods that leaves the planner a choice."""
-    names = (method, *(rule.method for rule in rules.layers))
-    return next((name for name in names if parse_method(name).has_choice), None)
 
 
 @dataclass(frozen=True)

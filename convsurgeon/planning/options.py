@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from convsurgeon.families import family_of, parse_method
+from convsurgeon.families import family_of
 from convsurgeon.families.cost import Cost
 from convsurgeon.families.family import Method, Refusal, Spec
 from convsurgeon.planning.rules import Rules, check_rules, method_for, why_kept
 from convsurgeon.survey.sites import Site
 
-__all__ = ["PROXY", "Candidate", "Choices", "Damage", "candidates"]
+__all__ = ["PROXY", "Candidate", "Choices", "Damage", "candidates", "rated"]
 
 
 @dataclass(frozen=True)
@@ -58,21 +58,18 @@ class Choices:
     refused: bool = False
 
 
-def candidates(
-    sites: Iterable[Site], method: Method, rules: Rules, damage: Damage = PROXY, *, hardened: bool = False
-) -> tuple[Choices, ...]:
-    """Choices for every site, in the given order.
+def candidates(sites: Iterable[Site], method: Method, rules: Rules) -> tuple[Choices, ...]:
+    """Choices for every site, in the given order, rated by ``PROXY``.
 
     Raises:
-        UnknownName: a rule that matches nothing, or that names no method.
+        UnknownName: a rule that matches nothing.
     """
     known = tuple(sites)
     check_rules(rules, known)
-    by_rule = {rule.method: parse_method(rule.method, hardened=hardened) for rule in rules.layers}
-    return tuple(_choices(site, by_rule.get(method_for(site, rules) or "", method), rules, damage) for site in known)
+    return tuple(_choices(site, method_for(site, rules) or method, rules) for site in known)
 
 
-def _choices(site: Site, method: Method, rules: Rules, damage: Damage) -> Choices:
+def _choices(site: Site, method: Method, rules: Rules) -> Choices:
     if site.obstacle is not None:
         return Choices(site, (), site.obstacle, refused=True)
     if (rule := why_kept(site, rules)) is not None:
@@ -84,14 +81,26 @@ def _choices(site: Site, method: Method, rules: Rules, damage: Damage) -> Choice
     if not saving:
         cheapest = min(spec.cost(site.shape, site.positions).macs for spec in specs)
         return Choices(site, (), f"would not save MACs ({site.cost.macs:,} → {cheapest:,})", refused=True)
-    options = tuple(
-        Candidate(spec, spec.cost(site.shape, site.positions), hurt)
-        for spec in saving
-        if (hurt := damage.of(site, spec)) is not None
+    return Choices(
+        site,
+        tuple(Candidate(spec, spec.cost(site.shape, site.positions), _capacity_damage(site, spec)) for spec in saving),
     )
-    if not options:
-        return Choices(site, (), "its damage can't be estimated from the data given", refused=True)
-    return Choices(site, options)
+
+
+def rated(choices: Iterable[Choices], damage: Damage) -> tuple[Choices, ...]:
+    """The same choices with another damage; what it can't be estimated for is left out."""
+    return tuple(_rated(choice, damage) for choice in choices)
+
+
+def _rated(choice: Choices, damage: Damage) -> Choices:
+    options = tuple(
+        replace(option, damage=hurt)
+        for option in choice.options
+        if (hurt := damage.of(choice.site, option.spec)) is not None
+    )
+    if choice.options and not options:
+        return Choices(choice.site, (), "its damage can't be estimated from the data given", refused=True)
+    return replace(choice, options=options)
 
 
 def _saves(site: Site, spec: Spec) -> bool:

@@ -3,76 +3,73 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from convsurgeon.base.errors import ConvsurgeonError, RecipeError, UnknownName, did_you_mean
+from convsurgeon.base.errors import RecipeError, UnknownName, did_you_mean
 from convsurgeon.families import parse_method
-from convsurgeon.models.input_sizes import parse_shape
 from convsurgeon.planning.rules import LayerRule, Rules
 from convsurgeon.planning.targets import parse_targets
-from convsurgeon.runtimes import find_layer_runtime
+from convsurgeon.planning.words import MethodField, TargetsField, read_or_value_error
 
 __all__ = ["Recipe", "explain", "merged", "read_recipe"]
 
 
-_ONE_OR_MANY = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
-
-
 class Recipe(BaseModel):
-    """What to convert, how, and how far."""
+    """What to convert, how, and how far.
+
+    Each field is an option of ``convert`` and ``plan``, with its description and default, and a keyword in Python.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str | None = Field(
         None, description="torchvision name, timm:NAME, package.module:factory or file.py:factory"
     )
-    method: str = Field("auto", description="see 'convsurgeon methods'")
-    target: Annotated[tuple[str, ...], WithJsonSchema(_ONE_OR_MANY)] = Field(
-        (), description="what to keep at most, e.g. macs=50%, params=12M or latency=60%"
+    method: MethodField = Field("auto", validate_default=True, description="See 'convsurgeon methods'.")
+    target: TargetsField = Field(
+        (),
+        description="Keep at most this: macs=50%, macs=2.0G, flops=4G (2 × MACs), params=12M, latency=60%, "
+        "latency=12ms.",
     )
-    weights: str = Field("auto", description="auto, DEFAULT, none, or a file")
-    input: tuple[int, ...] | None = Field(None, description="input shape, e.g. [1, 3, 224, 224]")
-    seed: int = Field(0, description="seed of fresh weights, example inputs and subsampling")
-    rules: Rules = Field(Rules(), description="which convolutions may be replaced")
-    time_layers: bool = Field(False, description="time every candidate on this machine; a latency target does so too")
-    allow_slower: bool = Field(False, description="also take swaps that were timed and do not pay in time")
-    runtime: str = Field("eager", description="what layers are timed in: eager, onnxruntime or openvino")
-    latency_batch: int | None = Field(None, description="batch size to time in; the input's own without it", ge=1)
-
-    @field_validator("target", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
-
-    @field_validator("target")
-    @classmethod
-    def _readable_targets(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        _as_value_error(lambda: parse_targets(value))
-        return value
+    weights: str = Field(
+        "auto",
+        description="Pretrained if they can be had (auto), pretrained or fail (DEFAULT), random (none), or a state "
+        "dict as .safetensors or .pth.",
+    )
+    input: tuple[int, ...] | None = Field(
+        None, description="Input shape, e.g. 1,3,224,224.", examples=[[1, 3, 224, 224]]
+    )
+    seed: int = Field(0, description="Seed of fresh weights, example inputs and subsampling.")
+    rules: Rules = Field(Rules(), description="Which convolutions may be replaced.")
+    time_layers: bool = Field(
+        False, description="Time every candidate on this machine; a latency target does so by itself."
+    )
+    allow_slower: bool = Field(
+        False, description="Take swaps that were timed and do not pay in time, or leave them out (the default)."
+    )
+    runtime: str = Field("eager", description="Time in eager, onnxruntime or openvino.")
+    latency_batch: int | None = Field(None, description="Batch size to time in; the input's own without it.", ge=1)
 
     @field_validator("runtime")
     @classmethod
     def _known_runtime(cls, value: str) -> str:
-        _as_value_error(lambda: find_layer_runtime(value))
-        return value
-
-    @field_validator("method")
-    @classmethod
-    def _known_method(cls, value: str) -> str:
-        _as_value_error(lambda: parse_method(value))
-        return value
+        return read_or_value_error(_runtime_name, value)
 
 
-def _as_value_error(check: Any) -> None:
-    """pydantic gathers ValueErrors, so that a file's mistakes come all at once."""
-    try:
-        check()
-    except ConvsurgeonError as error:
-        raise ValueError(str(error)) from error
+def _runtime_name(text: str) -> str:
+    # The runtimes bring torch, which the command line's help does not wait for.
+    from convsurgeon.runtimes import find_layer_runtime
+
+    return find_layer_runtime(text).name
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    from convsurgeon.models.input_sizes import parse_shape
+
+    return parse_shape(text)
 
 
 def read_recipe(path: Path | str) -> Recipe:
@@ -126,18 +123,16 @@ def merged(recipe: Recipe | Path | str | None, **given: Any) -> Recipe:
         UsageError: a given value that no recipe takes.
     """
     base = read_recipe(recipe) if isinstance(recipe, (str, Path)) else recipe or Recipe()
-    changes = {key: value for key, value in given.items() if value is not None}
-    if isinstance(changes.get("target"), Iterable) and not isinstance(changes["target"], str):
-        changes["target"] = tuple(changes["target"])
-    if isinstance(changes.get("input"), str):
-        changes["input"] = parse_shape(changes["input"])
-    # Checked beforehand, so that a misspelt name raises its own class of error.
-    if isinstance(method := changes.get("method", base.method), str):
-        parse_method(method)
-    parse_targets(changes.get("target", base.target))
-    if isinstance(runtime := changes.get("runtime", base.runtime), str):
-        find_layer_runtime(runtime)
+    # Words are read here, so that a misspelt one raises its own class of error.
+    read = {"method": parse_method, "runtime": _runtime_name, "input": _shape}
+    changes: dict[str, Any] = {
+        key: read[key](value) if key in read and isinstance(value, str) else value
+        for key, value in given.items()
+        if value is not None
+    }
+    if "target" in changes:
+        changes["target"] = parse_targets(changes["target"])
     try:
-        return Recipe.model_validate({**base.model_dump(), **changes})
+        return Recipe.model_validate({**dict(base), **changes})
     except ValidationError as error:
         raise RecipeError(explain(error, "the request", _known_keys)) from error

@@ -5,12 +5,16 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from convsurgeon.base.errors import UnknownName, UsageError, did_you_mean
-from convsurgeon.families import parse_method
-from convsurgeon.survey.sites import Site
+from convsurgeon.planning.words import MethodField
+
+if TYPE_CHECKING:
+    from convsurgeon.families.family import Method
+    from convsurgeon.survey.sites import Site
 
 __all__ = ["LayerRule", "Rules", "check_rules", "method_for", "why_kept"]
 
@@ -23,17 +27,11 @@ class LayerRule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     match: str
-    method: str
+    method: MethodField
 
-    @field_validator("method")
-    @classmethod
-    def _known_method(cls, value: str) -> str:
-        try:
-            parse_method(value)
-        except UnknownName as error:
-            # pydantic gathers ValueErrors, so that a recipe's mistakes come all at once.
-            raise ValueError(str(error)) from error
-        return value
+    if TYPE_CHECKING:
+
+        def __init__(self, *, match: str, method: str | Method) -> None: ...
 
 
 class Rules(BaseModel):
@@ -46,11 +44,16 @@ class Rules(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    only: tuple[str, ...] = Field((), description="replace only what matches one of these patterns")
-    skip: tuple[str, ...] = Field((), description="leave what matches one of these patterns")
-    stem: bool = Field(False, description="also replace the first convolution")
-    shortcuts: bool = Field(False, description="also replace 1×1 convolutions on residual shortcuts")
-    layers: tuple[LayerRule, ...] = Field((), description="another method for some layers")
+    only: tuple[str, ...] = Field((), description="Replace only these: name, glob, re:…, type:…, kernel:3x3.")
+    skip: tuple[str, ...] = Field((), description="Leave these: name, glob, re:…, type:…, kernel:3x3.")
+    stem: bool = Field(False, description="Also replace the first convolution.")
+    shortcuts: bool = Field(False, description="Also replace 1×1 residual shortcuts.")
+    layers: tuple[LayerRule, ...] = Field((), description="Another method for some layers.")
+
+    def under_target(self) -> Rules:
+        """The same rules where a target has to be met by the conversion itself."""
+        layers = tuple(LayerRule(match=rule.match, method=rule.method.under_target()) for rule in self.layers)
+        return self.model_copy(update={"layers": layers})
 
 
 def why_kept(site: Site, rules: Rules) -> str | None:
@@ -70,11 +73,10 @@ def why_kept(site: Site, rules: Rules) -> str | None:
     return None
 
 
-def method_for(site: Site, rules: Rules) -> str | None:
+def method_for(site: Site, rules: Rules) -> Method | None:
     """The method that the most specific layer rule names; None where no rule matches."""
-    ranked = [(_rank(rule.match, site), -i, rule.method) for i, rule in enumerate(rules.layers)]
-    best = max(ranked, default=(0, 0, ""))
-    return best[2] if best[0] else None
+    best = max(rules.layers, key=lambda rule: _rank(rule.match, site), default=None)
+    return best.method if best is not None and _rank(best.match, site) else None
 
 
 def check_rules(rules: Rules, sites: Iterable[Site]) -> None:

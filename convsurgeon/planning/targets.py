@@ -54,20 +54,20 @@ class Target:
         return latency_ns
 
 
-def parse_targets(texts: str | Iterable[str] | None) -> tuple[Target, ...]:
-    """Read one target or several.
+def parse_targets(given: str | Target | Iterable[str | Target] | None) -> tuple[Target, ...]:
+    """Read one target or several; those that were read before stay as they are.
 
     Raises:
         TargetError: a text that is no target; the message shows the forms.
     """
-    if texts is None:
+    if given is None:
         return ()
-    return tuple(
-        _parse(text) for text in (texts if isinstance(texts, Iterable) and not isinstance(texts, str) else [texts])
-    )
+    return tuple(map(_parse, given if isinstance(given, Iterable) and not isinstance(given, str) else [given]))
 
 
 def _parse(text: object) -> Target:
+    if isinstance(text, Target):
+        return text
     if not isinstance(text, str):
         raise _unreadable(text)
     name, _, value = (part.strip().lower() for part in text.partition("="))

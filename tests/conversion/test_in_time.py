@@ -19,6 +19,7 @@ from convsurgeon.conversion.in_time.latency_file import LatencyFile, entry_key
 from convsurgeon.conversion.in_time.layer_calls import observed
 from convsurgeon.conversion.in_time.timekeeper import Bench
 from convsurgeon.families.igc.spec import IGCSpec
+from convsurgeon.planning.options import candidates
 from convsurgeon.runtimes import find_runtime
 from convsurgeon.runtimes.timer import Effort, Spread
 from tests.conversion.time_table import PLACE, TableKeeper, by_macs, exactly
@@ -310,3 +311,18 @@ def test_timing_layers_draws_no_random_numbers_of_the_caller_s() -> None:
     spec = IGCSpec(primary_groups=1, secondary_groups=1, mid_channels=16)
     Bench(find_runtime("eager"), effort, effort).layer(network.conv2, case, [None, spec])
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_choices_are_made_once(keeper: TableKeeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often a plan is corrected, what each site may become is worked out a single time."""
+    made: list[object] = []
+
+    def counted(*given: object) -> object:
+        made.append(given)
+        return candidates(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("convsurgeon.planning.problem.candidates", counted)
+    keeper.realised = 0.6
+    plan = _plan(target="latency=80%")
+    assert plan.latency is not None
+    assert (plan.latency.rounds, len(made)) == (2, 1)

@@ -157,7 +157,7 @@ def test_cost_is_what_is_counted(groups: int | None) -> None:
 def test_hardened_method_proposes_every_power_of_two() -> None:
     """With a target: 2 … 2^K groups; without: open gates; odd channels have nothing to group."""
     like = shape(24, 16)
-    assert [spec.groups for spec in parse_method("dgconv", hardened=True).specs(like, (8, 8))] == [2, 4, 8]
+    assert [spec.groups for spec in parse_method("dgconv").under_target().specs(like, (8, 8))] == [2, 4, 8]
     assert [spec.groups for spec in parse_method("dgconv").specs(like, (8, 8))] == [None]
     refused = parse_method("dgconv").specs(shape(24, 15), (8, 8))
     assert isinstance(refused, Refusal)

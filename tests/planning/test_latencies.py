@@ -12,13 +12,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convsurgeon import IGCSpec, Plan, Rules, Site, inspect, read_plan
+from convsurgeon import IGCSpec, Plan, Recipe, Rules, Site, inspect, read_plan
 from convsurgeon.base.errors import NothingToConvert, TargetError
 from convsurgeon.families import parse_method
 from convsurgeon.families.family import Spec
 from convsurgeon.planning.latencies import PAYS, PER_KIND, Latencies, LayerLatency, only_paying, worth_timing
 from convsurgeon.planning.make import make_plan
 from convsurgeon.planning.options import PROXY, Candidate, Choices, candidates
+from convsurgeon.planning.problem import pose
 from convsurgeon.planning.targets import human_ms, parse_targets, shown
 from tests.conversion.time_table import PLACE
 from tests.nets import IMAGE, Residual
@@ -30,6 +31,10 @@ TOTAL = 10_000_000
 
 def _latencies(times: dict[tuple[str, Spec | None], int], **more: object) -> Latencies:
     return Latencies(PLACE, 1, lambda site, spec: times.get((site.name, spec)), TOTAL, **more)  # type: ignore[arg-type]
+
+
+def _plan(latencies: Latencies | None = None, **recipe: object) -> Plan:
+    return make_plan(pose(FOUND, Recipe(**recipe)), latencies)  # type: ignore[arg-type]
 
 
 @st.composite
@@ -72,7 +77,7 @@ def test_the_least_damage_under_a_latency_is_found(
     best = _exhaustive(times, percent / 100, slower)
     request = {"method": "compconv", "target": f"latency={percent}%", "latencies": _latencies(times)}
     try:
-        plan = make_plan(FOUND, allow_slower=slower, **request)  # type: ignore[arg-type]
+        plan = _plan(allow_slower=slower, **request)  # type: ignore[arg-type]
     except NothingToConvert:
         assert not slower
         assert all(times[name, o.spec] >= PAYS * times[name, None] for name, c in MENUS.items() for o in c.options)
@@ -100,8 +105,8 @@ def _paying(factor: float = 0.5) -> dict[tuple[str, Spec | None], int]:
 def test_latency_and_macs_hold_together() -> None:
     """Both limits are kept; each alone asks for less."""
     latencies = _latencies(_paying())
-    alone = make_plan(FOUND, method="compconv", target="latency=95%", latencies=latencies)
-    both = make_plan(FOUND, method="compconv", target=["latency=95%", "macs=60%"], latencies=latencies)
+    alone = _plan(method="compconv", target="latency=95%", latencies=latencies)
+    both = _plan(method="compconv", target=["latency=95%", "macs=60%"], latencies=latencies)
     assert alone.after.macs > 0.6 * FOUND.total.macs
     assert both.after.macs <= 0.6 * FOUND.total.macs
     assert both.latency is not None
@@ -113,7 +118,7 @@ def test_a_swap_that_does_not_pay_is_vetoed_with_its_reason() -> None:
     times = _paying()
     for option in MENUS["conv2"].options:
         times["conv2", option.spec] = 980_000
-    plan = make_plan(FOUND, method="compconv", target="latency=95%", latencies=_latencies(times))
+    plan = _plan(method="compconv", target="latency=95%", latencies=_latencies(times))
     row = next(row for row in plan.layers if row.name == "conv2")
     assert row.action == "refused"
     assert row.reason == (
@@ -125,7 +130,7 @@ def test_a_swap_that_does_not_pay_is_vetoed_with_its_reason() -> None:
         "batch 1); --allow-slower takes them",
     )
     times = {key: 979_999 if took == 980_000 else took for key, took in times.items()}
-    twin = make_plan(FOUND, method="compconv", target="latency=95%", latencies=_latencies(times))
+    twin = _plan(method="compconv", target="latency=95%", latencies=_latencies(times))
     assert twin.notes == ()
     assert next(row for row in twin.layers if row.name == "conv2").action != "refused"
 
@@ -134,10 +139,10 @@ def test_slower_swaps_are_taken_when_allowed() -> None:
     """With allow_slower a MACs target takes what time forbids; without, the range is what the rest reaches."""
     times = _paying(1.5)
     request = {"method": "compconv", "target": "macs=60%"}
-    plan = make_plan(FOUND, latencies=_latencies(times), allow_slower=True, **request)  # type: ignore[arg-type]
+    plan = _plan(latencies=_latencies(times), allow_slower=True, **request)  # type: ignore[arg-type]
     assert plan.after.macs <= 0.6 * FOUND.total.macs
     with pytest.raises(NothingToConvert, match=r"conv1: not faster: CompConv"):
-        make_plan(FOUND, latencies=_latencies(times), **request)  # type: ignore[arg-type]
+        _plan(latencies=_latencies(times), **request)  # type: ignore[arg-type]
 
 
 def test_a_macs_target_must_be_met_without_the_vetoed() -> None:
@@ -146,7 +151,7 @@ def test_a_macs_target_must_be_met_without_the_vetoed() -> None:
     for option in MENUS["conv2"].options:
         times["conv2", option.spec] = 2_000_000
     with pytest.raises(TargetError) as caught:
-        make_plan(FOUND, method="compconv", target="macs=60%", latencies=_latencies(times))
+        _plan(method="compconv", target="macs=60%", latencies=_latencies(times))
     words = str(caught.value)
     assert "can't be reached by 2 eligible of 5 convolutions. Reachable: macs from " in words
     assert words.endswith(
@@ -154,7 +159,7 @@ def test_a_macs_target_must_be_met_without_the_vetoed() -> None:
     )
     lowest = float(words.split("(")[1].split("%")[0])
     assert lowest > 60
-    assert make_plan(FOUND, method="compconv", target=f"macs={lowest + 0.1:.1f}%", latencies=_latencies(times))
+    assert _plan(method="compconv", target=f"macs={lowest + 0.1:.1f}%", latencies=_latencies(times))
 
 
 def test_an_unreachable_latency_names_the_range() -> None:
@@ -163,8 +168,8 @@ def test_an_unreachable_latency_names_the_range() -> None:
     with pytest.raises(
         TargetError, match=r"latency from 8\.500 ms \(85\.0%\) to 10\.00 ms \(100 %\), asked: 8\.400 ms"
     ):
-        make_plan(FOUND, method="compconv", target="latency=84%", latencies=latencies)
-    assert len(make_plan(FOUND, method="compconv", target="latency=85%", latencies=latencies).replaced) == 3
+        _plan(method="compconv", target="latency=84%", latencies=latencies)
+    assert len(_plan(method="compconv", target="latency=85%", latencies=latencies).replaced) == 3
 
 
 def test_what_the_network_does_not_realise_is_planned_for() -> None:
@@ -174,7 +179,7 @@ def test_what_the_network_does_not_realise_is_planned_for() -> None:
     half = dataclasses.replace(latencies, realised=0.5)
     assert (half.needed(9_000_000), half.predicted(1_000_000)) == (2_000_000, 9_500_000)
     with pytest.raises(TargetError, match=r"latency from 9\.250 ms \(92\.5%\)"):
-        make_plan(FOUND, method="compconv", target="latency=90%", latencies=half)
+        _plan(method="compconv", target="latency=90%", latencies=half)
 
 
 def test_fixed_methods_without_a_target_leave_out_what_does_not_pay() -> None:
@@ -184,7 +189,7 @@ def test_fixed_methods_without_a_target_leave_out_what_does_not_pay() -> None:
         c for c in candidates(FOUND.sites, parse_method("compconv128"), Rules()) if c.site.name == "gate"
     ).options
     times["gate", option.spec] = 1_100_000
-    plan = make_plan(FOUND, method="compconv128", latencies=_latencies(times))
+    plan = _plan(method="compconv128", latencies=_latencies(times))
     assert [row.name for row in plan.replaced] == ["conv1", "conv2"]
     assert plan.latency is not None
     assert plan.latency.predicted_ns == TOTAL - 2 * 500_000
@@ -193,13 +198,13 @@ def test_fixed_methods_without_a_target_leave_out_what_does_not_pay() -> None:
 def test_a_latency_target_without_measured_times_is_refused() -> None:
     """Where nothing was timed, a latency can't be promised; a MACs target can."""
     with pytest.raises(TargetError, match="'latency=60%' needs measured latencies"):
-        make_plan(FOUND, method="compconv", target="latency=60%")
-    assert make_plan(FOUND, method="compconv", target="macs=60%").latency is None
+        _plan(method="compconv", target="latency=60%")
+    assert _plan(method="compconv", target="macs=60%").latency is None
 
 
 def test_a_plan_with_latencies_survives_json_and_an_edit_drops_them() -> None:
     """Read again it is the same; a spec that nobody timed takes the row's and the plan's latency with it."""
-    plan = make_plan(FOUND, method="compconv", target="latency=90%", latencies=_latencies(_paying()))
+    plan = _plan(method="compconv", target="latency=90%", latencies=_latencies(_paying()))
     assert read_plan(plan.to_json()) == plan
     data = json.loads(plan.to_json())
     row = next(layer for layer in data["layers"] if layer["action"] == "replaced")
@@ -213,7 +218,7 @@ def test_a_plan_with_latencies_survives_json_and_an_edit_drops_them() -> None:
 
 def test_plans_from_before_latencies_are_read() -> None:
     """The new fields are optional: a plan without them is a plan."""
-    data = json.loads(make_plan(FOUND, method="compconv", target="macs=60%").to_json())
+    data = json.loads(_plan(method="compconv", target="macs=60%").to_json())
     data.pop("latency")
     for row in data["layers"]:
         row.pop("latency")

@@ -10,26 +10,29 @@ import pytest
 import torch
 from torch import nn
 
-from convsurgeon import IGCSpec, LayerRule, Plan, Rules, inspect, read_plan
+from convsurgeon import IGCSpec, LayerRule, Plan, Recipe, Rules, inspect, read_plan
 from convsurgeon.base.errors import NothingToConvert, RecipeError, TargetError, UnknownName, UsageError
 from convsurgeon.models import build_model
 from convsurgeon.planning.make import make_plan
-from convsurgeon.planning.options import Damage
+from convsurgeon.planning.options import PROXY, Damage
 from convsurgeon.planning.plan import read_plan_file
+from convsurgeon.planning.problem import pose
 from tests.families.table import ROWS
 from tests.nets import IMAGE, Plain, Residual, Shared
 
 
-def _plan(network: nn.Module | None = None, **request: object) -> Plan:
-    return make_plan(inspect(network or Residual(), torch.zeros(IMAGE)), **request)  # type: ignore[arg-type]
+def _plan(network: nn.Module | None = None, damage: Damage = PROXY, **recipe: object) -> Plan:
+    found = inspect(network or Residual(), torch.zeros(IMAGE))
+    return make_plan(pose(found, Recipe(**recipe)).rated(damage))  # type: ignore[arg-type]
 
 
 def test_resnet50_auto_lands_just_under_half() -> None:
     """auto with macs=50% keeps between 49.5 % and 50 % of ResNet-50's MACs."""
     found = inspect(build_model("resnet50", device="meta"), torch.empty(1, 3, 224, 224))
-    plan = make_plan(found, method="auto", target="macs=50%")
+    recipe = Recipe(method="auto", target="macs=50%")
+    plan = make_plan(pose(found, recipe))
     assert 0.495 <= plan.after.macs / plan.before.macs <= 0.5
-    assert make_plan(found, method="auto", target="macs=50%") == plan
+    assert make_plan(pose(found, recipe)) == plan
 
 
 @pytest.mark.parametrize("method", ["auto", *ROWS])

@@ -10,7 +10,9 @@ import pytest
 
 from convsurgeon import LayerRule, Recipe, Rules, read_recipe
 from convsurgeon.base.errors import RecipeError, UnknownName, UsageError
+from convsurgeon.families import parse_method
 from convsurgeon.planning.recipe import merged
+from convsurgeon.planning.targets import parse_targets
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
 
@@ -27,7 +29,7 @@ def test_the_recipes_that_users_are_promised_are_there() -> None:
     """ResNet-50's three, VGG-16, an IGC and a DGConv recipe, and a detection backbone."""
     stems = {path.stem for path in RECIPES}
     assert {f"resnet50-compconv128-{part}" for part in ("3x3", "blocks", "all")} <= stems
-    methods = {read_recipe(path).method for path in RECIPES}
+    methods = {read_recipe(path).method.name for path in RECIPES}
     models = {read_recipe(path).model for path in RECIPES}
     assert {"igc", "dgconv", "compconv128"} <= methods
     assert {"vgg16_bn", "fasterrcnn_resnet50_fpn"} <= models
@@ -84,23 +86,24 @@ def test_one_target_or_several(tmp_path: Path) -> None:
     """A target may be a string or a list of them."""
     path = tmp_path / "recipe.toml"
     path.write_text('target = "macs=50%"')
-    assert read_recipe(path).target == ("macs=50%",)
+    assert read_recipe(path).target == parse_targets("macs=50%")
     path.write_text('target = ["macs=50%", "params=12M"]')
-    assert read_recipe(path).target == ("macs=50%", "params=12M")
+    assert read_recipe(path).target == parse_targets(["macs=50%", "params=12M"])
 
 
 def test_arguments_win_over_the_recipe() -> None:
     """What is given replaces the recipe's value; what is not given leaves it."""
     base = Recipe(method="igc", target="macs=50%", seed=3)
-    assert merged(base, method="compconv64", target=None, seed=None) == base.model_copy(update={"method": "compconv64"})
-    assert merged(base, target="params=1M").target == ("params=1M",)
+    other = base.model_copy(update={"method": parse_method("compconv64")})
+    assert merged(base, method="compconv64", target=None, seed=None) == other
+    assert merged(base, target="params=1M").target == parse_targets("params=1M")
     assert merged(None) == Recipe()
 
 
 def test_a_recipe_is_frozen_and_its_defaults_are_the_programs() -> None:
     """The record holds every default; nobody can change it in passing."""
     recipe = Recipe()
-    assert (recipe.method, recipe.target, recipe.weights, recipe.seed) == ("auto", (), "auto", 0)
+    assert (recipe.method.name, recipe.target, recipe.weights, recipe.seed) == ("auto", (), "auto", 0)
     assert recipe.rules == Rules(layers=())
     with pytest.raises(ValueError, match="frozen"):
         recipe.seed = 1  # type: ignore[misc]
@@ -122,3 +125,26 @@ def test_values_of_the_wrong_kind_are_named(given: dict[str, object], words: str
     with pytest.raises(UsageError, match=words):
         merged(None, **given)
     assert merged(None, rules={"only": ["a"]}).rules == Rules(only=["a"])
+
+
+def test_a_recipe_holds_values_and_writes_text() -> None:
+    """Methods and targets are read once on the way in; the JSON holds their words, and reading it gives the same."""
+    rules = Rules(layers=(LayerRule(match="a", method="dgconv"),))
+    recipe = Recipe(method="igc-l4m2", target=["macs=50%", "latency=12ms"], rules=rules)
+    assert recipe.method == parse_method("igc-l4m2")
+    assert [target.metric for target in recipe.target] == ["macs", "latency"]
+    assert rules.layers[0].method == parse_method("dgconv")
+    written = recipe.model_dump(mode="json")
+    assert (written["method"], written["target"]) == ("igc-l4m2", ["macs=50%", "latency=12ms"])
+    assert written["rules"]["layers"] == [{"match": "a", "method": "dgconv"}]
+    assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
+    jsonschema.validate(written, Recipe.model_json_schema())
+
+
+def test_rules_under_a_target_group_at_once() -> None:
+    """Where a target has to be met, a layer rule's dgconv groups like the recipe's own; other rules stay equal."""
+    rules = Rules(stem=True, layers=[LayerRule(match="a", method="dgconv"), LayerRule(match="b", method="igc")])
+    (first, second), before = rules.under_target().layers, rules.layers
+    assert first.method == before[0].method.under_target() != before[0].method
+    assert second == before[1]
+    assert rules.under_target().stem

@@ -7,6 +7,7 @@ import torch
 
 from convsurgeon import LayerRule, Rules, Site, inspect
 from convsurgeon.base.errors import UnknownName, UsageError
+from convsurgeon.families import parse_method
 from convsurgeon.planning.rules import check_rules, method_for, why_kept
 from tests.nets import IMAGE, Residual, Shared
 
@@ -99,9 +100,9 @@ def test_the_most_specific_layer_rule_names_the_method(sites: dict[str, Site]) -
     )
     methods = {name: method_for(site, rules) for name, site in sites.items()}
     assert methods == {
-        "stem.0": "igc",
-        "conv1": "compconv64",
-        "conv2": "dgconv",
+        "stem.0": parse_method("igc"),
+        "conv1": parse_method("compconv64"),
+        "conv2": parse_method("dgconv"),
         "shortcut.0": None,
         "gate": None,
     }

@@ -6,16 +6,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from convsurgeon import CompConv, DGConv, DGConvSpec, IGCSpec, Plan, inspect
+from convsurgeon import CompConv, DGConv, DGConvSpec, IGCSpec, Plan, Recipe, inspect
 from convsurgeon.base.errors import ModelLoadError, UnknownName
 from convsurgeon.families.torch_convs import conv_shape
 from convsurgeon.planning.make import make_plan
+from convsurgeon.planning.problem import pose
 from convsurgeon.surgery.operate import operate, replacement
 from tests.nets import IMAGE, Plain, Residual, Shared, outside_macs
 
 
 def _plan(network: nn.Module, method: str = "compconv128", target: str | None = None) -> Plan:
-    return make_plan(inspect(network, torch.zeros(IMAGE)), method=method, target=target)
+    return make_plan(pose(inspect(network, torch.zeros(IMAGE)), Recipe(method=method, target=target)))
 
 
 def test_the_callers_model_is_untouched() -> None:

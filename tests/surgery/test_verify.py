@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from convsurgeon import Plan, inspect
+from convsurgeon import Plan, Recipe, inspect
 from convsurgeon.base.errors import ConvsurgeonError, ModelRunError
 from convsurgeon.base.inputs import as_inputs
 from convsurgeon.planning.make import make_plan
 from convsurgeon.planning.plan import CostRecord
+from convsurgeon.planning.problem import pose
 from convsurgeon.surgery.operate import operate
 from convsurgeon.surgery.verify import verify
 from tests.nets import IMAGE, Opaque, Residual
@@ -19,7 +20,7 @@ INPUTS = as_inputs(torch.rand(IMAGE))
 
 
 def _operated(network: nn.Module) -> tuple[nn.Module, Plan]:
-    plan = make_plan(inspect(network, INPUTS), method="compconv128")
+    plan = make_plan(pose(inspect(network, INPUTS), Recipe(method="compconv128")))
     return operate(network, plan), plan
 
 

@@ -77,7 +77,7 @@ def test_shapes_and_prices_hold_on_every_axis(shape: ConvShape, method: str, dat
         conv = plain_conv(shape)
         x = torch.empty(2, shape.in_channels, *(7 + i for i in range(len(shape.kernel))))
     y = conv(x)
-    specs = parse_method(method, hardened=True).specs(shape, tuple(y.shape[2:]))
+    specs = parse_method(method).under_target().specs(shape, tuple(y.shape[2:]))
     if isinstance(specs, Refusal):
         assert len(specs.reason) > 10
         return
@@ -257,7 +257,7 @@ def test_transposed_convolutions_convert_by_igc(kernel: int, tmp_path: Path) -> 
 def test_transposed_convolutions_that_a_method_can_not_take_say_why(method: str, reason: str) -> None:
     """CompConv and DGConv have no natural form for a transposed convolution; IGC has."""
     shape = conv_shape(nn.ConvTranspose2d(32, 32, 2, stride=2))
-    refusal = parse_method(method, hardened=True).specs(shape, (8, 8))
+    refusal = parse_method(method).under_target().specs(shape, (8, 8))
     assert isinstance(refusal, Refusal)
     assert refusal.reason.startswith("transposed convolution")
     assert reason in refusal.reason

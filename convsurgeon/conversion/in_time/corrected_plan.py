@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,14 +20,15 @@ from convsurgeon.conversion.in_time.layer_calls import LayerCase, observed
 from convsurgeon.conversion.in_time.layer_times import LayerTimes, time_layers, wanted_specs
 from convsurgeon.conversion.in_time.timekeeper import Call, Timekeeper
 from convsurgeon.planning.latencies import Latencies, worth_timing
-from convsurgeon.planning.options import Choices
+from convsurgeon.planning.make import make_plan
 from convsurgeon.planning.plan import Plan
-from convsurgeon.planning.targets import Target, human_ms, parse_targets
+from convsurgeon.planning.problem import Problem
+from convsurgeon.planning.targets import Target, human_ms
 from convsurgeon.runtimes.machine import busy
 from convsurgeon.runtimes.timer import Spread
 from convsurgeon.surgery.operate import operate
 
-__all__ = ["MOST_ROUNDS", "TOLERANCE", "Ask", "plan_in_time"]
+__all__ = ["MOST_ROUNDS", "TOLERANCE", "TimedPlanning", "plan_in_time"]
 
 # In shares of the original's latency: what a measured network may lie off its target.
 TOLERANCE = 0.05
@@ -39,17 +40,20 @@ Progress = Callable[[str, int, int, str], None]
 
 
 @dataclass(frozen=True)
-class Ask:
-    """What to plan: the model, the inputs to time on, its choices, and what makes a plan of known latencies."""
+class TimedPlanning:
+    """A problem whose plan is made of measured times: of this model, on these inputs."""
 
     model: nn.Module
     inputs: Inputs
-    choices: tuple[Choices, ...]
-    plan: Callable[[Latencies], Plan]
-    seed: int = 0
+    problem: Problem
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """Those in time."""
+        return tuple(target for target in self.problem.targets if target.metric == "latency")
 
 
-def plan_in_time(ask: Ask, keeper: Timekeeper, directory: Path | None, progress: Progress) -> Plan:
+def plan_in_time(task: TimedPlanning, keeper: Timekeeper, directory: Path | None, progress: Progress) -> Plan:
     """Time the layers, plan, and measure the planned network against the original.
 
     With a latency target, plans that miss it by more than 5 points are corrected by what the measurement showed and
@@ -61,43 +65,45 @@ def plan_in_time(ask: Ask, keeper: Timekeeper, directory: Path | None, progress:
         NothingToConvert: no swap pays in time; the message holds the reasons.
     """
     note = busy()
-    latencies = _measured_latencies(ask, keeper, directory, progress)
+    latencies = _measured_latencies(task, keeper, directory, progress)
     tried: list[Plan] = []
     for number in range(1, MOST_ROUNDS + 1):
         progress("measuring plans", number - 1, MOST_ROUNDS, "")
-        plan = ask.plan(latencies)
+        plan = make_plan(task.problem, latencies)
         if tried and [row.spec for row in plan.layers] == [row.spec for row in tried[-1].layers]:
             break
-        plan = _measured(ask, plan, keeper, number)
+        plan = _measured(task, plan, keeper, number)
         tried.append(plan)
-        excess = _excess(plan)
+        excess = _excess(plan, task.targets)
         if excess is None or abs(excess) <= TOLERANCE:
             break
         latencies = replace(latencies, realised=_realised(plan))
     progress("measuring plans", MOST_ROUNDS, MOST_ROUNDS, "")
-    best = _best(tried)
+    best = _best(tried, task.targets)
     return best.model_copy(update={"notes": (*best.notes, note)}) if note else best
 
 
-def _measured_latencies(ask: Ask, keeper: Timekeeper, directory: Path | None, progress: Progress) -> Latencies:
-    require_weights(ask.model, "timed")
-    copy = duplicate(ask.model).eval()
+def _measured_latencies(
+    task: TimedPlanning, keeper: Timekeeper, directory: Path | None, progress: Progress
+) -> Latencies:
+    require_weights(task.model, "timed")
+    copy = duplicate(task.model).eval()
     place = keeper.place(copy)
     file = LatencyFile(directory, place)
-    choices = worth_timing(ask.choices)
-    cases = observed(copy, ask.inputs, (choice.site for choice in choices if choice.options))
+    choices = worth_timing(task.problem.choices)
+    cases = observed(copy, task.inputs, (choice.site for choice in choices if choice.options))
 
     def tell(done: int, total: int, name: str) -> None:
         progress("timing layers", done, total, name)
 
     time_layers(copy, wanted_specs(choices, cases), keeper, file, tell)
     calls = [Call(copy.get_submodule(name), case, times) for name in cases for case, times in cases[name].items()]
-    total, alone = keeper.whole(copy, ask.inputs, calls)
+    total, alone = keeper.whole(copy, task.inputs, calls)
     known = {(choice.site.name, option.spec) for choice in choices for option in choice.options}
     times = LayerTimes(cases, file.layers, _scale(alone, cases, file))
     return Latencies(
         place,
-        batch_of(ask.inputs),
+        batch_of(task.inputs),
         # What the file happens to know beyond this menu shall not change the plan.
         lambda site, spec: times.of(site, spec) if spec is None or (site.name, spec) in known else None,
         total.median_ns,
@@ -117,27 +123,23 @@ def _scale(alone: Spread, cases: Mapping[str, Counter[LayerCase]], file: Latency
     return alone.median_ns / kept if kept else 1.0
 
 
-def _measured(ask: Ask, plan: Plan, keeper: Timekeeper, number: int) -> Plan:
+def _measured(task: TimedPlanning, plan: Plan, keeper: Timekeeper, number: int) -> Plan:
     """The plan with its network's latency, measured in turn with the original's."""
     if plan.latency is None or not plan.replaced:
         return plan
-    original, planned = duplicate(ask.model).eval(), operate(ask.model, plan, seed=ask.seed).eval()
-    before, after = keeper.networks([original, planned], ask.inputs)
+    original, planned = duplicate(task.model).eval(), operate(task.model, plan, seed=task.problem.recipe.seed).eval()
+    before, after = keeper.networks([original, planned], task.inputs)
     found = {"measured_before_ns": before.median_ns, "measured_after_ns": after.median_ns, "rounds": number}
     return plan.model_copy(update={"latency": plan.latency.model_copy(update=found)})
 
 
-def _latency_targets(plan: Plan) -> list[Target]:
-    return [target for target in parse_targets(plan.target) if target.metric == "latency"]
-
-
-def _excess(plan: Plan) -> float | None:
+def _excess(plan: Plan, targets: Sequence[Target]) -> float | None:
     """Measured latency over the tightest target, in shares of the original's; negative below it; None without one."""
     found = plan.latency
     if found is None or found.measured_after_ns is None or not found.measured_before_ns:
         return None
     before, after = found.measured_before_ns, found.measured_after_ns
-    limits = [target.limit(plan.before.cost(), before) for target in _latency_targets(plan)]
+    limits = [target.limit(plan.before.cost(), before) for target in targets]
     return (after - min(limits)) / before if limits else None
 
 
@@ -150,16 +152,17 @@ def _realised(plan: Plan) -> float:
     return max(LEAST_REALISED, (1 - found.ratio) * found.before_ns / saved)
 
 
-def _best(tried: list[Plan]) -> Plan:
+def _best(tried: list[Plan], targets: Sequence[Target]) -> Plan:
     """The least damaging of the plans that meet their target."""
-    met = [plan for plan in tried if (_excess(plan) or 0.0) <= TOLERANCE]
+    met = [plan for plan in tried if (_excess(plan, targets) or 0.0) <= TOLERANCE]
     if met:
         return min(met, key=lambda plan: math.fsum(row.damage or 0.0 for row in plan.replaced))
-    raise TargetError(_missed(min(tried, key=lambda plan: _excess(plan) or 0.0), len(tried)))
+    closest = min(tried, key=lambda plan: _excess(plan, targets) or 0.0)
+    raise TargetError(_missed(closest, len(tried), targets))
 
 
-def _missed(closest: Plan, rounds: int) -> str:
-    found, text = closest.latency, ", ".join(target.text for target in _latency_targets(closest))
+def _missed(closest: Plan, rounds: int, targets: Sequence[Target]) -> str:
+    found, text = closest.latency, ", ".join(target.text for target in targets)
     if found is None or found.measured_after_ns is None or found.measured_before_ns is None:
         return f"target {text} was not measured."
     return (
