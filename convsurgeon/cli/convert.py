@@ -10,15 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from convsurgeon.cli.data import DataRequest, calibration_options, evaluation_options, refine_option, warn_of_skipped
-from convsurgeon.cli.options import (
-    Request,
-    default_folder,
-    json_option,
-    model_options,
-    output_options,
-    plan_options,
-)
+from convsurgeon.cli.options import default_folder, json_option, output_options
+from convsurgeon.cli.recipe_options import given_recipe, model_options, plan_options
 from convsurgeon.cli.screen import output, progress_bar, warn, working
+from convsurgeon.planning.recipe import Recipe, merged
 
 if TYPE_CHECKING:
     from convsurgeon.cli.data import Unlabelled
@@ -26,7 +21,6 @@ if TYPE_CHECKING:
     from convsurgeon.models import LoadedModel
     from convsurgeon.models.images import ImageBatches
     from convsurgeon.planning.plan import Plan
-    from convsurgeon.planning.recipe import Recipe
     from convsurgeon.report import Report
 
 __all__ = ["apply_command", "convert_command", "plan_command"]
@@ -41,6 +35,7 @@ __all__ = ["apply_command", "convert_command", "plan_command"]
 @model_options
 @output_options
 def convert_command(
+    recipe_file: Path | None,
     device: str,
     output: Path | None,
     force: bool,
@@ -51,7 +46,7 @@ def convert_command(
     refine: int,
     evaluate: Path | None,
     classes: Path | None,
-    **request: Any,
+    **given: Any,
 ) -> None:
     """Convert MODEL and save the result.
 
@@ -60,8 +55,8 @@ def convert_command(
     igc, igc-b16 and compconv keep macs=50%.
     """
     with working("starting"):
-        recipe = Request(**request).recipe()
-        folder = output or default_folder(recipe.model or "", recipe.method)
+        recipe = given_recipe(recipe_file, given)
+        folder = output or default_folder(recipe.model or "", recipe.method.name)
         data = DataRequest(calibrate, images, evaluate, classes, refine).with_classes_used()
         _refuse_existing(folder, force, dry_run)
     loaded = _load(recipe, device)
@@ -83,18 +78,19 @@ def convert_command(
 @click.option("--force", is_flag=True, help="Replace the plan file if it exists.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Plan file.  [default: MODEL-METHOD.plan.json]")
 def plan_command(
+    recipe_file: Path | None,
     device: str,
     output: Path | None,
     force: bool,
     as_json: bool,
     calibrate: Path | None,
     images: int | None,
-    **request: Any,
+    **given: Any,
 ) -> None:
     """Write the plan for MODEL, without changing a weight; 'apply' carries it out."""
     with working("starting"):
-        recipe = Request(**request).recipe()
-        folder = default_folder(recipe.model or "", recipe.method)
+        recipe = given_recipe(recipe_file, given)
+        folder = default_folder(recipe.model or "", recipe.method.name)
         path = output or folder.with_name(f"{folder.name}.plan.json")
         data = DataRequest(calibrate, images)
         from convsurgeon.conversion.saved import write_file
@@ -129,9 +125,6 @@ def _apply_line(path: Path, recipe: Recipe, calibrate: Path | None) -> str:
 def apply_command(
     plan_file: Path,
     device: str,
-    seed: int | None,
-    input_shape: str | None,
-    weights: str | None,
     output: Path | None,
     force: bool,
     dry_run: bool,
@@ -141,6 +134,7 @@ def apply_command(
     refine: int,
     evaluate: Path | None,
     classes: Path | None,
+    **given: Any,
 ) -> None:
     """Carry out PLAN_FILE (written by 'plan', perhaps edited) and save the result.
 
@@ -148,15 +142,14 @@ def apply_command(
     """
     with working("starting"):
         from convsurgeon.planning.plan import read_plan_file
-        from convsurgeon.planning.recipe import merged
 
         plan = read_plan_file(plan_file)
-        recipe = merged(None, model=plan.model, weights=weights, input=input_shape, seed=seed)
+        recipe = merged(None, model=plan.model, **given)
         folder = output or default_folder(plan.model, plan.method)
         data = DataRequest(calibrate, images, evaluate, classes, refine).with_classes_used()
         _refuse_existing(folder, force, dry_run)
     loaded = _load(recipe, device)
-    if input_shape is None:
+    if recipe.input is None:
         inputs = loaded.example_inputs.reshaped(plan.input_shapes, recipe.seed)
         loaded = dataclasses.replace(loaded, example_inputs=inputs)
     patient = _admit(loaded)

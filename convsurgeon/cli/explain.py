@@ -5,22 +5,25 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
-from convsurgeon.cli.options import json_option, model_options
+from convsurgeon.cli.options import json_option
+from convsurgeon.cli.recipe_options import model_options
 from convsurgeon.cli.screen import output, working
+from convsurgeon.planning.recipe import Recipe, merged
 
 __all__ = ["inspect_command", "methods_command", "report_command", "schema_command"]
+
+_WITHOUT_WEIGHTS = Recipe(weights="none")
 
 
 @click.command("inspect")
 @click.argument("model")
-@partial(model_options, weights="none")
+@partial(model_options, defaults=_WITHOUT_WEIGHTS)
 @json_option
-def inspect_command(
-    model: str, device: str, seed: int | None, input_shape: str | None, weights: str | None, as_json: bool
-) -> None:
+def inspect_command(model: str, device: str, as_json: bool, **given: Any) -> None:
     """List every convolution of MODEL: shape, MACs, params, share, eligible or why not.
 
     No weights are read unless --weights asks for them.
@@ -30,7 +33,8 @@ def inspect_command(
         from convsurgeon.report import inspection
         from convsurgeon.survey.sites import survey
 
-        loaded = load_model(model, weights=weights or "none", input_shape=input_shape, device=device, seed=seed or 0)
+        recipe = merged(_WITHOUT_WEIGHTS, model=model, **given)
+        loaded = load_model(model, weights=recipe.weights, input_shape=recipe.input, device=device, seed=recipe.seed)
         found = survey(loaded.model, loaded.example_inputs)
     if as_json:
         click.echo(json.dumps(inspection.as_data(loaded.spec, found), indent=2))
@@ -83,7 +87,6 @@ def schema_command(record: str) -> None:
     from convsurgeon.budgets import CheckReport, Settings
     from convsurgeon.deployment.benching.record import BenchReport
     from convsurgeon.planning.plan import Plan
-    from convsurgeon.planning.recipe import Recipe
     from convsurgeon.report import Report
 
     records: dict[str, type[BaseModel]] = {

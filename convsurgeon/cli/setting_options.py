@@ -1,49 +1,76 @@
-"""Options made from the fields of a settings record, which stays the only source of their types and defaults."""
+"""Options made from a record's fields, which stay the only source of their words, types, bounds and defaults."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from convsurgeon.base.errors import UsageError
 from convsurgeon.base.records import Record
 
-__all__ = ["setting_options", "settings_given"]
+__all__ = ["Spelling", "setting_options", "settings_given"]
 
-Command = Callable[..., Any]
+Command = TypeVar("Command", bound=Callable[..., Any])
 R = TypeVar("R", bound=Record)
 
+# What click is told of an option beyond its field: a metavar, or the words of a switch.
+Spelling = Mapping[str, str]
 
-def setting_options(record: type[Record], words: Mapping[str, str]) -> Callable[[Command], Command]:
-    """One option for each named field; ``words`` are their help texts, in the order that help shows them."""
+
+def setting_options(
+    defaults: BaseModel, names: Iterable[str], spellings: Mapping[str, Spelling] | None = None
+) -> Callable[[Command], Command]:
+    """One option for each named field; ``defaults`` holds the values that help names.
+
+    An option that is not given is None, or () where it may be repeated.
+    """
+    shown = defaults.model_dump(mode="json")
 
     def add(command: Command) -> Command:
-        for name in reversed(list(words)):
-            field = record.model_fields[name]
-            choices = [str(c) for c in get_args(field.annotation)] if get_origin(field.annotation) is Literal else None
-            plain = next((t for t in (field.annotation, *get_args(field.annotation)) if t in (int, float)), str)
-            command = click.option(
-                f"--{name.replace('_', '-')}",
-                name,
-                type=click.Choice(choices) if choices else plain,
-                help=words[name] if field.default is None else f"{words[name]}  [default: {field.default}]",
-            )(command)
+        for name in reversed(list(names)):
+            field = type(defaults).model_fields[name]
+            words, settings = field.description or "", {**_kind(field), **(spellings or {}).get(name, {})}
+            if isinstance(shown[name], (str, int, float)) and not isinstance(shown[name], bool):
+                words += f"  [default: {shown[name]}]"
+            if settings.get("multiple"):
+                words += " Repeatable."
+            dashed = name.replace("_", "-")
+            switch = settings.pop("switch", f"--{dashed}/--no-{dashed}")
+            option = switch if field.annotation is bool else f"--{dashed}"
+            command = click.option(option, name, help=words, **settings)(command)
         return command
 
     return add
 
 
-def settings_given(record: type[R], words: Mapping[str, str], given: Mapping[str, Any]) -> R:
+def _kind(field: FieldInfo) -> dict[str, Any]:
+    """What click has to know of a field's type and bounds."""
+    kinds = (field.annotation, *get_args(field.annotation))
+    if get_origin(field.annotation) is Literal:
+        return {"type": click.Choice([str(word) for word in kinds[1:]])}
+    if field.annotation is bool:
+        return {"default": None}
+    if get_origin(field.annotation) is tuple:
+        return {"multiple": True}
+    number = next((kind for kind in kinds if kind in (int, float)), None)
+    bound = next((bound.ge for bound in field.metadata if hasattr(bound, "ge")), None)
+    if number is int and isinstance(bound, int):
+        return {"type": click.IntRange(min=bound)}
+    return {"type": number or str}
+
+
+def settings_given(record: type[R], names: Iterable[str], given: Mapping[str, Any]) -> R:
     """The record with the options that were given.
 
     Raises:
         UsageError: a value out of its bounds.
     """
     try:
-        return record(**{name: given[name] for name in words if given[name] is not None})
+        return record(**{name: given[name] for name in names if given[name] is not None})
     except ValidationError as error:
         first = error.errors()[0]
         option = str(first["loc"][0]).replace("_", "-")

@@ -16,7 +16,6 @@ from convsurgeon.base.inputs import Inputs
 from convsurgeon.conversion.advice import fuse_first
 from convsurgeon.conversion.in_time import Bench, TimedPlanning, Timekeeper, known_latencies, plan_in_time
 from convsurgeon.conversion.saved import save
-from convsurgeon.families.family import Spec
 from convsurgeon.models import WeightsOrigin
 from convsurgeon.planning.latencies import Latencies
 from convsurgeon.planning.make import make_plan
@@ -28,11 +27,10 @@ from convsurgeon.report import Fidelity, Report, make_report
 from convsurgeon.runtimes import Runtime, find_runtime, require
 from convsurgeon.surgery.operate import operate
 from convsurgeon.surgery.verify import verify
-from convsurgeon.survey.sites import Site, Survey, survey
+from convsurgeon.survey.sites import Survey, survey
 from convsurgeon.transfer import (
     Agreement,
     DamageSettings,
-    DamageTable,
     Inherited,
     InheritSettings,
     inherit,
@@ -162,11 +160,9 @@ def _measured(patient: Patient, problem: Problem, calibration: Iterable[Any], pr
     )
     if not any(table.trusted(c.site.name, option.spec) for c in choices for option in c.options):
         return Damage(f"{PROXY.name}, since the calibration inputs are too few to measure damage", PROXY.of)
-    return Damage("measured: relative output error of each layer, summed", partial(_trusted, table))
-
-
-def _trusted(table: DamageTable, site: Site, spec: Spec) -> float | None:
-    return table.trusted(site.name, spec)
+    return Damage(
+        "measured: relative output error of each layer, summed", lambda site, spec: table.trusted(site.name, spec)
+    )
 
 
 def cache_directory() -> Path:

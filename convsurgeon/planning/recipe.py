@@ -6,9 +6,10 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from convsurgeon.base.errors import RecipeError, UnknownName, did_you_mean
+from convsurgeon.base.records import Record
 from convsurgeon.families import parse_method
 from convsurgeon.planning.rules import LayerRule, Rules
 from convsurgeon.planning.targets import parse_targets
@@ -17,13 +18,11 @@ from convsurgeon.planning.words import MethodField, TargetsField, read_or_value_
 __all__ = ["Recipe", "explain", "merged", "read_recipe"]
 
 
-class Recipe(BaseModel):
+class Recipe(Record):
     """What to convert, how, and how far.
 
     Each field is an option of ``convert`` and ``plan``, with its description and default, and a keyword in Python.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str | None = Field(
         None, description="torchvision name, timm:NAME, package.module:factory or file.py:factory"

@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from convsurgeon.base.errors import UnknownName, UsageError, did_you_mean
+from convsurgeon.base.records import Record
 from convsurgeon.planning.words import MethodField
 
 if TYPE_CHECKING:
@@ -21,10 +22,8 @@ __all__ = ["LayerRule", "Rules", "check_rules", "method_for", "why_kept"]
 _EXACT, _GLOB, _RE, _TYPE = 4, 3, 2, 1
 
 
-class LayerRule(BaseModel):
+class LayerRule(Record):
     """Another method for the layers that ``match`` (a pattern as in Rules)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     match: str
     method: MethodField
@@ -34,15 +33,13 @@ class LayerRule(BaseModel):
         def __init__(self, *, match: str, method: str | Method) -> None: ...
 
 
-class Rules(BaseModel):
+class Rules(Record):
     """Selection of convolutions by pattern.
 
     A pattern is an exact qualified name, a glob (``layer1.*``), ``re:`` and a regular expression that must match
     the whole name, ``type:Conv2d`` or ``kernel:3x3``. The more specific kind wins, in this order; between equals,
     skip wins over only. Stems (the first convolution) and 1×1 shortcuts stay unless asked for here or named exactly.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     only: tuple[str, ...] = Field((), description="Replace only these: name, glob, re:…, type:…, kernel:3x3.")
     skip: tuple[str, ...] = Field((), description="Leave these: name, glob, re:…, type:…, kernel:3x3.")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
@@ -34,21 +35,15 @@ def _method(value: object) -> Method:
     return read_or_value_error(parse_method, value)
 
 
-def _targets(value: Any) -> tuple[Target, ...]:
-    return read_or_value_error(parse_targets, value)
-
-
-def _texts(targets: Iterable[Target]) -> tuple[str, ...]:
-    return tuple(target.text for target in targets)
-
-
-def _name(method: Method) -> str:
-    return method.name
-
-
-MethodField = Annotated[Method, PlainValidator(_method), PlainSerializer(_name), WithJsonSchema({"type": "string"})]
-
-_ONE_OR_MANY = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+MethodField = Annotated[
+    Method,
+    PlainValidator(_method),
+    PlainSerializer(lambda method: method.name),
+    WithJsonSchema({"type": "string"}),
+]
 TargetsField = Annotated[
-    tuple[Target, ...], PlainValidator(_targets), PlainSerializer(_texts), WithJsonSchema(_ONE_OR_MANY)
+    tuple[Target, ...],
+    PlainValidator(partial(read_or_value_error, parse_targets)),
+    PlainSerializer(lambda targets: tuple(target.text for target in targets)),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
 ]
