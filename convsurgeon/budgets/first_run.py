@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from convsurgeon.base.errors import UsageError
+from convsurgeon.base.files import write_file
 from convsurgeon.budgets.config import OWN_FILE, PROJECT_FILE, Config, Entry, read_config, shown
 from convsurgeon.budgets.entries import Budget
 from convsurgeon.budgets.measurement import Measured
 from convsurgeon.budgets.metrics import Metric
 from convsurgeon.budgets.run import Checked
 from convsurgeon.budgets.toml_text import append_entry, entry_text, insert_limits, limit_lines
-from convsurgeon.conversion.saved import write_file
 
 __all__ = ["add_entry", "lines_to_paste", "write_limits"]
 

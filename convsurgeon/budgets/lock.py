@@ -12,11 +12,11 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from convsurgeon.base.errors import RecipeError, UsageError
+from convsurgeon.base.files import write_file
 from convsurgeon.base.records import Record
 from convsurgeon.budgets.config import shown
 from convsurgeon.budgets.measurement import Measured
 from convsurgeon.budgets.metrics import Metric
-from convsurgeon.conversion.saved import write_file
 from convsurgeon.planning.recipe import explain
 
 __all__ = ["LOCK_FILE", "Lock", "LockedLayer", "LockedModel", "read_lock", "read_lock_at", "write_lock"]

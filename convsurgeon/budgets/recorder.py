@@ -14,6 +14,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from convsurgeon.base.observe import observe
+
 __all__ = ["WHOLE_MODEL", "Recorder"]
 
 WHOLE_MODEL = "(model)"  # the name of the root module's own share
@@ -56,14 +58,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._reset()
         self._weights = [tensor.untyped_storage() for tensor in (*model.parameters(), *model.buffers())]
         self._seen.update(map(id, self._weights))
+        inside = [(module, self._enter(name or WHOLE_MODEL)) for name, module in model.named_modules()]
         # the root's hooks go first on the way in and last on the way out
-        model.register_forward_pre_hook(self._start, with_kwargs=True, prepend=True)
-        for name, module in model.named_modules():
-            module.register_forward_pre_hook(self._enter(name or WHOLE_MODEL))
-            module.register_forward_hook(self._leave, always_call=True)
-        model.register_forward_hook(self._stop, always_call=True)
+        observe(before=[(model, self._start)], foremost=True)
+        observe(before=inside, after=[(module, self._leave) for module, _ in inside], always=True)
+        observe(after=[(model, self._stop)], always=True)
 
-    def _start(self, _module: nn.Module, args: Any, kwargs: Any) -> None:
+    def _start(self, args: Any, kwargs: Any) -> None:
         self._note((args, kwargs))
         self.__enter__()  # type: ignore[no-untyped-call]
 

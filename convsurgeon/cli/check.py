@@ -162,11 +162,11 @@ class _Form:
 
     def show(self, done: Checked, config: Config) -> None:
         """Print the report, write the files that were asked for, and tell GitHub where it listens."""
+        from convsurgeon.base.files import write_file
         from convsurgeon.budgets.first_run import lines_to_paste
         from convsurgeon.budgets.junit import to_junit
         from convsurgeon.budgets.markdown import to_markdown
         from convsurgeon.budgets.terminal import render
-        from convsurgeon.conversion.saved import write_file
 
         report = done.report
         if self.as_json:

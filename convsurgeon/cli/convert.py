@@ -93,7 +93,7 @@ def plan_command(
         folder = default_folder(recipe.model or "", recipe.method.name)
         path = output or folder.with_name(f"{folder.name}.plan.json")
         data = DataRequest(calibrate, images)
-        from convsurgeon.conversion.saved import write_file
+        from convsurgeon.base.files import write_file
         from convsurgeon.deployment.exporting.file import refuse_existing_file
 
         refuse_existing_file(path, force)
@@ -164,9 +164,10 @@ def apply_command(
 def _refuse_existing(folder: Path, force: bool, dry_run: bool) -> None:
     """Before any work is done."""
     if not dry_run:
-        from convsurgeon.conversion.saved import refuse_existing
+        from convsurgeon.base.files import refuse_existing
+        from convsurgeon.conversion.saved import MANIFEST
 
-        refuse_existing(folder, force)
+        refuse_existing(folder, force, MANIFEST)
 
 
 def _load(recipe: Recipe, device: str) -> LoadedModel:

@@ -60,7 +60,7 @@ def lower_command(
     """
     with working(f"lowering {subject}"):
         from convsurgeon.base.batch_axis import rebatched
-        from convsurgeon.conversion.saved import write_file
+        from convsurgeon.base.files import write_file
         from convsurgeon.deployment.exporting import export
         from convsurgeon.deployment.exporting.file import refuse_existing_file
         from convsurgeon.deployment.lowering import lower

@@ -40,10 +40,11 @@ class RecoverRun:
 
     def refuse_existing(self) -> None:
         """Before any work is done."""
-        from convsurgeon.conversion.saved import refuse_existing
+        from convsurgeon.base.files import refuse_existing
+        from convsurgeon.conversion.saved import MANIFEST
         from convsurgeon.recovery.checkpoint import Checkpoints
 
-        refuse_existing(self.target, self.force)
+        refuse_existing(self.target, self.force, MANIFEST)
         if not self.resume and not self.force:
             Checkpoints(self.training_folder).refuse_existing()
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rich import progress
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+
+from convsurgeon.base.progress import Progress
 
 __all__ = ["is_main_process", "output", "progress_bar", "warn", "working"]
 
@@ -39,11 +42,11 @@ def _plain(*, stderr: bool = False, width: int | None = None) -> Console:
 
 
 @contextmanager
-def progress_bar() -> Iterator[Callable[[str, int, int, str], None]]:
+def progress_bar() -> Iterator[Progress]:
     """A progress bar on standard error, shown once the first stage starts; yields the callback that moves it."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = _plain(stderr=True)
-    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    bar = progress.Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     stages: dict[str, TaskID] = {}
 
     def move(stage: str, done: int, total: int, name: str) -> None:

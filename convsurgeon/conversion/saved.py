@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -18,8 +14,8 @@ from torch import nn
 
 from convsurgeon._version import __version__
 from convsurgeon.base.copies import duplicate
-from convsurgeon.base.errors import ModelLoadError, OutputExists, RecipeError, UnknownName, UsageError
-from convsurgeon.base.files import write_whole
+from convsurgeon.base.errors import ModelLoadError, RecipeError, UnknownName, UsageError
+from convsurgeon.base.files import write_folder
 from convsurgeon.models import build_model, is_factory, load_strictly
 from convsurgeon.planning.plan import Plan, read_plan
 from convsurgeon.report import Report
@@ -32,11 +28,7 @@ __all__ = [
     "read_manifest",
     "read_report",
     "read_saved_plan",
-    "refuse_existing",
-    "refuse_unwritable",
     "save",
-    "write_file",
-    "write_folder",
 ]
 
 MANIFEST, WEIGHTS, PLAN, REPORT = "convsurgeon.json", "model.safetensors", "plan.json", "report.json"
@@ -72,71 +64,7 @@ def save(directory: Path, model: nn.Module, plan: Plan, report: Report, rebuild:
         (folder / REPORT).write_text(report.to_json(), encoding="utf-8")
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
-    return write_folder(directory, write, force)
-
-
-def refuse_existing(directory: Path, force: bool) -> None:
-    """Refuse to overwrite.
-
-    Raises:
-        OutputExists: the folder is there and ``force`` is not given, or something that is no saved model is.
-        UsageError: nothing can be written there.
-    """
-    refuse_unwritable(directory)
-    if not directory.exists():
-        return
-    if not force:
-        raise OutputExists(f"'{directory}' exists already; choose another -o DIR, or pass --force to replace it.")
-    if not (directory / MANIFEST).is_file() and (not directory.is_dir() or any(directory.iterdir())):
-        raise OutputExists(f"'{directory}' is no saved model, so --force does not replace it; choose another -o DIR.")
-
-
-def refuse_unwritable(path: Path) -> None:
-    """Refuse a place where nothing can be written, before any work is lost to it.
-
-    Raises:
-        UsageError: the nearest folder above ``path`` that exists is none, or may not be written to.
-    """
-    above = next((folder for folder in path.absolute().parents if folder.exists()), path)
-    if not above.is_dir():
-        raise UsageError(f"'{path}' can't be written: '{above}' is a file, expected a folder; choose another -o.")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise UsageError(f"'{path}' can't be written: you may not write to '{above}'; choose another -o.")
-
-
-def write_file(path: Path, text: str, force: bool) -> None:
-    """Write a text file whole, or not at all.
-
-    Raises:
-        OutputExists: the file is there and ``force`` is not given.
-    """
-    if path.exists() and not force:
-        raise OutputExists(f"'{path}' exists already; choose another -o FILE, or pass --force to replace it.")
-    write_whole(path, text)
-
-
-def write_folder(directory: Path, write: Callable[[Path], None], force: bool) -> Path:
-    """Let ``write`` fill a temporary folder beside ``directory``, then move it there."""
-    directory = Path(directory)
-    refuse_existing(directory, force)
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-    try:
-        new, old = temporary / "new", temporary / "old"
-        # Unlike the temporary folder, the result is as readable as any new folder.
-        new.mkdir()
-        write(new)
-        if directory.exists():
-            directory.rename(old)
-        try:
-            new.rename(directory)
-        except OSError:
-            if old.exists():
-                old.rename(directory)
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return directory
+    return write_folder(directory, write, force, MANIFEST)
 
 
 def _distinct(model: nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from convsurgeon.base.batch_axis import rebatched
 from convsurgeon.base.inputs import Inputs
+from convsurgeon.base.progress import Progress, silent
 from convsurgeon.conversion.advice import fuse_first
 from convsurgeon.conversion.in_time import Bench, TimedPlanning, Timekeeper, known_latencies, plan_in_time
 from convsurgeon.conversion.saved import save
@@ -38,14 +38,7 @@ from convsurgeon.transfer import (
 )
 from convsurgeon.transfer.accuracy import top1_accuracy
 
-__all__ = ["Conversion", "Patient", "Progress", "carry_out", "planned", "timekeeper"]
-
-# Called with the stage ("measuring damage", "fitting"), layers done, layers in all, and the next layer's name.
-Progress = Callable[[str, int, int, str], None]
-
-
-def _silent(_stage: str, _done: int, _total: int, _name: str) -> None:
-    return None
+__all__ = ["Conversion", "Patient", "carry_out", "planned", "timekeeper"]
 
 
 @dataclass(frozen=True)
@@ -117,7 +110,7 @@ def planned(
         UnknownName, TargetError, NothingToConvert: see ``pose``, ``make_plan`` and ``plan_in_time``.
         UsageError: a runtime that is not installed.
     """
-    tell = progress or _silent
+    tell = progress or silent
     problem = pose(patient.survey, settings, model=patient.name)
     if calibration is not None and patient.weights.origin != "random" and problem.targets:
         problem = problem.rated(_measured(patient, problem, calibration, tell))
@@ -156,7 +149,7 @@ def _measured(patient: Patient, problem: Problem, calibration: Iterable[Any], pr
         calibration,
         fingerprint=patient.survey.fingerprint(),
         settings=DamageSettings(seed=problem.recipe.seed, directory=cache_directory()),
-        progress=partial(progress, "measuring damage"),
+        progress=progress,
     )
     if not any(table.trusted(c.site.name, option.spec) for c in choices for option in c.options):
         return Damage(f"{PROXY.name}, since the calibration inputs are too few to measure damage", PROXY.of)
@@ -205,7 +198,7 @@ def carry_out(
             plan,
             calibration,
             settings=InheritSettings(seed=seed, refine_steps=refine),
-            progress=partial(progress or _silent, "fitting"),
+            progress=progress or silent,
         )
         words = (
             "fitted to the original's weights alone; --calibrate DIR (calibration= in Python) would keep far more"
@@ -221,7 +214,7 @@ def carry_out(
         inherited=words,
         notes=(*notes, *fuse_first(patient.model, patient.survey, plan), *carried.warnings),
         errors={site.name: site.held_back_error for site in carried.sites if site.held_back_error is not None},
-        fidelity=_fidelity(patient.model, network, carried.agreement, evaluation, progress or _silent),
+        fidelity=_fidelity(patient.model, network, carried.agreement, evaluation, progress or silent),
     )
     return Conversion(network, plan, report, patient.rebuild)
 

@@ -9,7 +9,8 @@ from typing import Any
 from torch import nn
 
 from convsurgeon.base.inputs import as_inputs
-from convsurgeon.conversion.steps import Conversion, Patient, Progress, carry_out, planned
+from convsurgeon.base.progress import Progress
+from convsurgeon.conversion.steps import Conversion, Patient, carry_out, planned
 from convsurgeon.models import WeightsOrigin
 from convsurgeon.planning.plan import Plan
 from convsurgeon.planning.recipe import Recipe, merged

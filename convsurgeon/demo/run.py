@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from convsurgeon.base.progress import Progress, silent
 from convsurgeon.conversion.recover import recover
 from convsurgeon.conversion.steps import Conversion
 from convsurgeon.conversion.verbs import apply, plan
@@ -31,7 +31,6 @@ LEARNED = f"{LEARNABLE}, learned groups"
 METHODS = (*(family.name for family in FAMILIES), TIMED, LEARNED)
 
 # Called with the stage, steps done, steps in all, and what comes next; the same as for conversions.
-Progress = Callable[[str, int, int, str], None]
 
 # Planning and calibration of one method take about as long as so many training steps.
 _PLANNING = _CALIBRATING = _TIMING = 20
@@ -167,7 +166,7 @@ def demonstrate(settings: DemoSettings | None = None, progress: Progress | None 
     settings = settings or DemoSettings()
     # On maps this small a second thread gains little, and where other programs run it waits for them most of the time.
     with threads(1):
-        return _demonstrated(settings, progress or (lambda *_: None))
+        return _demonstrated(settings, progress or silent)
 
 
 def _demonstrated(settings: DemoSettings, progress: Progress) -> DemoReport:

@@ -24,7 +24,7 @@ from torch.utils._pytree import tree_leaves
 
 from convsurgeon.base.errors import ModelRunError, UsageError
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.base.observe import removed_after
+from convsurgeon.base.observe import After, observed
 from convsurgeon.recovery.batches import UNLABELLED, Batch
 from convsurgeon.recovery.engine import Engine
 from convsurgeon.recovery.settings import RecoverSettings
@@ -156,14 +156,14 @@ def _reading(
 ) -> AbstractContextManager[None]:
     """Pass the output of every call of the named modules to ``read``."""
 
-    def reader(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
+    def reader(name: str) -> After:
+        def hook(_args: tuple[Any, ...], _kwargs: dict[str, Any], output: Any) -> None:
             if isinstance(output, Tensor):
                 read(name, output)
 
         return hook
 
-    return removed_after([model.get_submodule(name).register_forward_hook(reader(name)) for name in names])
+    return observed(after=[(model.get_submodule(name), reader(name)) for name in names])
 
 
 def _floats(value: Any) -> list[Tensor]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch.nn.modules.conv import _ConvTransposeNd
 
 from convsurgeon.base.errors import ModelLoadError
 from convsurgeon.base.inputs import Inputs
+from convsurgeon.base.observe import After, observe
 from convsurgeon.families.cost import ConvShape, Cost, conv_cost
 from convsurgeon.families.family import Refusal
 from convsurgeon.families.torch_convs import conv_shape
@@ -100,15 +100,14 @@ class _Watch:
     def attach(self, copy: nn.Module) -> None:
         """Start anew on this copy."""
         self.seen.clear()
-        for names in self.paths:
-            module = copy.get_submodule(names[0])
-            axes, reads = len(conv_kernel(module)), isinstance(module, _ConvTransposeNd)
-            module.register_forward_hook(self._recorder(names[0], axes, reads), with_kwargs=True)
+        modules = {names[0]: copy.get_submodule(names[0]) for names in self.paths}
+        observe(after=[(module, self._recorder(name, module)) for name, module in modules.items()])
 
-    def _recorder(self, name: str, axes: int, reads: bool) -> Callable[..., None]:
-        """``reads``: its work is done per position that it reads (a transposed convolution)."""
+    def _recorder(self, name: str, module: nn.Module) -> After:
+        # A transposed convolution's work is done per position that it reads.
+        axes, reads = len(conv_kernel(module)), isinstance(module, _ConvTransposeNd)
 
-        def record(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: torch.Tensor) -> None:
+        def record(args: tuple[Any, ...], kwargs: dict[str, Any], output: torch.Tensor) -> None:
             given = (*args, *kwargs.values())
             calls = self.seen.setdefault(name, _Calls(order=len(self.seen)))
             calls.calls += 1

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.base.observe import removed_after
+from convsurgeon.base.observe import After, observed
 
 __all__ = ["evaluating", "site_calls", "watch"]
 
@@ -41,13 +41,12 @@ def watch(model: nn.Module, watchers: Mapping[str, Watcher], inputs: Inputs) -> 
     The tensors are the model's own: a watcher copies what it keeps.
     """
     watched = [(model.get_submodule(name), watcher) for name, watcher in watchers.items()]
-    handles = [module.register_forward_hook(_reader(watcher), with_kwargs=True) for module, watcher in watched]
-    with removed_after(handles):
+    with observed(after=[(module, _reader(watcher)) for module, watcher in watched]):
         return inputs.call(model)
 
 
-def _reader(watcher: Watcher) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Tensor], None]:
-    def read(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
+def _reader(watcher: Watcher) -> After:
+    def read(args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
         watcher(_first(args, kwargs), output)
 
     return read
@@ -57,7 +56,7 @@ def site_calls(model: nn.Module, name: str, inputs: Inputs, calls: int) -> list[
     """The inputs of the first ``calls`` calls of one module; the forward pass ends there."""
     seen: list[Tensor] = []
 
-    def read(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def read(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         # What runs between two calls may write into the first one's input; the last one's is safe.
         x = _first(args, kwargs)
         seen.append(x if len(seen) + 1 == calls else x.clone())
@@ -66,8 +65,7 @@ def site_calls(model: nn.Module, name: str, inputs: Inputs, calls: int) -> list[
 
     if calls == 0:
         return seen
-    handle = model.get_submodule(name).register_forward_pre_hook(read, with_kwargs=True)
-    with removed_after([handle]), suppress(_SeenEnough):
+    with observed(before=[(model.get_submodule(name), read)]), suppress(_SeenEnough):
         inputs.call(model)
     return seen
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from convsurgeon.base.copies import duplicate
+from convsurgeon.base.progress import Progress, silent
 from convsurgeon.families.regression.patches import output_size
 from convsurgeon.families.regression.problems import unknowns_of
 from convsurgeon.families.regression.samples import Sample, Sampler, Samples
@@ -27,8 +28,6 @@ from convsurgeon.transfer.refine import refine
 from convsurgeon.transfer.traffic import Traffic, count_traffic, groups_within, sample_targets
 
 __all__ = ["InheritSettings", "Inherited", "SiteFit", "inherit"]
-
-ProgressCallback = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -77,20 +76,20 @@ def inherit(
     calibration: Iterable[Any] | None,
     *,
     settings: InheritSettings | None = None,
-    progress: ProgressCallback | None = None,
+    progress: Progress | None = None,
 ) -> Inherited:
     """Fit every replaced convolution of ``converted`` (in place) to what ``original`` computes there.
 
     Front to back: a site's inputs come from the converted network as fitted so far, its targets from the original, so
     that later sites undo earlier errors. Without calibration inputs the fits see the weights alone. ``progress`` is
-    called with sites done, sites in all, and the name of the next one. The original is not touched.
+    told of every site. The original is not touched.
 
     Raises:
         UsageError: calibration inputs of the wrong kind, or none.
         ModelRunError: a model fails on the calibration inputs.
     """
     settings = settings or InheritSettings()
-    reference, progress = duplicate(original), progress or (lambda done, total, name: None)
+    reference, progress = duplicate(original), progress or silent
     if calibration is None:
         return _all_blind(reference, converted, plan.replaced, settings, progress)
     run = _Run(reference, converted, plan.replaced, Calibration.of(calibration), settings)
@@ -104,14 +103,14 @@ def _all_blind(
     converted: nn.Module,
     rows: tuple[PlanLayer, ...],
     settings: InheritSettings,
-    progress: ProgressCallback,
+    progress: Progress,
 ) -> Inherited:
     """Fits to the weights alone; the order does not matter."""
     fits = []
     for done, row in enumerate(rows):
-        progress(done, len(rows), row.name)
+        progress("fitting", done, len(rows), row.name)
         fits.append(SiteFit(row.name, _blind(reference, converted, row, settings)))
-    progress(len(rows), len(rows), "")
+    progress("fitting", len(rows), len(rows), "")
     return Inherited(tuple(fits), (), None)
 
 
@@ -152,7 +151,7 @@ class _Run:
             for row in self.rows:
                 _place(self.converted, row, self.modules[row.name])
 
-    def fit_all(self, progress: ProgressCallback) -> None:
+    def fit_all(self, progress: Progress) -> None:
         """Fit every site in execution order; targets are sampled for as many sites at once as memory allows."""
         norms = self._norms()
         watched = [*(row.name for row in self.rows), *norms.values()]
@@ -163,13 +162,13 @@ class _Run:
             samplers = {row.name: self._sampler(row, traffic[row.name]) for row in self.rows[group]}
             targets = sample_targets(self.reference, samplers, self.calibration.fitting(self.reference))
             for row in self.rows[group]:
-                progress(done, len(self.rows), row.name)
+                progress("fitting", done, len(self.rows), row.name)
                 norm = norms.get(row.name)
                 if norm is not None and traffic[norm].calls != traffic[row.name].calls:
                     norm = None
                 self._fit(row, targets.pop(row.name, []), norm)
                 done += 1
-        progress(done, len(self.rows), "")
+        progress("fitting", done, len(self.rows), "")
 
     def _norms(self) -> dict[str, str]:
         """Batch norms right behind replaced sites; one that stands behind several sites takes up nothing."""

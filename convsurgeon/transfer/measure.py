@@ -17,6 +17,7 @@ from convsurgeon.base.copies import duplicate
 from convsurgeon.base.errors import UsageError
 from convsurgeon.base.generators import seeded
 from convsurgeon.base.inputs import Inputs
+from convsurgeon.base.progress import Progress, silent
 from convsurgeon.families import family_of
 from convsurgeon.families.cost import ConvShape
 from convsurgeon.families.family import Spec
@@ -41,8 +42,6 @@ __all__ = ["DamageSettings", "DamageTable", "measure_damage"]
 FEWEST_HELD = 128
 FEWEST_HELD_IMAGES = 2
 MAPS_SHARE = 2
-
-ProgressCallback = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -80,13 +79,13 @@ def measure_damage(
     *,
     fingerprint: str = "",
     settings: DamageSettings | None = None,
-    progress: ProgressCallback | None = None,
+    progress: Progress | None = None,
 ) -> DamageTable:
     """Estimate what each candidate spec of each site would do to that site's output.
 
     ``requests`` maps a convolution's name to its candidate specs; ``fingerprint`` is the survey's. What the settings'
-    directory holds for the same model, weights, data and seed is not measured again. ``progress`` is called with
-    sites done, sites in all, and the name of the next one. The original is not touched.
+    directory holds for the same model, weights, data and seed is not measured again. ``progress`` is told of
+    every site. The original is not touched.
 
     Raises:
         UsageError: calibration inputs of the wrong kind, or none; a name that is no convolution.
@@ -105,7 +104,7 @@ def measure_damage(
     if open_requests:
         with evaluating(reference):
             measurement = _Measurement(reference, open_requests, data, settings, kept)
-            measurement.run(progress or (lambda done, total, name: None))
+            measurement.run(progress or silent)
     return DamageTable(kept.sites)
 
 
@@ -133,23 +132,23 @@ class _Measurement:
             for name in requests
         }
 
-    def run(self, progress: ProgressCallback) -> None:
+    def run(self, progress: Progress) -> None:
         """Covariances of as many sites at once as memory allows, in one pass over the data each time."""
         names = list(self.requests)
         traffic = count_traffic(self.reference, names, self._batches())
         sizes = [_bytes(self.shapes[name]) for name in names]
         done = 0
         for group in groups_within(sizes, self.settings.memory_bytes):
-            progress(done, len(names), names[group.start])
+            progress("measuring damage", done, len(names), names[group.start])
             gathered = self._gather({name: traffic[name] for name in names[group]})
             for maps in self._maps_of(names[group], traffic):
                 for name in list(maps):
-                    progress(done, len(names), name)
+                    progress("measuring damage", done, len(names), name)
                     collected = gathered.pop(name).collected()
                     # Nothing may hold on to a site's maps while those of the next ones are read.
                     self.kept.add(name, self._estimates(name, collected, traffic[name], maps.pop(name)))
                     done += 1
-        progress(done, len(names), "")
+        progress("measuring damage", done, len(names), "")
 
     def _batches(self) -> Iterator[Inputs]:
         return self.data.fitting(self.reference)

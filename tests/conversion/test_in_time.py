@@ -16,7 +16,7 @@ from convsurgeon.base.inputs import as_inputs
 from convsurgeon.conversion.in_time import known_latencies
 from convsurgeon.conversion.in_time.corrected_plan import MOST_ROUNDS
 from convsurgeon.conversion.in_time.latency_file import LatencyFile, entry_key
-from convsurgeon.conversion.in_time.layer_calls import observed
+from convsurgeon.conversion.in_time.layer_calls import layer_calls
 from convsurgeon.conversion.in_time.timekeeper import Bench
 from convsurgeon.families.igc.spec import IGCSpec
 from convsurgeon.planning.options import candidates
@@ -175,13 +175,13 @@ def test_a_case_knows_layer_size_type_and_format() -> None:
     network = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 8, 1)).eval()
     x = torch.zeros(1, 8, 6, 6)
     sites = inspect(network, x).sites
-    cases = observed(network, as_inputs(x), sites)
+    cases = layer_calls(network, as_inputs(x), sites)
     keys = [case.key() for name in ("0", "1", "2") for case in cases[name]]
     assert keys[0] == keys[1] != keys[2]
     last = x.contiguous(memory_format=torch.channels_last)
-    (other,) = observed(network, as_inputs(last), sites)["0"]
-    (double,) = observed(network.double(), as_inputs(x.double()), sites)["0"]
-    (wide,) = observed(network.float(), as_inputs(torch.zeros(2, 8, 6, 6)), sites)["0"]
+    (other,) = layer_calls(network, as_inputs(last), sites)["0"]
+    (double,) = layer_calls(network.double(), as_inputs(x.double()), sites)["0"]
+    (wide,) = layer_calls(network.float(), as_inputs(torch.zeros(2, 8, 6, 6)), sites)["0"]
     assert len({keys[0], other.key(), double.key(), wide.key()}) == 4
     (case,) = cases["0"]
     assert case.example(network[0]).shape == (1, 8, 6, 6)
@@ -190,7 +190,7 @@ def test_a_case_knows_layer_size_type_and_format() -> None:
 def test_calls_on_several_sizes_are_counted() -> None:
     """A module called three times on two sizes has two cases, one of them twice."""
     network = Shared().eval()
-    cases = observed(network, as_inputs(X), [s for s in inspect(network, X).sites if s.name == "near"])
+    cases = layer_calls(network, as_inputs(X), [s for s in inspect(network, X).sites if s.name == "near"])
     assert sorted(cases["near"].values()) == [1, 2]
 
 
@@ -199,7 +199,7 @@ def test_what_is_added_later_is_scaled_to_the_first_convolution(tmp_path: Path) 
     from convsurgeon.conversion.in_time.layer_times import time_layers
 
     network, site = Residual().eval(), next(s for s in inspect(Residual(), X).sites if s.name == "conv2")
-    (case,) = observed(network, as_inputs(X), [site])["conv2"]
+    (case,) = layer_calls(network, as_inputs(X), [site])["conv2"]
     first, second = (IGCSpec(primary_groups=1, secondary_groups=1, mid_channels=width) for width in (8, 16))
     file = LatencyFile(tmp_path, PLACE)
     time_layers(network, {case: (site, [first])}, TableKeeper(), file, lambda *_: None)
@@ -287,7 +287,7 @@ def test_the_real_clock_times_layers_and_networks() -> None:
     effort = Effort(warm_up_s=0, timed_s=0, fewest=2, most=2, sample_s=0)
     bench = Bench(find_runtime("eager"), effort, effort)
     network, inputs = Residual().eval(), as_inputs(X)
-    (case,) = observed(network, inputs, [s for s in inspect(network, X).sites if s.name == "conv2"])["conv2"]
+    (case,) = layer_calls(network, inputs, [s for s in inspect(network, X).sites if s.name == "conv2"])["conv2"]
     spec = IGCSpec(primary_groups=1, secondary_groups=1, mid_channels=16)
     assert [s.samples for s in bench.layer(network.conv2, case, [None, spec])] == [2, 2]
     assert [s.samples for s in bench.networks([network, network], inputs)] == [2, 2]
@@ -306,7 +306,7 @@ def test_timing_layers_draws_no_random_numbers_of_the_caller_s() -> None:
     """Fresh units are timed, and the caller's generator is where it was."""
     effort = Effort(warm_up_s=0, timed_s=0, fewest=1, most=1, sample_s=0)
     network = Residual().eval()
-    (case,) = observed(network, as_inputs(X), [s for s in inspect(network, X).sites if s.name == "conv2"])["conv2"]
+    (case,) = layer_calls(network, as_inputs(X), [s for s in inspect(network, X).sites if s.name == "conv2"])["conv2"]
     before = torch.get_rng_state()
     spec = IGCSpec(primary_groups=1, secondary_groups=1, mid_channels=16)
     Bench(find_runtime("eager"), effort, effort).layer(network.conv2, case, [None, spec])

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from convsurgeon import Conversion, convert, load
 from convsurgeon.base.errors import ModelLoadError, OutputExists, RecipeError, UnknownName, UsageError
-from convsurgeon.base.files import write_whole
-from convsurgeon.conversion.saved import read_report, write_folder
+from convsurgeon.base.files import write_folder, write_whole
+from convsurgeon.conversion.saved import MANIFEST, read_report
 from tests.families.table import FIXED
 from tests.nets import IMAGE, Plain, Residual, Shared
 
@@ -237,7 +237,7 @@ def test_an_interrupted_save_leaves_nothing_half_done(existing: bool, tmp_path: 
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_folder(folder, stop, force=True)
+        write_folder(folder, stop, force=True, marker=MANIFEST)
     assert folder.exists() == existing
     assert [path.name for path in folder.parent.iterdir()] == (["saved"] if existing else [])
     if existing:

@@ -138,10 +138,10 @@ def test_progress_is_told(calibrated: bool) -> None:
     """Progress counts the sites and names the next one, with data and without; at the end all are done."""
     model, x = trained(Chain()), feature_maps(16, 8)
     plan = plan_for(model, {"first": THIN, "third": THIN}, x[:1])
-    told: list[tuple[int, int, str]] = []
+    told: list[tuple[str, int, int, str]] = []
     batches = [x] if calibrated else None
     inherit(model, operate(model, plan), plan, batches, progress=lambda *step: told.append(step))
-    assert told == [(0, 2, "first"), (1, 2, "third"), (2, 2, "")]
+    assert told == [("fitting", 0, 2, "first"), ("fitting", 1, 2, "third"), ("fitting", 2, 2, "")]
 
 
 def test_sites_that_the_inputs_never_reach_are_fitted_on_their_weights() -> None:

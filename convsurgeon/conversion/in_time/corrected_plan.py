@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,8 +15,9 @@ from convsurgeon.base.copies import duplicate
 from convsurgeon.base.devices import require_weights
 from convsurgeon.base.errors import TargetError
 from convsurgeon.base.inputs import Inputs
+from convsurgeon.base.progress import Progress
 from convsurgeon.conversion.in_time.latency_file import LatencyFile, entry_key
-from convsurgeon.conversion.in_time.layer_calls import LayerCase, observed
+from convsurgeon.conversion.in_time.layer_calls import LayerCase, layer_calls
 from convsurgeon.conversion.in_time.layer_times import LayerTimes, time_layers, wanted_specs
 from convsurgeon.conversion.in_time.timekeeper import Call, Timekeeper
 from convsurgeon.planning.latencies import Latencies, worth_timing
@@ -35,8 +36,6 @@ TOLERANCE = 0.05
 MOST_ROUNDS = 4
 # A network that shows none of what its layers save: planning with less would ask for the impossible.
 LEAST_REALISED = 0.05
-
-Progress = Callable[[str, int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -91,12 +90,9 @@ def _measured_latencies(
     place = keeper.place(copy)
     file = LatencyFile(directory, place)
     choices = worth_timing(task.problem.choices)
-    cases = observed(copy, task.inputs, (choice.site for choice in choices if choice.options))
+    cases = layer_calls(copy, task.inputs, (choice.site for choice in choices if choice.options))
 
-    def tell(done: int, total: int, name: str) -> None:
-        progress("timing layers", done, total, name)
-
-    time_layers(copy, wanted_specs(choices, cases), keeper, file, tell)
+    time_layers(copy, wanted_specs(choices, cases), keeper, file, progress)
     calls = [Call(copy.get_submodule(name), case, times) for name in cases for case, times in cases[name].items()]
     total, alone = keeper.whole(copy, task.inputs, calls)
     known = {(choice.site.name, option.spec) for choice in choices for option in choice.options}

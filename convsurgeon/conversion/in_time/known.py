@@ -10,7 +10,7 @@ from convsurgeon.base.batch_axis import batch_of
 from convsurgeon.base.copies import duplicate
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.conversion.in_time.latency_file import LatencyFile, entry_key
-from convsurgeon.conversion.in_time.layer_calls import observed
+from convsurgeon.conversion.in_time.layer_calls import layer_calls
 from convsurgeon.conversion.in_time.layer_times import LayerTimes, wanted_specs
 from convsurgeon.conversion.in_time.timekeeper import Timekeeper
 from convsurgeon.planning.latencies import Latencies
@@ -31,7 +31,7 @@ def known_latencies(
     file = LatencyFile(directory, place)
     if not file.layers or any(parameter.is_meta for parameter in model.parameters()):
         return None
-    cases = observed(duplicate(model).eval(), inputs, (choice.site for choice in choices if choice.options))
+    cases = layer_calls(duplicate(model).eval(), inputs, (choice.site for choice in choices if choice.options))
     wanted = wanted_specs(choices, cases)
     if any(
         entry_key(spec) not in file.layers.get(case.key(), {})

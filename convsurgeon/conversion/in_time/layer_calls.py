@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from convsurgeon.base.batch_axis import channels_last
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.base.observe import removed_after
+from convsurgeon.base.observe import After, observed
 from convsurgeon.runtimes.machine import device_of, dtype_name, dtype_of
 from convsurgeon.survey.sites import Site
 
-__all__ = ["LayerCase", "observed"]
+__all__ = ["LayerCase", "layer_calls"]
 
 
 @dataclass(frozen=True)
@@ -46,27 +46,27 @@ class LayerCase:
         return x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
 
 
-def observed(model: nn.Module, inputs: Inputs, sites: Iterable[Site]) -> Mapping[str, Counter[LayerCase]]:
+def layer_calls(model: nn.Module, inputs: Inputs, sites: Iterable[Site]) -> Mapping[str, Counter[LayerCase]]:
     """How often one forward calls each site with which input; ``model`` is a copy in eval mode.
 
     Raises:
         ModelRunError: the model fails on these inputs.
     """
     seen: dict[str, Counter[LayerCase]] = {}
-    handles = []
+    recorders = []
     for site in sites:
         seen[site.name] = Counter()
         module = model.get_submodule(site.name)
-        handles.append(module.register_forward_hook(_recorder(site, seen[site.name]), with_kwargs=True))
-    with removed_after(handles), torch.inference_mode():
+        recorders.append((module, _recorder(site, module, seen[site.name])))
+    with observed(after=recorders), torch.inference_mode():
         inputs.call(model)
     return seen
 
 
-def _recorder(site: Site, cases: Counter[LayerCase]) -> Callable[..., None]:
+def _recorder(site: Site, module: nn.Module, cases: Counter[LayerCase]) -> After:
     layer = json.dumps([site.kind, site.shape.model_dump(mode="json")], separators=(",", ":"))
 
-    def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], _output: Any) -> None:
+    def record(args: tuple[Any, ...], kwargs: dict[str, Any], _output: Any) -> None:
         x = next(value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
         weight = next((p for p in module.parameters() if p.dim() == x.dim()), None)
         last = weight is not None and channels_last(weight)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from torch import nn
 
+from convsurgeon.base.progress import Progress
 from convsurgeon.conversion.in_time.latency_file import LatencyFile, entry_key
 from convsurgeon.conversion.in_time.layer_calls import LayerCase
 from convsurgeon.conversion.in_time.timekeeper import Timekeeper
@@ -16,10 +17,8 @@ from convsurgeon.planning.options import Choices
 from convsurgeon.runtimes.timer import Spread
 from convsurgeon.survey.sites import Site
 
-__all__ = ["LayerProgress", "LayerTimes", "time_layers", "wanted_specs"]
+__all__ = ["LayerTimes", "time_layers", "wanted_specs"]
 
-# Called with the cases done, the cases in all, and what is timed next.
-LayerProgress = Callable[[int, int, str], None]
 # Every case that has options, the site that shows it, and the specs to time there.
 Wanted = dict[LayerCase, tuple[Site, list[Spec]]]
 
@@ -58,12 +57,10 @@ def wanted_specs(choices: Iterable[Choices], cases: Mapping[str, Counter[LayerCa
     return wanted
 
 
-def time_layers(
-    model: nn.Module, wanted: Wanted, keeper: Timekeeper, file: LatencyFile, progress: LayerProgress
-) -> None:
+def time_layers(model: nn.Module, wanted: Wanted, keeper: Timekeeper, file: LatencyFile, progress: Progress) -> None:
     """Fill the file with every wanted time; each convolution in turn with its candidates."""
     for done, (case, (site, specs)) in enumerate(wanted.items()):
-        progress(done, len(wanted), site.name)
+        progress("timing layers", done, len(wanted), site.name)
         known = file.layers.get(case.key(), {})
         missing = [spec for spec in specs if entry_key(spec) not in known]
         if not missing and entry_key(None) in known:
@@ -74,7 +71,7 @@ def time_layers(
         scale = before.least_ns / max(conv.least_ns, 1)
         found = {entry_key(spec): _scaled(spread, scale) for spec, spread in zip(missing, others, strict=True)}
         file.add(case.key(), {entry_key(None): before, **found})
-    progress(len(wanted), len(wanted), "")
+    progress("timing layers", len(wanted), len(wanted), "")
 
 
 def _scaled(spread: Spread, scale: float) -> Spread:

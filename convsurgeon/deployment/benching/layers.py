@@ -10,7 +10,7 @@ from torch import nn
 
 from convsurgeon.base.batch_axis import rebatched
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.base.observe import removed_after
+from convsurgeon.base.observe import observed
 from convsurgeon.deployment.benching.record import BenchLayer
 from convsurgeon.families.unit import UNITS, CompactConv
 from convsurgeon.runtimes.machine import device_of, synchroniser
@@ -74,12 +74,9 @@ def _in_turn(
 def _once(model: nn.Module, inputs: Inputs, names: Sequence[str], watch: Stopwatch) -> dict[str, int]:
     present = dict(model.named_modules())
     took: dict[str, int] = {}
-    handles = []
-    for name in names:
-        if (module := present.get(name)) is not None:
-            begin, end = _stopwatch(name, took, watch)
-            handles += [module.register_forward_pre_hook(begin), module.register_forward_hook(end)]
-    with removed_after(handles), torch.inference_mode():
+    clocks = [(present[name], *_stopwatch(name, took, watch)) for name in names if name in present]
+    before, after = [(module, begin) for module, begin, _ in clocks], [(module, end) for module, _, end in clocks]
+    with observed(before=before, after=after), torch.inference_mode():
         inputs.call(model)
     return took
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from convsurgeon.base.copies import duplicate
 from convsurgeon.base.devices import require_weights
 from convsurgeon.base.errors import ModelRunError, UsageError
 from convsurgeon.base.inputs import Inputs, as_inputs
+from convsurgeon.base.progress import Progress, silent
 from convsurgeon.deployment.benching.layers import layer_rows
 from convsurgeon.deployment.benching.lowering import lowered_pair
 from convsurgeon.deployment.benching.record import BenchFigure, BenchReport, BenchRow, realised_share
@@ -25,8 +26,6 @@ from convsurgeon.runtimes.timer import BENCH, Effort, Spread, Stopwatch, time_in
 from convsurgeon.survey.counting import count
 
 __all__ = ["bench"]
-
-BenchProgress = Callable[[str, int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def bench(
     lowered: bool = False,
     seconds: float | None = None,
     name: str = "model",
-    progress: BenchProgress | None = None,
+    progress: Progress | None = None,
 ) -> BenchReport:
     """Time one forward of a network and of its converted twin in turn; both are untouched.
 
@@ -83,7 +82,7 @@ def bench(
     chosen = _chosen(runtimes)
     note = busy()
     effort = BENCH if seconds is None else _lasting(seconds)
-    tell = progress or (lambda *_: None)
+    tell = progress or silent
     sizes = tuple(dict.fromkeys(batches)) or (1,)
     with threads(threads_used):
         table = _Table(pair, inputs, effort, macs_ratio, lowered)
@@ -129,7 +128,7 @@ class _Table:
     lowered: bool
 
     def rows(
-        self, runtimes: Sequence[Runtime], batches: Sequence[int], tell: BenchProgress, *, named: bool
+        self, runtimes: Sequence[Runtime], batches: Sequence[int], tell: Progress, *, named: bool
     ) -> tuple[tuple[BenchRow, ...], dict[str, str]]:
         """A row for each job; a runtime that nobody named may fail, and says why."""
         dtype = dtype_of(self.pair[0])

@@ -11,8 +11,8 @@ from torch import nn
 
 from convsurgeon.base.copies import duplicate
 from convsurgeon.base.errors import ModelRunError, OutputExists, UsageError
+from convsurgeon.base.files import refuse_unwritable
 from convsurgeon.base.inputs import as_inputs
-from convsurgeon.conversion.saved import refuse_unwritable
 from convsurgeon.deployment.exporting.format import Format
 from convsurgeon.deployment.exporting.formats import format_for
 from convsurgeon.deployment.lowering import lower

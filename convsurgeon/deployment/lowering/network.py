@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from convsurgeon.base.devices import require_weights
 from convsurgeon.base.errors import UsageError, first_line
 from convsurgeon.base.generators import kept_generators
 from convsurgeon.base.inputs import Inputs, as_inputs
-from convsurgeon.base.observe import removed_after
+from convsurgeon.base.observe import Before, observed
 from convsurgeon.deployment.lowering.choice import Choice, Fewest, Timed, stopwatch_for
 from convsurgeon.deployment.lowering.equality import require_equal
 from convsurgeon.deployment.lowering.forms import forms_of
@@ -213,15 +213,14 @@ def _calls(model: nn.Module, inputs: Inputs, names: Mapping[str, object]) -> Cal
     """What each named module is called with first; a module that is never called has no entry."""
     seen: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {}
 
-    def keep(name: str) -> Callable[..., None]:
-        def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def keep(name: str) -> Before:
+        def hook(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             # Later layers may overwrite what they are given.
             seen.setdefault(name, _copied((args, kwargs)))
 
         return hook
 
-    handles = [model.get_submodule(name).register_forward_pre_hook(keep(name), with_kwargs=True) for name in names]
-    with removed_after(handles):
+    with observed(before=[(model.get_submodule(name), keep(name)) for name in names]):
         inputs.call(model)
     return seen
 

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from convsurgeon.base.observe import observe
+
 __all__ = ["InputEnergy"]
 
 # A running mean over about the last twenty batches: the inputs drift while the network learns.
@@ -29,8 +31,7 @@ class InputEnergy:
 
     def watch(self, modules: Mapping[str, nn.Module]) -> None:
         """Begin to watch."""
-        for name, module in modules.items():
-            self._hooks.append(module.register_forward_pre_hook(partial(self._see, name)))
+        self._hooks += observe(before=[(module, partial(self._see, name)) for name, module in modules.items()])
 
     def close(self) -> None:
         """Watch no longer."""
@@ -39,7 +40,7 @@ class InputEnergy:
         self._hooks.clear()
         self._latest.clear()
 
-    def _see(self, name: str, _module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def _see(self, name: str, inputs: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
         if torch.is_grad_enabled():
             self._latest[name] = inputs[0].detach().float().square().mean((0, 2, 3))
 
