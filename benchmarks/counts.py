@@ -28,7 +28,7 @@ from torchvision import models as zoo
 from convsurgeon.base.errors import ModelError
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.budgets import Measured, measure
-from convsurgeon.models import build_model, default_inputs
+from convsurgeon.models.loading import build_model, default_inputs
 from convsurgeon.survey.sites import survey
 
 MOST_PARAMS_FOR_FVCORE = 100_000_000

@@ -23,7 +23,7 @@ from convsurgeon import Recipe, Rules, Survey, inspect
 from convsurgeon.base.copies import shadow
 from convsurgeon.base.errors import ModelLoadError, NothingToConvert
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.models import build_model, default_inputs
+from convsurgeon.models.loading import build_model, default_inputs
 from convsurgeon.planning.make import make_plan
 from convsurgeon.planning.problem import pose
 from convsurgeon.surgery.operate import operate

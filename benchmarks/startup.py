@@ -40,9 +40,9 @@ def _stages(model_name: str, method: str) -> list[tuple[str, float]]:
     _timed(rows, "import convsurgeon", import_ours)
     from convsurgeon.conversion.saved import save
     from convsurgeon.conversion.steps import Patient, planned
-    from convsurgeon.models import load_model
+    from convsurgeon.models.loading import load_model
     from convsurgeon.planning.recipe import Recipe
-    from convsurgeon.report import make_report
+    from convsurgeon.report.record import Report
     from convsurgeon.surgery.operate import operate
     from convsurgeon.surgery.verify import verify
 
@@ -55,7 +55,7 @@ def _stages(model_name: str, method: str) -> list[tuple[str, float]]:
     plan = _timed(rows, "plan", lambda: planned(patient, Recipe(model=model_name, method=method)))
     new = _timed(rows, "surgery", lambda: operate(loaded.model, plan))
     _timed(rows, "verify", lambda: verify(loaded.model, new, plan, patient.survey, patient.inputs))
-    report = make_report(plan, loaded.weights, inherited="")
+    report = Report(plan=plan, weights=loaded.weights, inherited="")
     with tempfile.TemporaryDirectory() as folder:
         _timed(rows, "save", lambda: save(Path(folder) / "out", new, plan, report, model_name, force=False))
     return rows

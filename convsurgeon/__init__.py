@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from convsurgeon.planning.recipe import Recipe, read_recipe
     from convsurgeon.planning.rules import LayerRule, Rules
     from convsurgeon.recovery import ImageSettings, RecoverSettings
-    from convsurgeon.report import Report
+    from convsurgeon.report.record import Report
     from convsurgeon.survey.counting import count
     from convsurgeon.survey.sites import Site, Survey
     from convsurgeon.transfer.accuracy import Accuracy, top1_accuracy
@@ -53,9 +53,9 @@ _HOMES = {
     "deployment.lowering": ("Lowered", "lower"),
     "planning.plan": ("Plan", "read_plan"),
     "planning.recipe": ("Recipe", "read_recipe"),
-    "recovery": ("ImageSettings", "RecoverSettings"),
+    "recovery.settings": ("ImageSettings", "RecoverSettings"),
     "conversion.recover": ("Recovered", "recover"),
-    "report": ("Report",),
+    "report.record": ("Report",),
     "planning.rules": ("LayerRule", "Rules"),
     "survey.sites": ("Site", "Survey"),
     "conversion.saved": ("load",),

@@ -21,9 +21,9 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 import convsurgeon
-from convsurgeon.conversion.saved import read_manifest
-from convsurgeon.models import load_model
+from convsurgeon.models.loading import load_model
 from convsurgeon.recovery.progress import Moment
+from convsurgeon.report.folder import read_manifest
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from convsurgeon import CompConvSpec, ConvShape, IGCSpec, Plan, Recipe, Rules, apply, convert, read_plan
 from convsurgeon.base.inputs import as_inputs
-from convsurgeon.models import build_model
+from convsurgeon.models.loading import build_model
 from convsurgeon.planning.make import make_plan
 from convsurgeon.planning.problem import pose
 from convsurgeon.survey.sites import survey

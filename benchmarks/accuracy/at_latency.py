@@ -22,7 +22,7 @@ from benchmarks.accuracy.run import CELLS, METHODS, Sample, operate, top1
 from benchmarks.accuracy.train import DEFAULT_CACHE, load_trained
 from convsurgeon.base.inputs import Inputs, as_inputs
 from convsurgeon.deployment.lowering.choice import stopwatch_for
-from convsurgeon.runtimes import find_runtime
+from convsurgeon.runtimes.registry import find_runtime
 from convsurgeon.runtimes.timer import BENCH, QUICK, Effort, time_in_turn
 from convsurgeon.survey.counting import count
 

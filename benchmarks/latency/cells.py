@@ -12,8 +12,8 @@ from benchmarks.latency.rows import Cell, Row
 from convsurgeon.base.copies import duplicate
 from convsurgeon.base.inputs import Inputs, as_inputs
 from convsurgeon.deployment.lowering import lower
-from convsurgeon.runtimes import Runtime, find_runtime
 from convsurgeon.runtimes.machine import busy, device_of, place, synchroniser
+from convsurgeon.runtimes.registry import Runtime, find_runtime
 from convsurgeon.runtimes.timer import BENCH, Spread, Stopwatch, time_in_turn
 
 __all__ = ["formed", "measured", "precisions"]

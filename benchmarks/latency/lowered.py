@@ -29,7 +29,7 @@ from convsurgeon import IGCSpec
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.deployment.lowering.choice import stopwatch_for
 from convsurgeon.families.torch_convs import conv_shape
-from convsurgeon.runtimes import find_runtime
+from convsurgeon.runtimes.registry import find_runtime
 from convsurgeon.runtimes.timer import Effort, time_in_turn
 
 EFFORT = Effort(warm_up_s=0.1, timed_s=4, fewest=5, most=15, sample_s=0.01)

@@ -19,9 +19,9 @@ from torch import nn
 import convsurgeon
 from benchmarks.latency.subject import Subject, parser_for
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.runtimes import find_runtime
 from convsurgeon.runtimes.openvino_conversion import compiled_for, to_openvino
 from convsurgeon.runtimes.openvino_package import openvino_core
+from convsurgeon.runtimes.registry import find_runtime
 
 WARM_UP, RUNS = 3, 15
 Profile = tuple[dict[str, float], Counter[str]]

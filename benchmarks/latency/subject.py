@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import convsurgeon
-from convsurgeon.models import load_model
+from convsurgeon.models.loading import load_model
 
 __all__ = ["Subject", "parser_for"]
 

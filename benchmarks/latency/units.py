@@ -21,7 +21,7 @@ from convsurgeon.deployment.lowering.forms import forms_of
 from convsurgeon.deployment.lowering.layout import laid_out
 from convsurgeon.families.forms.absorbed import Absorbed
 from convsurgeon.families.unit import CompactConv
-from convsurgeon.runtimes import Runtime, find_runtime
+from convsurgeon.runtimes.registry import Runtime, find_runtime
 from convsurgeon.runtimes.timer import Effort, time_in_turn
 
 EFFORT = Effort(warm_up_s=0.01, timed_s=0.3, fewest=5, most=31, sample_s=0.002)

@@ -18,8 +18,8 @@ from torch import nn
 
 from convsurgeon.base.errors import RecipeError, UnknownName, did_you_mean
 from convsurgeon.budgets.config import Config, Entry
-from convsurgeon.conversion.saved import MANIFEST
-from convsurgeon.models import is_factory, known_models
+from convsurgeon.models.loading import is_factory, known_models
+from convsurgeon.report.folder import MANIFEST
 
 __all__ = ["Budget", "expand"]
 

@@ -17,11 +17,11 @@ from convsurgeon.budgets.config import Entry
 from convsurgeon.budgets.entries import Budget
 from convsurgeon.budgets.latency import latency_ms
 from convsurgeon.budgets.measurement import Measured, measure
-from convsurgeon.conversion.saved import MANIFEST, Manifest, read_saved_plan
-from convsurgeon.models import build_model, default_inputs, is_factory
+from convsurgeon.models.loading import build_model, default_inputs, is_factory
 from convsurgeon.planning.make import make_plan
 from convsurgeon.planning.problem import pose
 from convsurgeon.planning.recipe import read_recipe
+from convsurgeon.report.folder import MANIFEST, Manifest, read_saved_plan
 from convsurgeon.surgery.operate import operate
 from convsurgeon.survey.sites import survey
 

@@ -94,8 +94,8 @@ def _subjects(
     subject: str, original: str | None, input_shape: str | None, device: str, trust_factory: bool
 ) -> tuple[nn.Module, nn.Module | None, Inputs]:
     """The original, its converted twin, and inputs for both; a model named alone has no twin."""
-    from convsurgeon.conversion.saved import MANIFEST
-    from convsurgeon.models import load_model
+    from convsurgeon.models.loading import load_model
+    from convsurgeon.report.folder import MANIFEST
 
     if not (Path(subject) / MANIFEST).is_file():
         if original is not None:

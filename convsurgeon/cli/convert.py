@@ -18,10 +18,10 @@ from convsurgeon.planning.recipe import Recipe, merged
 if TYPE_CHECKING:
     from convsurgeon.cli.data import Unlabelled
     from convsurgeon.conversion.steps import Patient
-    from convsurgeon.models import LoadedModel
     from convsurgeon.models.images import ImageBatches
+    from convsurgeon.models.loading import LoadedModel
     from convsurgeon.planning.plan import Plan
-    from convsurgeon.report import Report
+    from convsurgeon.report.record import Report
 
 __all__ = ["apply_command", "convert_command", "plan_command"]
 
@@ -165,7 +165,7 @@ def _refuse_existing(folder: Path, force: bool, dry_run: bool) -> None:
     """Before any work is done."""
     if not dry_run:
         from convsurgeon.base.files import refuse_existing
-        from convsurgeon.conversion.saved import MANIFEST
+        from convsurgeon.report.folder import MANIFEST
 
         refuse_existing(folder, force, MANIFEST)
 
@@ -173,7 +173,7 @@ def _refuse_existing(folder: Path, force: bool, dry_run: bool) -> None:
 def _load(recipe: Recipe, device: str) -> LoadedModel:
     """The model that a recipe names, with a warning where its weights turned out random."""
     with working(f"loading {recipe.model}"):
-        from convsurgeon.models import load_model
+        from convsurgeon.models.loading import load_model
 
         loaded = load_model(
             recipe.model or "", weights=recipe.weights, input_shape=recipe.input, device=device, seed=recipe.seed
@@ -229,16 +229,16 @@ def _operate(
         click.echo(done.report.to_json(), nl=False)
         return
     _show(done.report)
-    from convsurgeon.models import is_factory
+    from convsurgeon.models.loading import is_factory
 
     trust = ", trust_factory=True" if patient.rebuild and is_factory(patient.rebuild) else ""
     click.echo(f'saved to {folder}; load it with: convsurgeon.load("{folder}"{trust})')
 
 
 def _planned_report(plan: Plan, patient: Patient) -> Report:
-    from convsurgeon.report import make_report
+    from convsurgeon.report.record import Report
 
-    return make_report(plan, patient.weights, inherited="planned only, no weight was changed")
+    return Report(plan=plan, weights=patient.weights, inherited="planned only, no weight was changed")
 
 
 def _dry(plan: Plan, patient: Patient, as_json: bool) -> None:
@@ -251,6 +251,6 @@ def _dry(plan: Plan, patient: Patient, as_json: bool) -> None:
 
 
 def _show(report: Report) -> None:
-    from convsurgeon.report import render
+    from convsurgeon.report.terminal import render
 
     output().print(render(report))

@@ -15,8 +15,8 @@ from convsurgeon.cli.screen import warn
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from convsurgeon.models import LoadedModel
     from convsurgeon.models.images import ImageBatches, Transform
+    from convsurgeon.models.loading import LoadedModel
     from convsurgeon.survey.sites import Survey
 
 __all__ = [

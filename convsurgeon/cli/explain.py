@@ -29,7 +29,7 @@ def inspect_command(model: str, device: str, as_json: bool, **given: Any) -> Non
     No weights are read unless --weights asks for them.
     """
     with working(f"inspecting {model}"):
-        from convsurgeon.models import load_model
+        from convsurgeon.models.loading import load_model
         from convsurgeon.report import inspection
         from convsurgeon.survey.sites import survey
 
@@ -44,20 +44,26 @@ def inspect_command(model: str, device: str, as_json: bool, **given: Any) -> Non
 
 @click.command("report")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--markdown", is_flag=True, help="Print Markdown.")
-@json_option
-def report_command(folder: Path, markdown: bool, as_json: bool) -> None:
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["terminal", "markdown", "json"]),
+    default="terminal",
+    show_default=True,
+    help="How to show it.",
+)
+@click.option("--markdown", "form", flag_value="markdown", help="The same as --format markdown.")
+@click.option("--json", "form", flag_value="json", help="The same as --format json.")
+def report_command(folder: Path, form: str) -> None:
     """Show the report of a saved conversion in FOLDER."""
-    from convsurgeon.conversion.saved import read_report
-    from convsurgeon.report import render, to_markdown
+    from convsurgeon.report.folder import read_report
+    from convsurgeon.report.renderers import RENDERERS
 
-    report = read_report(folder)
-    if as_json:
-        click.echo(report.to_json(), nl=False)
-    elif markdown:
-        click.echo(to_markdown(report), nl=False)
+    shown = RENDERERS[form](read_report(folder))
+    if isinstance(shown, str):
+        click.echo(shown, nl=False)
     else:
-        output().print(render(report))
+        output().print(shown)
 
 
 @click.command("methods")
@@ -87,7 +93,7 @@ def schema_command(record: str) -> None:
     from convsurgeon.budgets import CheckReport, Settings
     from convsurgeon.deployment.benching.record import BenchReport
     from convsurgeon.planning.plan import Plan
-    from convsurgeon.report import Report
+    from convsurgeon.report.record import Report
 
     records: dict[str, type[BaseModel]] = {
         "recipe": Recipe,

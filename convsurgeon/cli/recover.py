@@ -111,7 +111,7 @@ def recover_command(
 
 def _learned_groups(folder: Path, learn_groups: bool, budget: tuple[str, ...]) -> tuple[Callback, ...]:
     """What learns along, refused before any work is done."""
-    from convsurgeon.conversion.saved import read_saved_plan
     from convsurgeon.recovery.learned_groups.request import requested
+    from convsurgeon.report.folder import read_saved_plan
 
     return requested(read_saved_plan(folder), learn_groups, budget)

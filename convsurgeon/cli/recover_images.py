@@ -12,8 +12,8 @@ from convsurgeon.cli.data import DataRequest, class_count, preprocessing
 from convsurgeon.recovery import ImageSettings
 
 if TYPE_CHECKING:
-    from convsurgeon.models import LoadedModel
     from convsurgeon.models.images import ImageBatches
+    from convsurgeon.models.loading import LoadedModel
 
 __all__ = ["Pictures"]
 

@@ -10,8 +10,8 @@ from convsurgeon.base.errors import UnknownName, UsageError
 from convsurgeon.cli.subject import rebuilt_by
 
 if TYPE_CHECKING:
-    from convsurgeon.models import LoadedModel
-    from convsurgeon.report import Report
+    from convsurgeon.models.loading import LoadedModel
+    from convsurgeon.report.record import Report
 
 __all__ = ["trained_original"]
 
@@ -22,8 +22,8 @@ def trained_original(folder: Path, weights: str | None, trust_factory: bool, see
     Raises:
         UsageError: it was the caller's own module, an untrusted factory's, or its weights are random.
     """
-    from convsurgeon.conversion.saved import read_report
-    from convsurgeon.models import load_model
+    from convsurgeon.models.loading import load_model
+    from convsurgeon.report.folder import read_report
 
     report = read_report(folder)
     otherwise = f"recover it in Python: convsurgeon.recover(original, '{folder}', data)."
@@ -34,7 +34,7 @@ def trained_original(folder: Path, weights: str | None, trust_factory: bool, see
             f"the original {name} has random weights ({loaded.weights.detail.removeprefix('random: ')}), so there is "
             "nothing to recover towards. Pass its trained weights: --weights FILE or --weights DEFAULT."
         )
-    return replace(loaded, example_inputs=loaded.example_inputs.reshaped(report.input_shapes, seed))
+    return replace(loaded, example_inputs=loaded.example_inputs.reshaped(report.plan.input_shapes, seed))
 
 
 def _recorded_weights(report: Report) -> str:

@@ -15,10 +15,10 @@ from convsurgeon.cli.training import training_display
 from convsurgeon.recovery import RecoverSettings
 
 if TYPE_CHECKING:
-    from convsurgeon.models import LoadedModel
+    from convsurgeon.models.loading import LoadedModel
     from convsurgeon.recovery import History
     from convsurgeon.recovery.callback import Callback
-    from convsurgeon.report import Report
+    from convsurgeon.report.record import Report
 
 __all__ = ["RecoverRun"]
 
@@ -41,8 +41,8 @@ class RecoverRun:
     def refuse_existing(self) -> None:
         """Before any work is done."""
         from convsurgeon.base.files import refuse_existing
-        from convsurgeon.conversion.saved import MANIFEST
         from convsurgeon.recovery.checkpoint import Checkpoints
+        from convsurgeon.report.folder import MANIFEST
 
         refuse_existing(self.target, self.force, MANIFEST)
         if not self.resume and not self.force:
@@ -95,19 +95,18 @@ class RecoverRun:
         if as_json:
             click.echo(report.to_json(), nl=False)
             return
-        from convsurgeon.models import is_factory
+        from convsurgeon.models.loading import is_factory
 
         for line in _lines(report, history):
             click.echo(line)
-        trust = ", trust_factory=True" if is_factory(report.model) else ""
+        trust = ", trust_factory=True" if is_factory(report.plan.model) else ""
         click.echo(f'saved to {self.target}; load it with: convsurgeon.load("{self.target}"{trust})')
 
 
 def _lines(report: Report, history: History) -> list[str]:
     """The outcome as sentences."""
-    lines = [
-        f"{report.model} with {report.method}: {history.steps} steps on {history.images} images ({history.device})"
-    ]
+    steps = f"{history.steps} steps on {history.images} images ({history.device})"
+    lines = [f"{report.plan.model} with {report.plan.method}: {steps}"]
     if history.rows:
         lines.append(f"loss {history.rows[0].loss:.4f} → {history.rows[-1].loss:.4f}")
     if history.after.images:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from convsurgeon.base.inputs import Inputs
-    from convsurgeon.models import LoadedModel
+    from convsurgeon.models.loading import LoadedModel
 
 __all__ = ["open_original", "open_subject", "rebuilt_by", "subject_options"]
 
@@ -52,8 +52,9 @@ def open_subject(
         UsageError: options that belong to the other kind of subject, an original that nothing names, or a device that
             can't be used.
     """
-    from convsurgeon.conversion.saved import MANIFEST, load
-    from convsurgeon.models import load_model
+    from convsurgeon.conversion.saved import load
+    from convsurgeon.models.loading import load_model
+    from convsurgeon.report.folder import MANIFEST
 
     folder = Path(subject)
     if not (folder / MANIFEST).is_file():
@@ -75,8 +76,8 @@ def open_original(
     Raises:
         UsageError: an original that nothing names, or an untrusted factory.
     """
-    from convsurgeon.conversion.saved import read_saved_plan
-    from convsurgeon.models import load_model
+    from convsurgeon.models.loading import load_model
+    from convsurgeon.report.folder import read_saved_plan
 
     name = original or rebuilt_by(folder, trust_factory, "name it with --original MODEL.")
     loaded = load_model(name, weights="none", input_shape=input_shape, device=device)
@@ -92,8 +93,8 @@ def rebuilt_by(folder: Path, trust_factory: bool, otherwise: str) -> str:
     Raises:
         UsageError: it was the caller's own module, or a factory that nobody trusts.
     """
-    from convsurgeon.conversion.saved import read_manifest
-    from convsurgeon.models import is_factory
+    from convsurgeon.models.loading import is_factory
+    from convsurgeon.report.folder import read_manifest
 
     name = read_manifest(folder).rebuild
     if name is None:

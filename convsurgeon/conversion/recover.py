@@ -13,7 +13,7 @@ from torch import nn
 from convsurgeon.base.copies import duplicate
 from convsurgeon.base.devices import require_weights
 from convsurgeon.base.errors import ModelLoadError, UsageError
-from convsurgeon.conversion.saved import load, read_manifest, read_report, read_saved_plan
+from convsurgeon.conversion.saved import load
 from convsurgeon.conversion.steps import Conversion
 from convsurgeon.models.images import ImageBatches, calibration_images, plain_transform
 from convsurgeon.recovery.batches import IterableSource, Source
@@ -32,7 +32,8 @@ from convsurgeon.recovery.progress import Progress
 from convsurgeon.recovery.randomness import untouched_generators
 from convsurgeon.recovery.settings import ImageSettings, RecoverSettings
 from convsurgeon.recovery.sites import find_sites
-from convsurgeon.report import Report, make_report
+from convsurgeon.report.folder import read_manifest, read_report, read_saved_plan
+from convsurgeon.report.record import Report
 from convsurgeon.survey.sites import refuse_unusable
 
 __all__ = ["Recovered", "open_conversion", "recover"]
@@ -199,11 +200,8 @@ def _recovered(conversion: Conversion, model: nn.Module, history: History, callb
     plan = conversion.plan
     for callback in callbacks:
         plan = callback.replanned(plan)
-    report = conversion.report
-    if plan is not conversion.plan:
-        notes = tuple(note for note in report.notes if note not in conversion.plan.notes)
-        report = make_report(plan, report.weights, inherited=report.inherited, notes=notes)
-    return replace(conversion, model=model, plan=plan, report=_with_history(report, history))
+    report = _with_history(conversion.report.model_copy(update={"plan": plan}), history)
+    return replace(conversion, model=model, plan=plan, report=report)
 
 
 def _with_history(report: Report, history: History) -> Report:
@@ -213,6 +211,6 @@ def _with_history(report: Report, history: History) -> Report:
             "inherited": f"{report.inherited}, then trained by distillation from the original",
             "fidelity": None,
             "recovery": history,
-            "layers": tuple(layer.model_copy(update={"error": None}) for layer in report.layers),
+            "errors": {},
         }
     )

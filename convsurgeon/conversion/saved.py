@@ -4,45 +4,25 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from convsurgeon._version import __version__
 from convsurgeon.base.copies import duplicate
-from convsurgeon.base.errors import ModelLoadError, RecipeError, UnknownName, UsageError
+from convsurgeon.base.errors import ModelLoadError, UsageError
 from convsurgeon.base.files import write_folder
-from convsurgeon.models import build_model, is_factory, load_strictly
-from convsurgeon.planning.plan import Plan, read_plan
-from convsurgeon.report import Report
+from convsurgeon.models.loading import build_model, is_factory
+from convsurgeon.models.weights import load_strictly
+from convsurgeon.planning.plan import Plan
+from convsurgeon.report.folder import MANIFEST, PLAN, REPORT, Manifest, beside_plan, read_manifest, read_saved_plan
+from convsurgeon.report.record import Report
 from convsurgeon.surgery.operate import operate
 
-__all__ = [
-    "MANIFEST",
-    "Manifest",
-    "load",
-    "read_manifest",
-    "read_report",
-    "read_saved_plan",
-    "save",
-]
+__all__ = ["load", "save"]
 
-MANIFEST, WEIGHTS, PLAN, REPORT = "convsurgeon.json", "model.safetensors", "plan.json", "report.json"
-
-
-class Manifest(BaseModel):
-    """What a folder holds. ``rebuild`` is the name that builds the original architecture; None: a caller's own."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: Literal[1] = 1
-    convsurgeon: str = __version__
-    rebuild: str | None
-    torch: str
+WEIGHTS = "model.safetensors"
 
 
 def save(directory: Path, model: nn.Module, plan: Plan, report: Report, rebuild: str | None, force: bool) -> Path:
@@ -61,7 +41,7 @@ def save(directory: Path, model: nn.Module, plan: Plan, report: Report, rebuild:
         # safetensors writes for the owner alone; the result is as readable as its other files.
         (folder / WEIGHTS).chmod(0o644)
         (folder / PLAN).write_text(plan.to_json(), encoding="utf-8")
-        (folder / REPORT).write_text(report.to_json(), encoding="utf-8")
+        (folder / REPORT).write_text(beside_plan(report), encoding="utf-8")
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
     return write_folder(directory, write, force, MANIFEST)
@@ -122,22 +102,6 @@ def load(directory: Path | str, *, model: nn.Module | None = None, trust_factory
     return network
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """What a saved model says of itself.
-
-    Raises:
-        UnknownName: no saved model there.
-        ModelLoadError: the file is damaged.
-    """
-    path = folder / MANIFEST
-    if not path.is_file():
-        raise UnknownName(f"no saved model at '{folder}': it has no {MANIFEST}.")
-    try:
-        return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
-    except (ValidationError, UnicodeDecodeError) as error:
-        raise ModelLoadError(f"{path} is damaged or of another version: {str(error).splitlines()[0]}.") from error
-
-
 def _base(manifest: Manifest, folder: Path, model: nn.Module | None, trust_factory: bool) -> nn.Module:
     if model is not None:
         return duplicate(model)
@@ -172,28 +136,3 @@ def _restore(model: nn.Module, path: Path) -> None:
         # Kernels round differently by memory format, and outputs shall be bit-equal.
         _restride(tensor, strides.get(name))
     load_strictly(model, state, str(path), "the architecture")
-
-
-def read_saved_plan(folder: Path) -> Plan:
-    """The plan of a saved model."""
-    return read_plan(_text(folder, PLAN), str(folder / PLAN))
-
-
-def read_report(folder: Path) -> Report:
-    """The report of a saved model.
-
-    Raises:
-        UnknownName: no saved model there.
-        RecipeError: the file is damaged.
-    """
-    try:
-        return Report.model_validate_json(_text(folder, REPORT))
-    except ValidationError as error:
-        raise RecipeError(f"{folder / REPORT} is damaged or of another version.") from error
-
-
-def _text(folder: Path, name: str) -> str:
-    path = Path(folder) / name
-    if not path.is_file():
-        raise UnknownName(f"no saved model at '{folder}': it has no {name}.")
-    return path.read_text(encoding="utf-8")

@@ -16,15 +16,15 @@ from convsurgeon.base.progress import Progress, silent
 from convsurgeon.conversion.advice import fuse_first
 from convsurgeon.conversion.in_time import Bench, TimedPlanning, Timekeeper, known_latencies, plan_in_time
 from convsurgeon.conversion.saved import save
-from convsurgeon.models import WeightsOrigin
+from convsurgeon.models.origin import WeightsOrigin
 from convsurgeon.planning.latencies import Latencies
 from convsurgeon.planning.make import make_plan
 from convsurgeon.planning.options import PROXY, Damage
 from convsurgeon.planning.plan import Plan
 from convsurgeon.planning.problem import Problem, pose
 from convsurgeon.planning.recipe import Recipe
-from convsurgeon.report import Fidelity, Report, make_report
-from convsurgeon.runtimes import Runtime, find_runtime, require
+from convsurgeon.report.record import Fidelity, Report
+from convsurgeon.runtimes.registry import Runtime, find_runtime, require
 from convsurgeon.surgery.operate import operate
 from convsurgeon.surgery.verify import verify
 from convsurgeon.survey.sites import Survey, survey
@@ -208,9 +208,9 @@ def carry_out(
         if refine and calibration is not None:
             words += f", then by {refine} gradient steps a layer"
     notes = verify(patient.model, network, plan, patient.survey, patient.inputs, carried.recalibrated)
-    report = make_report(
-        plan,
-        patient.weights,
+    report = Report(
+        plan=plan,
+        weights=patient.weights,
         inherited=words,
         notes=(*notes, *fuse_first(patient.model, patient.survey, plan), *carried.warnings),
         errors={site.name: site.held_back_error for site in carried.sites if site.held_back_error is not None},

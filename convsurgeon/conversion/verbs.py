@@ -11,7 +11,7 @@ from torch import nn
 from convsurgeon.base.inputs import as_inputs
 from convsurgeon.base.progress import Progress
 from convsurgeon.conversion.steps import Conversion, Patient, carry_out, planned
-from convsurgeon.models import WeightsOrigin
+from convsurgeon.models.origin import WeightsOrigin
 from convsurgeon.planning.plan import Plan
 from convsurgeon.planning.recipe import Recipe, merged
 from convsurgeon.planning.rules import Rules

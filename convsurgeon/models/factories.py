@@ -24,14 +24,8 @@ from torch import nn
 from convsurgeon.base.errors import ConvsurgeonError, ModelLoadError, UnknownName, UsageError, did_you_mean, first_line
 from convsurgeon.base.inputs import Inputs, as_inputs
 from convsurgeon.models.input_sizes import random_inputs
-from convsurgeon.models.weights import (
-    WeightedModel,
-    WeightsOrigin,
-    WeightsRequest,
-    load_strictly,
-    random_origin,
-    read_state_dict,
-)
+from convsurgeon.models.origin import WeightsOrigin
+from convsurgeon.models.weights import WeightedModel, WeightsRequest, load_strictly, random_origin, read_state_dict
 
 __all__ = ["Factory", "find_factory"]
 

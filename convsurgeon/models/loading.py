@@ -21,9 +21,10 @@ from convsurgeon.base.generators import seeded
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.models.factories import find_factory
 from convsurgeon.models.input_sizes import parse_shape
+from convsurgeon.models.origin import WeightsOrigin
 from convsurgeon.models.timm_models import PREFIX, timm_model
 from convsurgeon.models.torchvision_models import torchvision_model, torchvision_names
-from convsurgeon.models.weights import Transform, WeightedModel, WeightsOrigin, WeightsRequest, parse_weights
+from convsurgeon.models.weights import Transform, WeightedModel, WeightsRequest, parse_weights
 
 __all__ = ["LoadedModel", "build_model", "default_inputs", "is_factory", "known_models", "load_model"]
 

@@ -24,10 +24,10 @@ from convsurgeon.base.inputs import Inputs
 from convsurgeon.models import downloads
 from convsurgeon.models.downloads import OFFLINE_VARIABLE, WeightsFile, fetch, is_offline, open_url
 from convsurgeon.models.input_sizes import random_inputs
+from convsurgeon.models.origin import WeightsOrigin
 from convsurgeon.models.weights import (
     Transform,
     WeightedModel,
-    WeightsOrigin,
     WeightsRequest,
     load_strictly,
     random_origin,

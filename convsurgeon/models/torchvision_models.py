@@ -31,11 +31,11 @@ from convsurgeon.base.errors import (
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.models.downloads import fetch
 from convsurgeon.models.input_sizes import Layout, random_inputs
+from convsurgeon.models.origin import WeightsOrigin
 from convsurgeon.models.torchvision_weights import WeightsInHand, find_weights, needs
 from convsurgeon.models.weights import (
     Transform,
     WeightedModel,
-    WeightsOrigin,
     WeightsRequest,
     load_strictly,
     random_origin,

@@ -15,10 +15,10 @@ from safetensors import SafetensorError
 from torch import nn
 
 from convsurgeon.base.errors import ModelLoadError, UnknownName, first_line
+from convsurgeon.models.origin import WeightsOrigin
 
 __all__ = [
     "WeightedModel",
-    "WeightsOrigin",
     "WeightsRequest",
     "load_strictly",
     "parse_weights",
@@ -32,18 +32,6 @@ _SHOWN_KEYS = 3
 
 StateDict = OrderedDict[str, torch.Tensor]
 Transform = Callable[[Any], torch.Tensor]
-
-
-@dataclass(frozen=True)
-class WeightsOrigin:
-    """Where a model's weights came from, for reports and saved files.
-
-    ``detail`` is a phrase: "ResNet50_Weights.IMAGENET1K_V2, from the cache", a file's path, or why the
-    weights are random and from which seed.
-    """
-
-    origin: Literal["pretrained", "file", "random", "caller"]
-    detail: str
 
 
 @dataclass(frozen=True)

@@ -6,57 +6,19 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from convsurgeon.base.records import Record
 from convsurgeon.families.family import Spec
 from convsurgeon.planning.options import Candidate, Choices
+from convsurgeon.planning.plan import LayerLatency
 from convsurgeon.planning.targets import human_ms
-from convsurgeon.runtimes.machine import Place
+from convsurgeon.runtimes.place import Place
 from convsurgeon.survey.sites import Site
 
-__all__ = ["PAYS", "Latencies", "LayerLatency", "PlanLatency", "only_paying", "worth_timing"]
+__all__ = ["PAYS", "Latencies", "only_paying", "worth_timing"]
 
 # A swap pays if it takes less than this share of its convolution's time: below the noise of one timing it does not.
 PAYS = 0.98
 # Enough widths of one kind of unit to land close to any target once layers are combined.
 PER_KIND = 8
-
-
-class LayerLatency(Record):
-    """Measured nanoseconds of one layer alone, over all its calls in one forward."""
-
-    before_ns: int
-    after_ns: int
-
-
-class PlanLatency(Record):
-    """Latency of the whole network in nanoseconds of one forward, as a plan promises it and as it was found.
-
-    Attributes:
-        place: where, and with what, everything was timed.
-        batch: the batch size.
-        before_ns: the original, measured.
-        predicted_ns: ``before_ns`` less what the layers save, times ``realised``.
-        measured_before_ns: the original again, in turn with the planned network (fresh weights).
-        measured_after_ns: the planned network.
-        realised: the share of the layers' saving that the whole network shows; 1 until measured otherwise.
-        rounds: how many plans were built and measured.
-    """
-
-    place: Place
-    batch: int
-    before_ns: int
-    predicted_ns: int
-    measured_before_ns: int | None = None
-    measured_after_ns: int | None = None
-    realised: float = 1.0
-    rounds: int = 0
-
-    @property
-    def ratio(self) -> float | None:
-        """Measured latency of the planned network over the original's; None before it was measured."""
-        if self.measured_after_ns is None or not self.measured_before_ns:
-            return None
-        return self.measured_after_ns / self.measured_before_ns
 
 
 @dataclass(frozen=True)

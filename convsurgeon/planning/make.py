@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from convsurgeon.base.errors import NothingToConvert, TargetError
 from convsurgeon.families.cost import Cost
-from convsurgeon.planning.latencies import Latencies, PlanLatency, only_paying
+from convsurgeon.planning.latencies import Latencies, only_paying
 from convsurgeon.planning.options import Candidate, Choices
-from convsurgeon.planning.plan import Action, CostRecord, Plan, PlanLayer
+from convsurgeon.planning.plan import Action, CostRecord, Plan, PlanLatency, PlanLayer
 from convsurgeon.planning.problem import Problem
 from convsurgeon.planning.solver import Infeasible, Option, solve
 from convsurgeon.planning.targets import Target, human, human_ms

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
@@ -11,10 +11,21 @@ from convsurgeon.base.errors import RecipeError, UnknownName, UsageError
 from convsurgeon.base.records import Record
 from convsurgeon.families import AnySpec
 from convsurgeon.families.cost import ConvShape, Cost
-from convsurgeon.planning.latencies import LayerLatency, PlanLatency
-from convsurgeon.survey.sites import Survey
+from convsurgeon.runtimes.place import Place
 
-__all__ = ["Action", "CostRecord", "Plan", "PlanLayer", "read_plan", "read_plan_file"]
+if TYPE_CHECKING:
+    from convsurgeon.survey.sites import Survey
+
+__all__ = [
+    "Action",
+    "CostRecord",
+    "LayerLatency",
+    "Plan",
+    "PlanLatency",
+    "PlanLayer",
+    "read_plan",
+    "read_plan_file",
+]
 
 Action = Literal["replaced", "kept", "refused"]
 
@@ -35,6 +46,44 @@ class CostRecord(Record):
         return Cost(self.macs, self.params)
 
 
+class LayerLatency(Record):
+    """Measured nanoseconds of one layer alone, over all its calls in one forward."""
+
+    before_ns: int
+    after_ns: int
+
+
+class PlanLatency(Record):
+    """Latency of the whole network in nanoseconds of one forward, as a plan promises it and as it was found.
+
+    Attributes:
+        place: where, and with what, everything was timed.
+        batch: the batch size.
+        before_ns: the original, measured.
+        predicted_ns: ``before_ns`` less what the layers save, times ``realised``.
+        measured_before_ns: the original again, in turn with the planned network (fresh weights).
+        measured_after_ns: the planned network.
+        realised: the share of the layers' saving that the whole network shows; 1 until measured otherwise.
+        rounds: how many plans were built and measured.
+    """
+
+    place: Place
+    batch: int
+    before_ns: int
+    predicted_ns: int
+    measured_before_ns: int | None = None
+    measured_after_ns: int | None = None
+    realised: float = 1.0
+    rounds: int = 0
+
+    @property
+    def ratio(self) -> float | None:
+        """Measured latency of the planned network over the original's; None before it was measured."""
+        if self.measured_after_ns is None or not self.measured_before_ns:
+            return None
+        return self.measured_after_ns / self.measured_before_ns
+
+
 class PlanLayer(Record):
     """What happens to one convolution. To change it, edit ``spec``: costs are priced anew when a plan is read."""
 
@@ -51,6 +100,11 @@ class PlanLayer(Record):
     before: CostRecord
     after: CostRecord
     latency: LayerLatency | None = None
+
+    @property
+    def was(self) -> str:
+        """The convolution, e.g. ``Conv2d 64→128 3×3 /2``."""
+        return f"{self.kind} {self.shape.describe()}"
 
 
 class Plan(Record):

@@ -60,7 +60,7 @@ class Recipe(Record):
 
 def _runtime_name(text: str) -> str:
     # The runtimes bring torch, which the command line's help does not wait for.
-    from convsurgeon.runtimes import find_layer_runtime
+    from convsurgeon.runtimes.registry import find_layer_runtime
 
     return find_layer_runtime(text).name
 

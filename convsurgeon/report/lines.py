@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from convsurgeon.planning.latencies import LayerLatency, PlanLatency
-from convsurgeon.planning.plan import CostRecord
+from convsurgeon.planning.plan import CostRecord, LayerLatency, PlanLatency, PlanLayer
 from convsurgeon.planning.targets import human, human_ms, parse_targets
 from convsurgeon.report.record import Fidelity, Report
 
-__all__ = ["layer_latency", "result_line", "share", "summary_lines", "target_lines"]
+__all__ = ["error_left", "layer_latency", "result_line", "share", "summary_lines", "target_lines"]
 
 _UNTIMED = "not timed: fewer MACs may take as long; see 'convsurgeon bench', or plan with --target latency=60%"
 
@@ -19,8 +18,8 @@ def share(after: int, before: int) -> str:
 
 def result_line(report: Report) -> str:
     """What happened, in one sentence."""
-    replaced = sum(layer.action == "replaced" for layer in report.layers)
-    return f"{report.model} with {report.method}: {replaced} of {len(report.layers)} convolutions replaced"
+    plan = report.plan
+    return f"{plan.model} with {plan.method}: {len(plan.replaced)} of {len(plan.layers)} convolutions replaced"
 
 
 def summary_lines(before: CostRecord, after: CostRecord) -> list[tuple[str, str, str, str]]:
@@ -36,26 +35,26 @@ def summary_lines(before: CostRecord, after: CostRecord) -> list[tuple[str, str,
 def target_lines(report: Report) -> list[str]:
     """How each target was met, the weights' origin, and the notes."""
     lines = []
-    for target in parse_targets(report.target):
+    for target in parse_targets(report.plan.target):
         if target.metric == "latency":
-            lines.append(f"target {target.text}: {_latency_kept(report.latency)} by {report.solver}")
+            lines.append(f"target {target.text}: {_latency_kept(report.plan.latency)} by {report.plan.solver}")
             continue
         limit = target.limit(report.before.cost())
         value = getattr(report.after, target.metric)
         lines.append(
             f"target {target.text}: {human(value)} {target.metric} of at most {human(limit)} "
-            f"({share(value, getattr(report.before, target.metric))} kept) by {report.solver}"
+            f"({share(value, getattr(report.before, target.metric))} kept) by {report.plan.solver}"
         )
-    lines.append(_UNTIMED if report.latency is None else _latency_line(report.latency))
+    lines.append(_UNTIMED if report.plan.latency is None else _latency_line(report.plan.latency))
     lines.append(f"weights ({report.weights.origin}): {report.weights.detail.removeprefix('random: ')}")
     lines.append(f"new layers: {report.inherited}")
     if report.fidelity is not None:
         lines.extend(_fidelity_lines(report.fidelity))
     if report.recovery is not None:
         lines.append(f"recovery: {report.recovery.describe()}")
-    shapes = ", ".join(str(list(shape)) for shape in report.input_shapes)
+    shapes = ", ".join(str(list(shape)) for shape in report.plan.input_shapes)
     lines.append(f"counted for one forward on inputs {shapes}; one MAC = one multiply-accumulate")
-    lines.extend(f"note: {note}" for note in report.notes)
+    lines.extend(f"note: {note}" for note in (*report.plan.notes, *report.notes))
     return lines
 
 
@@ -64,6 +63,12 @@ def layer_latency(latency: LayerLatency | None) -> str:
     if latency is None:
         return ""
     return f"{human_ms(latency.before_ns)} → {human_ms(latency.after_ns)}"
+
+
+def error_left(report: Report, layer: PlanLayer) -> str:
+    """The error left in a layer's output, e.g. ``0.41%``; empty where none was measured."""
+    error = report.errors.get(layer.name)
+    return "" if error is None else f"{error:.2%}"
 
 
 def _latency_kept(latency: PlanLatency | None) -> str:

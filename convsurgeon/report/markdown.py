@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from convsurgeon.report.lines import layer_latency, result_line, share, summary_lines, target_lines
+from convsurgeon.report.lines import error_left, layer_latency, result_line, share, summary_lines, target_lines
 from convsurgeon.report.record import Report
 
 __all__ = ["table", "to_markdown"]
@@ -14,7 +14,7 @@ def to_markdown(report: Report) -> str:
     """Totals first, then the sentences, then one row per convolution."""
     totals = table(("", "before", "after", "kept"), summary_lines(report.before, report.after))
     notes = "\n".join(f"- {line}" for line in target_lines(report))
-    timed = any(layer.latency is not None for layer in report.layers)
+    timed = any(layer.latency is not None for layer in report.plan.layers)
     rows = [
         (
             f"`{layer.name}`",
@@ -25,10 +25,10 @@ def to_markdown(report: Report) -> str:
             f"{layer.before.params:,}",
             f"{layer.after.params:,}",
             share(layer.after.macs, layer.before.macs),
-            "" if layer.error is None else f"{layer.error:.2%}",
+            error_left(report, layer),
             *([layer_latency(layer.latency)] if timed else []),
         )
-        for layer in report.layers
+        for layer in report.plan.layers
     ]
     header = (
         "layer",

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field
 
 from convsurgeon._version import __version__
 from convsurgeon.base.records import Record
-from convsurgeon.models import WeightsOrigin
-from convsurgeon.planning.latencies import LayerLatency, PlanLatency
-from convsurgeon.planning.plan import Action, CostRecord, Plan, PlanLayer
+from convsurgeon.models.origin import WeightsOrigin
+from convsurgeon.planning.plan import CostRecord, Plan
 from convsurgeon.recovery.history import History
 
-__all__ = ["Fidelity", "Report", "ReportLayer", "make_report"]
+__all__ = ["Fidelity", "Report", "of_version_1"]
 
 
 class Fidelity(Record):
@@ -31,85 +33,41 @@ class Fidelity(Record):
     accuracy_after: float | None = None
 
 
-class ReportLayer(Record):
-    """One convolution. ``error`` is the relative error left in its output in the converted network."""
-
-    name: str
-    calls: int
-    action: Action
-    reason: str
-    was: str
-    before: CostRecord
-    after: CostRecord
-    damage: float | None = None
-    error: float | None = None
-    latency: LayerLatency | None = None
-
-
 class Report(Record):
-    """Everything a conversion has to say, with exact integers (MACs of one forward on the example inputs)."""
+    """A plan and what became of it, with exact integers (MACs of one forward on the example inputs).
 
-    schema_version: Literal[1] = 1
+    ``inherited`` says how the new layers got their weights, ``notes`` what else is worth knowing (the plan has notes of
+    its own), ``errors`` the relative error left in the outputs of layers of the converted network, by name.
+    """
+
+    schema_version: Literal[2] = 2
     convsurgeon: str = __version__
-    model: str
-    method: str
+    plan: Plan
     weights: WeightsOrigin
     inherited: str
-    target: tuple[str, ...]
-    objective: str
-    solver: str
-    input_shapes: tuple[tuple[int, ...], ...]
-    before: CostRecord
-    after: CostRecord
-    latency: PlanLatency | None = None
     notes: tuple[str, ...] = ()
+    errors: dict[str, float] = Field(default_factory=dict)
     fidelity: Fidelity | None = None
     recovery: History | None = None
-    layers: tuple[ReportLayer, ...]
+
+    @property
+    def before(self) -> CostRecord:
+        """What the original costs."""
+        return self.plan.before
+
+    @property
+    def after(self) -> CostRecord:
+        """What the converted network costs."""
+        return self.plan.after
 
     def to_json(self) -> str:
         """The report as indented JSON."""
         return self.model_dump_json(indent=2) + "\n"
 
 
-def make_report(
-    plan: Plan,
-    weights: WeightsOrigin,
-    *,
-    inherited: str,
-    notes: tuple[str, ...] = (),
-    errors: dict[str, float] | None = None,
-    fidelity: Fidelity | None = None,
-) -> Report:
-    """Put a plan and what became of it into one record; ``errors`` holds the error left, by layer name."""
-    return Report(
-        model=plan.model,
-        method=plan.method,
-        weights=weights,
-        inherited=inherited,
-        target=plan.target,
-        objective=plan.objective,
-        solver=plan.solver,
-        input_shapes=plan.input_shapes,
-        before=plan.before,
-        after=plan.after,
-        latency=plan.latency,
-        notes=(*plan.notes, *notes),
-        fidelity=fidelity,
-        layers=tuple(_layer(row, (errors or {}).get(row.name)) for row in plan.layers),
-    )
-
-
-def _layer(row: PlanLayer, error: float | None) -> ReportLayer:
-    return ReportLayer(
-        name=row.name,
-        calls=row.calls,
-        action=row.action,
-        reason=row.reason,
-        was=f"{row.kind} {row.shape.describe()}",
-        before=row.before,
-        after=row.after,
-        damage=row.damage,
-        error=error,
-        latency=row.latency,
-    )
+def of_version_1(content: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
+    """The fields that a report of the first format has beside those it copied from its plan."""
+    kept = {key: content.get(key) for key in ("convsurgeon", "weights", "inherited", "fidelity", "recovery")}
+    notes = [note for note in content["notes"] if note not in plan.notes]
+    errors = {layer["name"]: layer["error"] for layer in content["layers"] if layer["error"] is not None}
+    return {**kept, "notes": notes, "errors": errors}

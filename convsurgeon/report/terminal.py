@@ -10,9 +10,10 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from convsurgeon.planning.plan import PlanLayer
 from convsurgeon.planning.targets import human
-from convsurgeon.report.lines import layer_latency, result_line, share, summary_lines, target_lines
-from convsurgeon.report.record import Report, ReportLayer
+from convsurgeon.report.lines import error_left, layer_latency, result_line, share, summary_lines, target_lines
+from convsurgeon.report.record import Report
 
 __all__ = ["Fitting", "render"]
 
@@ -42,34 +43,35 @@ def render(report: Report) -> RenderableType:
 
 
 def _layers(report: Report) -> Table:
-    table = Table(title=f"{report.model} → {report.method}", title_justify="left", header_style="bold")
+    table = Table(title=_title(report), title_justify="left", header_style="bold")
     table.add_column("layer", no_wrap=True)
     table.add_column("was", no_wrap=True)
     table.add_column("became / why not", overflow="fold", min_width=24)
     for title in ("MACs before", "MACs after", "params before", "params after", "MACs kept"):
         table.add_column(title, justify="right", no_wrap=True)
-    with_errors = any(layer.error is not None for layer in report.layers)
-    if with_errors:
+    if report.errors:
         table.add_column("error left", justify="right", no_wrap=True)
-    timed = any(layer.latency is not None for layer in report.layers)
+    timed = any(layer.latency is not None for layer in report.plan.layers)
     if timed:
         table.add_column("latency", justify="right", no_wrap=True)
-    for layer in report.layers:
-        table.add_row(*_cells(layer, with_errors, timed), style=_STYLES[layer.action])
+    for layer in report.plan.layers:
+        table.add_row(*_cells(report, layer, timed), style=_STYLES[layer.action])
     return table
 
 
 def _narrow_layers(report: Report) -> Table:
     """Before and after on two lines of one cell, numbers rounded to three decimals."""
-    table = Table(title=f"{report.model} → {report.method}", title_justify="left", header_style="bold", show_lines=True)
+    table = Table(
+        title=f"{report.plan.model} → {report.plan.method}", title_justify="left", header_style="bold", show_lines=True
+    )
     table.add_column("layer", overflow="fold")
     table.add_column("was\nbecame / why not", overflow="fold")
     for title in ("MACs", "params"):
         table.add_column(f"{title}\nafter", justify="right", no_wrap=True)
     table.add_column("MACs\nkept", justify="right", no_wrap=True)
-    for layer in report.layers:
+    for layer in report.plan.layers:
         latency = "" if layer.latency is None else f"\n{layer_latency(layer.latency)}"
-        error = "" if layer.error is None else f"\nerror left {layer.error:.2%}"
+        error = f"\nerror left {left}" if (left := error_left(report, layer)) else ""
         table.add_row(
             _name(layer),
             f"{layer.was}\n{_became(layer)}{error}{latency}",
@@ -81,15 +83,19 @@ def _narrow_layers(report: Report) -> Table:
     return table
 
 
-def _name(layer: ReportLayer) -> str:
+def _title(report: Report) -> str:
+    return f"{report.plan.model} → {report.plan.method}"
+
+
+def _name(layer: PlanLayer) -> str:
     return layer.name + (f" ×{layer.calls}" if layer.calls > 1 else "")
 
 
-def _became(layer: ReportLayer) -> str:
+def _became(layer: PlanLayer) -> str:
     return layer.reason if layer.action == "replaced" else f"{layer.action}: {layer.reason}"
 
 
-def _cells(layer: ReportLayer, with_errors: bool, timed: bool) -> list[str]:
+def _cells(report: Report, layer: PlanLayer, timed: bool) -> list[str]:
     cells = [
         _name(layer),
         layer.was,
@@ -100,8 +106,8 @@ def _cells(layer: ReportLayer, with_errors: bool, timed: bool) -> list[str]:
         f"{layer.after.params:,}",
         share(layer.after.macs, layer.before.macs),
     ]
-    if with_errors:
-        cells.append("" if layer.error is None else f"{layer.error:.2%}")
+    if report.errors:
+        cells.append(error_left(report, layer))
     if timed:
         cells.append(layer_latency(layer.latency))
     return cells

@@ -15,34 +15,15 @@ import torch
 from torch import nn
 
 from convsurgeon.base.errors import UsageError
-from convsurgeon.base.records import Record
+from convsurgeon.runtimes.place import Place
 
-__all__ = ["Place", "busy", "device_name", "device_of", "dtype_name", "dtype_of", "place", "synchroniser", "threads"]
+__all__ = ["busy", "device_name", "device_of", "dtype_name", "dtype_of", "place", "synchroniser", "threads"]
 
 # The share of the processor in other programs' hands from which on times are doubtful, and how long to look.
 BUSY = 0.2
 LOOK_S = 0.3
 _CPUINFO = Path("/proc/cpuinfo")
 _STAT = Path("/proc/stat")
-
-
-class Place(Record):
-    """Where and how something was timed.
-
-    ``precision`` is the number format of the arithmetic: ``float32``, or ``float32 (TF32)`` where a GPU rounds what
-    convolutions multiply, which is PyTorch's default (``torch.backends.cudnn.allow_tf32``).
-    """
-
-    runtime: str
-    precision: str
-    device: str
-    threads: int
-    torch: str
-
-    def describe(self) -> str:
-        """E.g. ``eager, float32, 2 threads, Intel(R) Xeon(R) Processor, torch 2.9.0``."""
-        count = f"{self.threads} thread{'' if self.threads == 1 else 's'}"
-        return f"{self.runtime}, {self.precision}, {count}, {self.device}, torch {self.torch}"
 
 
 def place(runtime: str, precision: str, device: torch.device) -> Place:

@@ -13,7 +13,7 @@ from convsurgeon import RecoverSettings, UsageError, bench, lower, recover
 from convsurgeon.base.devices import best_device, usable_device
 from convsurgeon.base.errors import ModelLoadError, ModelRunError
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.runtimes import find_runtime
+from convsurgeon.runtimes.registry import find_runtime
 
 X = torch.rand(1, 3, 8, 8)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from convsurgeon.budgets import read_config
-from convsurgeon.models import build_model
+from convsurgeon.models.loading import build_model
 from tests.budgets.budget_project import LARGE_MACS, SMALL_MACS, SMALL_PARAMS, Project
 
 SMALL, LARGE = 'name = "small"\nmodel = "nets.py:small"\n', 'name = "large"\nmodel = "nets.py:large"\n'

@@ -123,7 +123,7 @@ def test_a_converted_folder_runs_no_factory_that_the_configuration_does_not_trus
     project.config('model = "saved[1]"\nmacs = "1G"\ntrust_factory = true')
     outcome = project.check("--json")
     assert outcome.code == 0
-    saved = json.loads((project.folder / "saved[1]/report.json").read_text())["after"]
+    saved = json.loads((project.folder / "saved[1]/plan.json").read_text())["after"]
     assert [figure["value"] for figure in outcome.report()["rows"][0]["figures"]] == [saved["macs"], saved["params"]]
     assert (project.folder / "ran").exists()
 

@@ -12,7 +12,7 @@ from torchvision import models as zoo
 from convsurgeon.base.errors import ModelLoadError, ModelRunError
 from convsurgeon.base.inputs import as_inputs
 from convsurgeon.budgets.measurement import measure
-from convsurgeon.models import build_model, default_inputs
+from convsurgeon.models.loading import build_model, default_inputs
 from convsurgeon.survey.sites import survey
 
 IMAGE = as_inputs(torch.zeros(1, 3, 10, 10))

@@ -54,10 +54,11 @@ def test_a_calibrated_conversion_reports_errors_agreement_and_accuracy(folder: P
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
-    assert report["objective"].startswith("measured")
+    assert report["plan"]["objective"].startswith("measured")
     assert report["inherited"] == "fitted in closed form on calibration inputs"
-    assert report["after"]["macs"] <= 0.6 * report["before"]["macs"]
-    assert all(layer["error"] is not None for layer in report["layers"] if layer["action"] == "replaced")
+    plan = report["plan"]
+    assert plan["after"]["macs"] <= 0.6 * plan["before"]["macs"]
+    assert set(report["errors"]) == {row["name"] for row in plan["layers"] if row["action"] == "replaced"}
     assert report["fidelity"]["held_back"] is True
     assert report["fidelity"]["output_error"] >= 0
     assert report["fidelity"]["evaluated"] == 40
@@ -80,7 +81,7 @@ def test_without_images_the_fit_is_said_to_see_the_weights_alone(folder: Path) -
     done = _run(folder, "convert", "net.py:build", "--method", "igc", "--target", "macs=60%", "--json")
     report = json.loads(done.stdout)
     assert report["inherited"].startswith("fitted to the original's weights alone")
-    assert report["objective"].startswith("data-free proxy")
+    assert report["plan"]["objective"].startswith("data-free proxy")
     assert report["fidelity"] is None
 
 

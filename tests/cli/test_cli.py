@@ -51,18 +51,12 @@ COST = {
     "properties": {"macs": {"type": "integer"}, "params": {"type": "integer"}},
     "additionalProperties": False,
 }
-PROMISED = {
+PROMISED_PLAN = {
     "type": "object",
-    "required": ["schema_version", "model", "method", "weights", "target", "before", "after", "layers"],
+    "required": ["model", "method", "target", "before", "after", "layers"],
     "properties": {
-        "schema_version": {"const": 1},
         "model": {"type": "string"},
         "method": {"type": "string"},
-        "weights": {
-            "type": "object",
-            "required": ["origin", "detail"],
-            "properties": {"origin": {"type": "string"}, "detail": {"type": "string"}},
-        },
         "target": {"type": "array", "items": {"type": "string"}},
         "before": COST,
         "after": COST,
@@ -81,6 +75,20 @@ PROMISED = {
                 },
             },
         },
+    },
+}
+PROMISED = {
+    "type": "object",
+    "required": ["schema_version", "plan", "weights", "inherited", "notes", "errors"],
+    "properties": {
+        "schema_version": {"const": 2},
+        "plan": PROMISED_PLAN,
+        "weights": {
+            "type": "object",
+            "required": ["origin", "detail"],
+            "properties": {"origin": {"type": "string"}, "detail": {"type": "string"}},
+        },
+        "errors": {"type": "object", "additionalProperties": {"type": "number"}},
     },
 }
 
@@ -155,7 +163,7 @@ def test_json_is_what_was_promised_and_nothing_else(dry: bool, capfd: pytest.Cap
     data = json.loads(out)
     jsonschema.validate(data, PROMISED)
     jsonschema.validate(data, Report.model_json_schema(mode="serialization"))
-    assert (data["before"], data["after"]) == (
+    assert (data["plan"]["before"], data["plan"]["after"]) == (
         {"macs": 2_552_832, "params": 39_360},
         {"macs": 1_391_616, "params": 21_216},
     )
@@ -172,8 +180,7 @@ def test_dry_and_real_have_the_same_numbers(capsys: pytest.CaptureFixture[str]) 
     dry = json.loads(capsys.readouterr().out)
     _convert("--json")
     real = json.loads(capsys.readouterr().out)
-    for key in ("before", "after", "layers", "target", "method", "model"):
-        assert dry[key] == real[key]
+    assert dry["plan"] == real["plan"]
 
 
 def test_random_weights_are_a_warning_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
@@ -202,7 +209,7 @@ def test_plan_then_apply(capsys: pytest.CaptureFixture[str]) -> None:
     row["spec"] = {"family": "igc", "primary_groups": 4, "secondary_groups": 2, "mid_channels": 64}
     Path("p.json").write_text(json.dumps(data))
     assert run(["apply", "p.json", "--weights", "none", "--json", "-o", "done"]) == 0
-    report = json.loads(capsys.readouterr().out)
+    report = json.loads(capsys.readouterr().out)["plan"]
     assert [row["reason"] for row in report["layers"] if row["action"] == "replaced"] == ["IGC L4M2 w64"]
     assert report["after"]["macs"] == 172_800 + 20_736 + 64 * (64 * 64 * 9 // 4 + 64 * 64 // 2)
     assert load("done", trust_factory=True)
@@ -243,7 +250,7 @@ def test_apply_uses_the_inputs_of_the_plan(
     plan = json.loads(capsys.readouterr().out)
     assert plan["input_shapes"] == shapes
     assert run(["apply", "p.json", "--dry-run", *arguments]) == 0
-    assert json.loads(capsys.readouterr().out)["after"] == plan["after"]
+    assert json.loads(capsys.readouterr().out)["plan"]["after"] == plan["after"]
 
 
 def test_apply_refuses_other_inputs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -259,11 +266,11 @@ def test_a_recipe_and_flags_over_it(capsys: pytest.CaptureFixture[str]) -> None:
         'model = "mine.py:build"\nmethod = "compconv64"\nweights = "none"\n[rules]\nskip = ["2"]\nstem = true\n'
     )
     assert run(["convert", "--recipe", "r.toml", "--json", "--dry-run"]) == 0
-    plain = json.loads(capsys.readouterr().out)
+    plain = json.loads(capsys.readouterr().out)["plan"]
     assert [row["name"] for row in plain["layers"] if row["action"] == "replaced"] == ["0"]
     flags = ["--method", "igc-l1m1-w8", "--skip", "3", "--no-stem"]
     assert run(["convert", "--recipe", "r.toml", "--json", "--dry-run", *flags]) == 0
-    changed = json.loads(capsys.readouterr().out)
+    changed = json.loads(capsys.readouterr().out)["plan"]
     assert [(row["name"], row["reason"]) for row in changed["layers"] if row["action"] == "replaced"] == [
         ("2", "IGC L1M1 w8")
     ]
@@ -374,7 +381,7 @@ def test_a_bug_is_an_internal_error(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("convsurgeon.conversion.saved.read_report", fail)
+    monkeypatch.setattr("convsurgeon.report.folder.read_report", fail)
     assert run(["report", "x"]) == 70
     err = capsys.readouterr().err
     assert err.startswith("internal error: ZeroDivisionError: a bug\n")
@@ -394,7 +401,7 @@ def test_a_place_that_can_hold_nothing_is_refused_before_any_work(
         raise ZeroDivisionError("too late")
 
     with monkeypatch.context() as patched:
-        patched.setattr("convsurgeon.models.load_model", fail)
+        patched.setattr("convsurgeon.models.loading.load_model", fail)
         for command in (["convert"], ["plan"], ["lower"], ["export"]):
             place = [f"{arguments[1]}.pt2"] if command[0] in ("lower", "export") else [arguments[1]]
             assert run([*command, "mine.py:build", "-o", *place]) == 2
@@ -411,7 +418,7 @@ def test_what_the_file_system_refuses_is_no_bug(
     def fail(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number), "some/place")
 
-    monkeypatch.setattr("convsurgeon.conversion.saved.read_report", fail)
+    monkeypatch.setattr("convsurgeon.report.folder.read_report", fail)
     assert run(["report", "x"]) == code
     err = capsys.readouterr().err
     assert "some/place" in err
@@ -426,7 +433,7 @@ def test_a_full_disk_without_a_name_is_no_bug(
     def fail(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("convsurgeon.conversion.saved.read_report", fail)
+    monkeypatch.setattr("convsurgeon.report.folder.read_report", fail)
     assert run(["report", "x"]) == 2
     assert "error: a file or the standard output can't be read or written" in capsys.readouterr().err
 
@@ -461,7 +468,7 @@ def test_an_interrupt_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("convsurgeon.conversion.saved.read_report", interrupt)
+    monkeypatch.setattr("convsurgeon.report.folder.read_report", interrupt)
     assert run(["report", "x"]) == 130
     assert "interrupted" in capsys.readouterr().err
 

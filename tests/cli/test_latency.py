@@ -55,10 +55,10 @@ def test_a_saved_conversion_keeps_its_latency(capsys: pytest.CaptureFixture[str]
     assert _convert("--target", "latency=70%", "-o", "out", "--json") == 0
     report = Report.model_validate_json(capsys.readouterr().out)
     plan = read_plan(Path("out/plan.json").read_text(encoding="utf-8"))
-    assert report.latency == plan.latency
-    assert report.latency is not None
-    assert report.latency.ratio is not None
-    assert report.latency.ratio <= 0.70
+    assert report.plan.latency == plan.latency
+    assert report.plan.latency is not None
+    assert report.plan.latency.ratio is not None
+    assert report.plan.latency.ratio <= 0.70
     assert run(["report", "out", "--markdown"]) == 0
     page = capsys.readouterr().out
     assert "- target latency=70%: " in page
@@ -72,7 +72,7 @@ def test_a_plan_file_carries_latency_to_apply(capsys: pytest.CaptureFixture[str]
     capsys.readouterr()
     assert run(["apply", "p.json", "-o", "out", "--weights", "none", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert report["latency"] == json.loads(Path("p.json").read_text())["latency"]
+    assert report["plan"]["latency"] == json.loads(Path("p.json").read_text())["latency"]
     assert Plan.model_validate_json(Path("p.json").read_text()).latency
 
 
@@ -80,7 +80,7 @@ def test_slow_swaps_are_left_out_or_taken(keeper: TableKeeper, capsys: pytest.Ca
     """--time-layers leaves out what does not pay, with the reason in its row; --allow-slower takes it."""
     keeper.take = lambda shape, spec: by_macs(shape, spec) * (4 if spec and shape.out_channels == 128 else 1)
     assert _convert("--target", "macs=85%", "--time-layers", "--dry-run", "--json") == 0
-    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["layers"]}
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["plan"]["layers"]}
     assert rows["2"]["action"] == "replaced"
     assert rows["3"]["action"] != "replaced"
     assert _convert("--target", "macs=50%", "--time-layers", "--dry-run") == 2
@@ -124,4 +124,4 @@ def test_a_recipe_says_the_same_words(capsys: pytest.CaptureFixture[str]) -> Non
         'runtime = "eager"\nlatency_batch = 4\nallow_slower = true\ntime_layers = true\n'
     )
     assert run(["convert", "--recipe", "r.toml", "--dry-run", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["latency"]["batch"] == 4
+    assert json.loads(capsys.readouterr().out)["plan"]["latency"]["batch"] == 4

@@ -101,7 +101,7 @@ def test_inputs_by_position_and_by_keyword(keywords: bool) -> None:
     inputs: dict[str, Tensor] = {"image": torch.zeros(IMAGE), "mask": torch.ones(1)}
     done = convert(_TwoInputs(), inputs if keywords else tuple(inputs.values()), method="compconv128")
     assert [row.name for row in done.plan.replaced] == ["body"]
-    assert done.report.input_shapes == (IMAGE, (1,))
+    assert done.report.plan.input_shapes == (IMAGE, (1,))
 
 
 def test_a_recipe_and_arguments() -> None:
@@ -142,22 +142,22 @@ def test_open_gates_are_lossless() -> None:
     x = torch.randn(IMAGE)
     assert torch.equal(done.model(x), network(x))
     assert done.report.after.macs == done.report.before.macs
-    assert any("keeps every gate open" in note for note in done.report.notes)
+    assert any("keeps every gate open" in note for note in done.plan.notes)
 
 
 def test_the_report_has_a_row_for_every_convolution() -> None:
     """Rows carry what it was, what it became or why not, and exact costs that add up to the totals."""
     network, x = Residual(), torch.zeros(IMAGE)
     report = convert(network, x, method="compconv128", random_weights=True).report
-    assert [(row.name, row.action, row.was) for row in report.layers] == [
+    assert [(row.name, row.action, row.was) for row in report.plan.layers] == [
         ("stem.0", "kept", "Conv2d 3→32 3×3"),
         ("conv1", "replaced", "Conv2d 32→64 3×3 /2"),
         ("conv2", "replaced", "Conv2d 64→64 3×3"),
         ("shortcut.0", "kept", "Conv2d 32→64 1×1 /2"),
         ("gate", "replaced", "Conv2d 64→64 1×1"),
     ]
-    assert sum(row.before.macs for row in report.layers) == report.before.macs == outside_macs(network, x)
-    assert sum(row.after.macs for row in report.layers) == report.after.macs
+    assert sum(row.before.macs for row in report.plan.layers) == report.before.macs == outside_macs(network, x)
+    assert sum(row.after.macs for row in report.plan.layers) == report.after.macs
 
 
 def test_a_failed_conversion_changes_nothing() -> None:
@@ -209,5 +209,5 @@ def test_calibration_that_can_be_read_once_serves_the_whole_conversion(
     batches = [torch.randn(16, *IMAGE[1:]) for _ in range(2)]
     calibration = (batch for batch in batches) if once else batches
     done = convert(Plain().eval(), torch.zeros(IMAGE), method="igc", target="macs=50%", calibration=calibration)
-    assert done.report.objective.startswith("measured")
+    assert done.report.plan.objective.startswith("measured")
     assert done.report.inherited == "fitted in closed form on calibration inputs"

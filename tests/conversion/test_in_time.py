@@ -20,7 +20,7 @@ from convsurgeon.conversion.in_time.layer_calls import layer_calls
 from convsurgeon.conversion.in_time.timekeeper import Bench
 from convsurgeon.families.igc.spec import IGCSpec
 from convsurgeon.planning.options import candidates
-from convsurgeon.runtimes import find_runtime
+from convsurgeon.runtimes.registry import find_runtime
 from convsurgeon.runtimes.timer import Effort, Spread
 from tests.conversion.time_table import PLACE, TableKeeper, by_macs, exactly
 from tests.nets import IMAGE, Residual, Shared

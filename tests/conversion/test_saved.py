@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from convsurgeon import Conversion, convert, load
 from convsurgeon.base.errors import ModelLoadError, OutputExists, RecipeError, UnknownName, UsageError
 from convsurgeon.base.files import write_folder, write_whole
-from convsurgeon.conversion.saved import MANIFEST, read_report
+from convsurgeon.report.folder import MANIFEST, read_report
 from tests.families.table import FIXED
 from tests.nets import IMAGE, Plain, Residual, Shared
 

@@ -14,7 +14,7 @@ from convsurgeon.conversion.in_time.timekeeper import Call
 from convsurgeon.families.family import Spec
 from convsurgeon.families.torch_convs import conv_shape
 from convsurgeon.families.unit import CompactConv
-from convsurgeon.runtimes.machine import Place
+from convsurgeon.runtimes.place import Place
 from convsurgeon.runtimes.timer import Spread
 
 PLACE = Place(runtime="eager", precision="float32", device="a table", threads=1, torch="0.0")

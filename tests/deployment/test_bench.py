@@ -21,7 +21,7 @@ from convsurgeon.base.inputs import Inputs
 from convsurgeon.cli.app import run
 from convsurgeon.deployment.benching.record import realised_share
 from convsurgeon.deployment.lowering import Lowered
-from convsurgeon.runtimes.machine import Place
+from convsurgeon.runtimes.place import Place
 from convsurgeon.runtimes.timer import Effort, Spread
 from tests.conversion.time_table import exactly
 from tests.nets import IMAGE, Residual
@@ -169,8 +169,8 @@ def test_a_runtime_that_fails_is_told_and_raised_only_where_named(monkeypatch: p
     def fail(*_: Any, **__: Any) -> None:
         raise ModelRunError("it can't")
 
-    from convsurgeon.runtimes import RUNTIMES
     from convsurgeon.runtimes.eager import Eager
+    from convsurgeon.runtimes.registry import RUNTIMES
 
     monkeypatch.setattr("convsurgeon.deployment.benching.networks.RUNTIMES", RUNTIMES[:1])
     monkeypatch.setattr(Eager, "prepare", fail)

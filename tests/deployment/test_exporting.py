@@ -15,8 +15,8 @@ from convsurgeon.base.errors import ModelRunError, OutputExists, UnknownName, fi
 from convsurgeon.base.inputs import as_inputs
 from convsurgeon.deployment.exporting import format_for
 from convsurgeon.families.unit import CompactConv
-from convsurgeon.runtimes import find_runtime
 from convsurgeon.runtimes.onnx_conversion import to_onnx
+from convsurgeon.runtimes.registry import find_runtime
 from tests.families.table import FIXED
 
 RUN_WITHOUT_US = """

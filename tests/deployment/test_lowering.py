@@ -28,10 +28,10 @@ from convsurgeon.deployment.lowering.forms import forms_of
 from convsurgeon.families.forms.absorbed import Absorbed
 from convsurgeon.families.torch_convs import conv_shape
 from convsurgeon.families.unit import CompactConv
-from convsurgeon.runtimes import find_runtime
 from convsurgeon.runtimes.compiled import Compiled
 from convsurgeon.runtimes.eager import Eager
 from convsurgeon.runtimes.onnx_conversion import to_onnx
+from convsurgeon.runtimes.registry import find_runtime
 from convsurgeon.runtimes.timer import Spread
 from tests.nets import Opaque, Residual, Shared, Untraceable
 

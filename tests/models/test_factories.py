@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from convsurgeon.base.errors import ModelLoadError, UnknownName, UsageError
-from convsurgeon.models import build_model, default_inputs, is_factory, load_model
+from convsurgeon.models.loading import build_model, default_inputs, is_factory, load_model
 
 CODE = """
 import torch

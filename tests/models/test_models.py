@@ -11,7 +11,7 @@ from torch import nn
 from torchvision import models as zoo
 
 from convsurgeon.base.errors import UnknownName, UsageError
-from convsurgeon.models import build_model, default_inputs, known_models, load_model
+from convsurgeon.models.loading import build_model, default_inputs, known_models, load_model
 from convsurgeon.models.torchvision_models import torchvision_model
 
 

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from convsurgeon.base.errors import ModelLoadError, UnknownName, UsageError, WeightsUnavailable
-from convsurgeon.models import build_model, default_inputs, load_model
+from convsurgeon.models.loading import build_model, default_inputs, load_model
 from tests.models.loopback import Handler, closed_address, serving
 
 timm = pytest.importorskip("timm")

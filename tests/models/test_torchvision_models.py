@@ -13,7 +13,7 @@ from torch import nn
 from torchvision import models as zoo
 
 from convsurgeon.base.errors import ModelLoadError, WeightsUnavailable
-from convsurgeon.models import build_model, known_models, load_model
+from convsurgeon.models.loading import build_model, known_models, load_model
 from convsurgeon.models.torchvision_models import torchvision_model
 from convsurgeon.models.torchvision_weights import WeightsInHand
 from tests.models.loopback import closed_address, serving

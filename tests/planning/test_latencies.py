@@ -16,9 +16,10 @@ from convsurgeon import IGCSpec, Plan, Recipe, Rules, Site, inspect, read_plan
 from convsurgeon.base.errors import NothingToConvert, TargetError
 from convsurgeon.families import parse_method
 from convsurgeon.families.family import Spec
-from convsurgeon.planning.latencies import PAYS, PER_KIND, Latencies, LayerLatency, only_paying, worth_timing
+from convsurgeon.planning.latencies import PAYS, PER_KIND, Latencies, only_paying, worth_timing
 from convsurgeon.planning.make import make_plan
 from convsurgeon.planning.options import PROXY, Candidate, Choices, candidates
+from convsurgeon.planning.plan import LayerLatency
 from convsurgeon.planning.problem import pose
 from convsurgeon.planning.targets import human_ms, parse_targets, shown
 from tests.conversion.time_table import PLACE

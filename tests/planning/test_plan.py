@@ -12,7 +12,7 @@ from torch import nn
 
 from convsurgeon import IGCSpec, LayerRule, Plan, Recipe, Rules, inspect, read_plan
 from convsurgeon.base.errors import NothingToConvert, RecipeError, TargetError, UnknownName, UsageError
-from convsurgeon.models import build_model
+from convsurgeon.models.loading import build_model
 from convsurgeon.planning.make import make_plan
 from convsurgeon.planning.options import PROXY, Damage
 from convsurgeon.planning.plan import read_plan_file

@@ -18,9 +18,9 @@ from torch import nn
 
 from convsurgeon.base.errors import ModelRunError, UsageError
 from convsurgeon.base.inputs import Inputs, as_inputs
-from convsurgeon.runtimes import RUNTIMES, Runtime, find_runtime, parse_runtimes
 from convsurgeon.runtimes import onnx_conversion as onnx
 from convsurgeon.runtimes.closeness import disagreement
+from convsurgeon.runtimes.registry import RUNTIMES, Runtime, find_runtime, parse_runtimes
 from tests.nets import Residual
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -230,7 +230,7 @@ def test_a_precision_that_openvino_lacks_is_the_model_s_error() -> None:
 _SIGNALLED = """
 import gc, os, signal, torch
 from convsurgeon.base.inputs import as_inputs
-from convsurgeon.runtimes import find_runtime
+from convsurgeon.runtimes.registry import find_runtime
 runtime, inputs = find_runtime("openvino"), as_inputs(torch.rand(1, 3, 8, 8))
 runs = [runtime.prepare(torch.nn.ReLU(), inputs, precision="float32", threads=1) for _ in range(2)]
 while runs:
@@ -267,7 +267,7 @@ if sys.argv[1] == "ours afterwards":
     reports.clear()
 if sys.argv[1] != "openvino itself":
     from convsurgeon.base.inputs import as_inputs
-    from convsurgeon.runtimes import find_runtime
+    from convsurgeon.runtimes.registry import find_runtime
 
     for _ in range(2):
         find_runtime("openvino").prepare(net, as_inputs(x), precision="float32", threads=1)()

@@ -10,7 +10,7 @@ from torchvision import models as zoo
 from convsurgeon import ConvShape, Cost, Rules, UsageError, convert, count, inspect
 from convsurgeon.base.errors import ModelRunError
 from convsurgeon.families.cost import conv_cost
-from convsurgeon.models import build_model, default_inputs
+from convsurgeon.models.loading import build_model, default_inputs
 from tests.nets import IMAGE, Plain, Residual, Shared, outside_macs
 
 SMALL_ZOO = (

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 import convsurgeon
-from convsurgeon.models import build_model
+from convsurgeon.models.loading import build_model
 from convsurgeon.survey.roles import Role, read_roles
 from tests.nets import Residual, Residual64, Untraceable
 

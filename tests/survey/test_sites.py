@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convsurgeon import Rules, Site, convert, inspect
-from convsurgeon.models import build_model, default_inputs
+from convsurgeon.models.loading import build_model, default_inputs
 from tests.nets import IMAGE, Opaque, Plain, Residual, Shared, Untraceable, outside_macs
 
 

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 from convsurgeon.base.files import write_whole
 from convsurgeon.base.records import Record
 from convsurgeon.families.family import Spec
-from convsurgeon.runtimes.machine import Place
+from convsurgeon.runtimes.place import Place
 from convsurgeon.runtimes.timer import Spread
 from convsurgeon.transfer.damage_file import spec_key
 

@@ -14,8 +14,9 @@ from convsurgeon.base.generators import seeded
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.conversion.in_time.layer_calls import LayerCase
 from convsurgeon.families.family import Spec
-from convsurgeon.runtimes import Runtime
-from convsurgeon.runtimes.machine import Place, device_of, dtype_of, place, synchroniser
+from convsurgeon.runtimes.machine import device_of, dtype_of, place, synchroniser
+from convsurgeon.runtimes.place import Place
+from convsurgeon.runtimes.registry import Runtime
 from convsurgeon.runtimes.timer import BENCH, QUICK, Effort, Spread, Stopwatch, time_in_turn
 from convsurgeon.surgery.operate import replacement
 

@@ -19,9 +19,9 @@ from convsurgeon.deployment.benching.layers import layer_rows
 from convsurgeon.deployment.benching.lowering import lowered_pair
 from convsurgeon.deployment.benching.record import BenchFigure, BenchReport, BenchRow, realised_share
 from convsurgeon.planning.plan import CostRecord
-from convsurgeon.runtimes import RUNTIMES, Runtime, parse_runtimes, require
 from convsurgeon.runtimes.machine import busy, device_of, dtype_of, place, synchroniser, threads
 from convsurgeon.runtimes.memory import peak_bytes
+from convsurgeon.runtimes.registry import RUNTIMES, Runtime, parse_runtimes, require
 from convsurgeon.runtimes.timer import BENCH, Effort, Spread, Stopwatch, time_in_turn
 from convsurgeon.survey.counting import count
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from convsurgeon._version import __version__
 from convsurgeon.base.records import Record
 from convsurgeon.planning.plan import CostRecord
-from convsurgeon.runtimes.machine import Place
+from convsurgeon.runtimes.place import Place
 from convsurgeon.runtimes.timer import Spread
 
 __all__ = ["BenchFigure", "BenchLayer", "BenchReport", "BenchRow", "realised_share"]

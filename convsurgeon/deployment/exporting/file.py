@@ -16,8 +16,8 @@ from convsurgeon.base.inputs import as_inputs
 from convsurgeon.deployment.exporting.format import Format
 from convsurgeon.deployment.exporting.formats import format_for
 from convsurgeon.deployment.lowering import lower
-from convsurgeon.runtimes import find_runtime
 from convsurgeon.runtimes.closeness import allowed, largest_disagreement
+from convsurgeon.runtimes.registry import find_runtime
 from convsurgeon.survey.sites import refuse_unusable
 
 __all__ = ["Exported", "export"]

@@ -16,8 +16,8 @@ from convsurgeon.deployment.lowering.forms import Form
 from convsurgeon.deployment.lowering.layout import laid_out
 from convsurgeon.families.forms.absorbed import Absorbed, in_order
 from convsurgeon.families.forms.pieces import Onto
-from convsurgeon.runtimes import Runtime
 from convsurgeon.runtimes.machine import synchroniser
+from convsurgeon.runtimes.registry import Runtime
 from convsurgeon.runtimes.timer import QUICK, Stopwatch, time_in_turn
 
 __all__ = ["Choice", "Fewest", "Timed", "prepared", "settled", "stopwatch_for"]

@@ -32,8 +32,8 @@ from convsurgeon.deployment.lowering.step import Step
 from convsurgeon.families.forms.absorbed import Absorbed
 from convsurgeon.families.forms.convolution import convolution
 from convsurgeon.families.unit import CompactConv, GatedConv
-from convsurgeon.runtimes import Runtime, find_runtime, require
 from convsurgeon.runtimes.machine import device_of, dtype_of, place
+from convsurgeon.runtimes.registry import Runtime, find_runtime, require
 from convsurgeon.runtimes.timer import QUICK, time_in_turn
 from convsurgeon.survey.sites import refuse_unusable
 

@@ -11,11 +11,11 @@ from torch import nn
 import convsurgeon
 from convsurgeon import Conversion, DGConv, HardenedDGConv
 from convsurgeon.base.errors import UsageError
-from convsurgeon.models import WeightsOrigin
-from convsurgeon.planning.latencies import LayerLatency, PlanLatency
+from convsurgeon.models.origin import WeightsOrigin
+from convsurgeon.planning.plan import LayerLatency, PlanLatency
 from convsurgeon.recovery.learned_groups import LearnedGroups
-from convsurgeon.report import make_report
-from convsurgeon.runtimes.machine import Place
+from convsurgeon.report.record import Report
+from convsurgeon.runtimes.place import Place
 from tests.nets import Residual64
 from tests.recovery.learned_groups.training import IMAGE, learner, opened, train
 
@@ -114,7 +114,7 @@ def test_the_saved_result_loads(tmp_path: Path, target: str) -> None:
     groups = learner(done, target)
     train(done.model, net, groups, 4)
     model, plan = _finished(done, groups)
-    report = make_report(plan, WeightsOrigin("caller", "toy"), inherited="trained")
+    report = Report(plan=plan, weights=WeightsOrigin("caller", "toy"), inherited="trained")
     Conversion(model, plan, report).save(tmp_path / "out")
     assert torch.equal(convsurgeon.load(tmp_path / "out", model=net)(IMAGES), model.eval()(IMAGES))
 

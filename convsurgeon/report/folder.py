@@ -1,0 +1,79 @@
+"""What a saved conversion says of itself: its manifest, plan and report, read without torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from convsurgeon._version import __version__
+from convsurgeon.base.errors import ModelLoadError, RecipeError, UnknownName
+from convsurgeon.planning.plan import Plan, read_plan
+from convsurgeon.report.record import Report, of_version_1
+
+__all__ = ["MANIFEST", "PLAN", "REPORT", "Manifest", "beside_plan", "read_manifest", "read_report", "read_saved_plan"]
+
+MANIFEST, PLAN, REPORT = "convsurgeon.json", "plan.json", "report.json"
+
+
+class Manifest(BaseModel):
+    """What a folder holds. ``rebuild`` is the name that builds the original architecture; None: a caller's own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    convsurgeon: str = __version__
+    rebuild: str | None
+    torch: str
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """What a saved model says of itself.
+
+    Raises:
+        UnknownName: no saved model there.
+        ModelLoadError: the file is damaged.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise UnknownName(f"no saved model at '{folder}': it has no {MANIFEST}.")
+    try:
+        return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise ModelLoadError(f"{path} is damaged or of another version: {str(error).splitlines()[0]}.") from error
+
+
+def read_saved_plan(folder: Path) -> Plan:
+    """The plan of a saved model."""
+    return read_plan(_text(folder, PLAN), str(folder / PLAN))
+
+
+def read_report(folder: Path) -> Report:
+    """The report of a saved model, of this format or the first.
+
+    Raises:
+        UnknownName: no saved model there.
+        RecipeError: the file is damaged.
+    """
+    plan = read_saved_plan(folder)
+    try:
+        content = json.loads(_text(folder, REPORT))
+        if content.get("schema_version") == 1:
+            content = of_version_1(content, plan)
+        return Report.model_validate({**content, "plan": plan})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RecipeError(f"{folder / REPORT} is damaged or of another version.") from error
+
+
+def beside_plan(report: Report) -> str:
+    """The report as JSON, without its plan: that stands in a file of its own, for people to read and compare."""
+    return report.model_dump_json(indent=2, exclude={"plan"}) + "\n"
+
+
+def _text(folder: Path, name: str) -> str:
+    path = Path(folder) / name
+    if not path.is_file():
+        raise UnknownName(f"no saved model at '{folder}': it has no {name}.")
+    return path.read_text(encoding="utf-8")

@@ -1,0 +1,26 @@
+"""Where something was timed, as a record."""
+
+from __future__ import annotations
+
+from convsurgeon.base.records import Record
+
+__all__ = ["Place"]
+
+
+class Place(Record):
+    """Where and how something was timed.
+
+    ``precision`` is the number format of the arithmetic: ``float32``, or ``float32 (TF32)`` where a GPU rounds what
+    convolutions multiply, which is PyTorch's default (``torch.backends.cudnn.allow_tf32``).
+    """
+
+    runtime: str
+    precision: str
+    device: str
+    threads: int
+    torch: str
+
+    def describe(self) -> str:
+        """E.g. ``eager, float32, 2 threads, Intel(R) Xeon(R) Processor, torch 2.9.0``."""
+        count = f"{self.threads} thread{'' if self.threads == 1 else 's'}"
+        return f"{self.runtime}, {self.precision}, {count}, {self.device}, torch {self.torch}"

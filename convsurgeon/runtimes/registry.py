@@ -1,0 +1,69 @@
+"""What a network can run in, one file per runtime; this list is the only place that names them all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from convsurgeon.base.errors import UnknownName, UsageError, did_you_mean
+from convsurgeon.runtimes.compiled import Compiled
+from convsurgeon.runtimes.eager import Eager
+from convsurgeon.runtimes.onnx_runtime import OnnxRuntime
+from convsurgeon.runtimes.openvino_runtime import OpenVino
+from convsurgeon.runtimes.runtime import Runtime
+
+__all__ = ["RUNTIMES", "Runtime", "find_layer_runtime", "find_runtime", "parse_runtimes", "require"]
+
+RUNTIMES: tuple[Runtime, ...] = (Eager(), Compiled(), OnnxRuntime(), OpenVino())
+
+
+def find_runtime(name: str) -> Runtime:
+    """A runtime by its name.
+
+    Raises:
+        UnknownName: no runtime has that name.
+    """
+    for runtime in RUNTIMES:
+        if runtime.name == name:
+            return runtime
+    known = [runtime.name for runtime in RUNTIMES]
+    raise UnknownName(f"unknown runtime '{name}'; expected {', '.join(known)}.{did_you_mean(name, known)}")
+
+
+def find_layer_runtime(name: str) -> Runtime:
+    """A runtime, by its name, in which plans can be made of the times of single layers.
+
+    Raises:
+        UnknownName: no runtime has that name.
+        UsageError: layers alone don't take the time that they take in a network there.
+    """
+    runtime = find_runtime(name)
+    if not runtime.times_layers:
+        raise UsageError(
+            "layers can't be timed with torch.compile: alone they are not what the fused network runs. "
+            "Use --runtime eager, onnxruntime or openvino; 'bench' times whole networks with compile."
+        )
+    return runtime
+
+
+def parse_runtimes(names: str | Iterable[str]) -> tuple[Runtime, ...]:
+    """Read ``eager,onnxruntime`` or a list of names; each once, in the given order.
+
+    Raises:
+        UnknownName: no runtime has that name.
+        UsageError: none named.
+    """
+    words = names.split(",") if isinstance(names, str) else list(names)
+    found = tuple(dict.fromkeys(find_runtime(word.strip()) for word in words if word.strip()))
+    if not found:
+        raise UsageError(f"no runtime named; expected one or more of {', '.join(r.name for r in RUNTIMES)}.")
+    return found
+
+
+def require(runtime: Runtime) -> None:
+    """Refuse a runtime that was asked for and is not here.
+
+    Raises:
+        UsageError: with the reason, and what to install.
+    """
+    if (reason := runtime.available()) is not None:
+        raise UsageError(f"the runtime '{runtime.name}' can't be used: {reason}")
