@@ -18,7 +18,7 @@ from torch import nn
 
 from convsurgeon.base.errors import RecipeError, UnknownName, did_you_mean
 from convsurgeon.budgets.config import Config, Entry
-from convsurgeon.models.loading import is_factory, known_models
+from convsurgeon.models.loading import source_of
 from convsurgeon.report.folder import MANIFEST
 
 __all__ = ["Budget", "expand"]
@@ -76,11 +76,12 @@ def _spread(entry: Entry, number: int, folder: Path) -> list[Budget]:
     where, _, pattern = model.rpartition(":")
     if entry.name is not None:
         raise UnknownName(f"'{model}' is a glob, whose rows name themselves; leave out name = '{entry.name}'.")
-    if is_factory(model):
+    source = source_of(model)
+    if source.is_code:
         known = _factories(where, folder)
         names = [f"{where}:{name}" for name in known if fnmatch.fnmatchcase(name, pattern)]
     else:
-        known = known_models()
+        known = source.names()
         names = [name for name in known if fnmatch.fnmatchcase(name, model)]
     if not names:
         raise UnknownName(f"the glob '{model}' matches none of {len(known)} models.{did_you_mean(pattern, known)}")

@@ -25,9 +25,10 @@ from convsurgeon.base.errors import ConvsurgeonError, ModelLoadError, UnknownNam
 from convsurgeon.base.inputs import Inputs, as_inputs
 from convsurgeon.models.input_sizes import random_inputs
 from convsurgeon.models.origin import WeightsOrigin
+from convsurgeon.models.source import ModelSource
 from convsurgeon.models.weights import WeightedModel, WeightsRequest, load_strictly, random_origin, read_state_dict
 
-__all__ = ["Factory", "find_factory"]
+__all__ = ["SOURCE", "Factory", "find_factory"]
 
 _DEFAULT_SHAPE = (1, 3, 224, 224)
 
@@ -200,3 +201,31 @@ def _words(error: BaseException) -> str:
         return str(error).rstrip(".")
     words = first_line(error)
     return words if words == type(error).__name__ else f"{type(error).__name__}: {words}"
+
+
+def _names_code(name: str) -> bool:
+    """Whether a file or a module stands before the last colon.
+
+    A single word that is no module is the prefix of a source that there is not, and nobody's code.
+    """
+    where, colon, _ = name.rpartition(":")
+    where = where.strip()
+    if not where.isidentifier():
+        return bool(colon)
+    return Path(where).is_dir() or Path(f"{where}.py").is_file() or _is_installed(where)
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return module in sys.modules or importlib.util.find_spec(module) is not None
+    except ValueError:
+        return False
+
+
+SOURCE = ModelSource(
+    form="package.module:factory or file.py:factory",
+    takes=_names_code,
+    names=list,
+    find=find_factory,
+    is_code=True,
+)

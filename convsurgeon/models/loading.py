@@ -10,23 +10,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import nn
 
 from convsurgeon.base.devices import usable_device
-from convsurgeon.base.errors import ModelLoadError, UsageError
+from convsurgeon.base.errors import ModelLoadError, UnknownName, UsageError
 from convsurgeon.base.generators import seeded
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.models.factories import find_factory
+from convsurgeon.models import factories, timm_models, torchvision_models
 from convsurgeon.models.input_sizes import parse_shape
 from convsurgeon.models.origin import WeightsOrigin
-from convsurgeon.models.timm_models import PREFIX, timm_model
-from convsurgeon.models.torchvision_models import torchvision_model, torchvision_names
-from convsurgeon.models.weights import Transform, WeightedModel, WeightsRequest, parse_weights
+from convsurgeon.models.source import ModelSource, NamedModel
+from convsurgeon.models.weights import Transform, parse_weights
 
-__all__ = ["LoadedModel", "build_model", "default_inputs", "is_factory", "known_models", "load_model"]
+__all__ = [
+    "SOURCES",
+    "LoadedModel",
+    "build_model",
+    "default_inputs",
+    "is_factory",
+    "known_models",
+    "load_model",
+    "source_of",
+]
+
+# Asked in this order; a factory's name is whatever has a colon that no prefix claims.
+SOURCES: tuple[ModelSource, ...] = (timm_models.SOURCE, factories.SOURCE, torchvision_models.SOURCE)
 
 
 @dataclass(frozen=True)
@@ -48,14 +58,6 @@ class LoadedModel:
     weights: WeightsOrigin
     categories: tuple[str, ...] | None
     transform: Transform | None
-
-
-class _Source(Protocol):
-    @property
-    def spec(self) -> str: ...
-    def build(self) -> nn.Module: ...
-    def load(self, request: WeightsRequest, seed: int) -> WeightedModel: ...
-    def inputs(self, shape: tuple[int, ...] | None, seed: int, model: nn.Module | None = None) -> Inputs: ...
 
 
 def load_model(
@@ -140,22 +142,36 @@ def default_inputs(
         return _resolve(spec).inputs(shape, seed=0).to(target)
 
 
-def known_models() -> list[str]:
-    """torchvision's registered names, sorted; timm's are ``timm.list_models()`` after ``timm:``."""
-    return torchvision_names()
+def known_models(source: ModelSource | None = None) -> list[str]:
+    """The names that a source knows, sorted; torchvision's by default."""
+    return (source or torchvision_models.SOURCE).names()
+
+
+def source_of(spec: str) -> ModelSource:
+    """Where a model of this name comes from.
+
+    Raises:
+        UnknownName: no source takes such a name.
+    """
+    name = spec.strip()
+    for source in SOURCES:
+        if source.takes(name):
+            return source
+    prefix = name.partition(":")[0]
+    forms = ", ".join(source.form for source in SOURCES)
+    raise UnknownName(
+        f"'{name}' names no model: there is no source '{prefix}:' and no module '{prefix}' that could be imported; "
+        f"expected {forms}."
+    )
 
 
 def is_factory(spec: str) -> bool:
     """Whether the name stands for code of the user's own, which building the model would run."""
-    return ":" in spec and not spec.strip().startswith(PREFIX)
+    return source_of(spec).is_code
 
 
-def _resolve(spec: str) -> _Source:
+def _resolve(spec: str) -> NamedModel:
     name = spec.strip()
-    if is_factory(name):
-        return find_factory(name)
-    if name.startswith(PREFIX):
-        return timm_model(name)
     if name.endswith(".py"):
         raise UsageError(f"{name} names a file; say which function in it builds the model: {name}:FUNCTION.")
-    return torchvision_model(name)
+    return source_of(name).find(name)

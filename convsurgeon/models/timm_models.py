@@ -25,6 +25,7 @@ from convsurgeon.models import downloads
 from convsurgeon.models.downloads import OFFLINE_VARIABLE, WeightsFile, fetch, is_offline, open_url
 from convsurgeon.models.input_sizes import random_inputs
 from convsurgeon.models.origin import WeightsOrigin
+from convsurgeon.models.source import ModelSource
 from convsurgeon.models.weights import (
     Transform,
     WeightedModel,
@@ -34,7 +35,7 @@ from convsurgeon.models.weights import (
     read_state_dict,
 )
 
-__all__ = ["PREFIX", "TimmModel", "timm_model"]
+__all__ = ["SOURCE", "TimmModel", "timm_model"]
 
 PREFIX = "timm:"
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -223,3 +224,11 @@ def _timm() -> Any:
         raise UsageError(
             'timm is not installed; models named timm:… need it: pip install "convsurgeon[timm]".'
         ) from error
+
+
+SOURCE = ModelSource(
+    form="timm:NAME",
+    takes=lambda name: name.startswith(PREFIX),
+    names=lambda: [PREFIX + name for name in _timm().list_models()],
+    find=timm_model,
+)

@@ -32,6 +32,7 @@ from convsurgeon.base.inputs import Inputs
 from convsurgeon.models.downloads import fetch
 from convsurgeon.models.input_sizes import Layout, random_inputs
 from convsurgeon.models.origin import WeightsOrigin
+from convsurgeon.models.source import ModelSource
 from convsurgeon.models.torchvision_weights import WeightsInHand, find_weights, needs
 from convsurgeon.models.weights import (
     Transform,
@@ -42,7 +43,7 @@ from convsurgeon.models.weights import (
     read_state_dict,
 )
 
-__all__ = ["TorchvisionModel", "torchvision_model", "torchvision_names"]
+__all__ = ["SOURCE", "TorchvisionModel", "torchvision_model", "torchvision_names"]
 
 _VIDEO_FRAMES = 16  # the clip length behind every figure torchvision publishes for its video models
 _LAYOUTS: dict[str, Layout] = {"detection": "image list", "video": "video", "optical_flow": "frame pair"}
@@ -216,3 +217,11 @@ class TorchvisionModel:
         if self._kind() in ("video", "optical_flow"):
             return None
         return cast(Transform, self.member.transforms())
+
+
+SOURCE = ModelSource(
+    form="a torchvision name",
+    takes=lambda name: ":" not in name,
+    names=torchvision_names,
+    find=torchvision_model,
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -56,13 +57,17 @@ number = 3
 
 
 @pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A folder with nets.py and its sibling, which is the current one."""
     (tmp_path / "nets.py").write_text(CODE)
     (tmp_path / "sibling_of_nets.py").write_text("WIDTH = 6\n")
     monkeypatch.chdir(tmp_path)
     for name in ("nets", "sibling_of_nets"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
+        sys.modules.pop(name, None)
+    yield
+    # Tests of other folders have modules of these names, too.
+    for name in ("nets", "sibling_of_nets"):
+        sys.modules.pop(name, None)
 
 
 @pytest.mark.parametrize("where", ["nets", "nets.py", "./nets.py"])

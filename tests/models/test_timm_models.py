@@ -164,7 +164,7 @@ def test_without_timm_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_timm_is_not_imported_unasked() -> None:
     """Importing the room of models, and refusing a torchvision name, leaves timm alone."""
     code = (
-        "import sys, convsurgeon.models as m\n"
+        "import sys, convsurgeon.models.loading as m\n"
         "from convsurgeon.base.errors import UsageError\n"
         "try: m.load_model('resnet5O')\n"
         "except UsageError: pass\n"
