@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from convsurgeon.base.errors import ModelLoadError, first_line
+from convsurgeon.base.errors import FOREIGN, ModelLoadError, first_line
 
 __all__ = ["duplicate", "shadow"]
 
@@ -37,7 +37,7 @@ def shadow(model: nn.Module) -> nn.Module:
 def _deepcopy(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
     try:
         return copy.deepcopy(model, memo)
-    except Exception as error:
+    except FOREIGN as error:
         holders = [
             name or type(module).__name__
             for name, module in model.named_modules()

@@ -98,6 +98,10 @@ def did_you_mean(name: str, known: Iterable[str], count: int = 3) -> str:
     return f" Did you mean {', '.join(near)}?" if near else ""
 
 
+# What code of other people may raise: any exception, and the end of the program.
+FOREIGN = (Exception, SystemExit)
+
+
 def first_line(error: BaseException) -> str:
     """How another library's error is quoted: its first line without the stop and colours, or its type's name."""
     lines = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines()

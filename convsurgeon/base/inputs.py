@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from convsurgeon.base.errors import ModelLoadError, ModelRunError, UsageError, first_line
+from convsurgeon.base.observe import SeenEnough
 
 __all__ = ["Inputs", "as_inputs"]
 
@@ -30,7 +31,10 @@ class Inputs:
         """
         try:
             return model(*self.args, **self.kwargs)
-        except Exception as error:
+        except (SeenEnough, KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:
+            # A forward that ends the program (sys.exit) would take a check's verdict with it.
             raise ModelRunError(
                 f"the model fails on inputs {self.describe()}: {first_line(error)}. "
                 "Pass inputs that its forward accepts (--input N,C,H,W on the command line)."

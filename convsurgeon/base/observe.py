@@ -9,11 +9,15 @@ from typing import Any
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-__all__ = ["After", "Before", "observe", "observed"]
+__all__ = ["After", "Before", "SeenEnough", "observe", "observed"]
 
 # Called with a call's positional and keyword arguments, and what it returned.
 Before = Callable[[tuple[Any, ...], dict[str, Any]], None]
 After = Callable[[tuple[Any, ...], dict[str, Any], Any], None]
+
+
+class SeenEnough(BaseException):
+    """Leaves a forward pass early; whoever raises it catches it. No Exception, so that no model's own code does."""
 
 
 def observe(

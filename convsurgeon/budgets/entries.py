@@ -16,7 +16,7 @@ from types import ModuleType
 
 from torch import nn
 
-from convsurgeon.base.errors import RecipeError, UnknownName, did_you_mean
+from convsurgeon.base.errors import FOREIGN, RecipeError, UnknownName, did_you_mean
 from convsurgeon.budgets.config import Config, Entry
 from convsurgeon.models.loading import source_of
 from convsurgeon.report.folder import MANIFEST
@@ -118,7 +118,7 @@ def _module(where: str, folder: Path) -> ModuleType:
         sys.modules[module.__name__] = module  # dataclasses look their module up there
         spec.loader.exec_module(module)
         return module
-    except (Exception, SystemExit) as error:
+    except FOREIGN as error:
         raise UnknownName(f"'{where}' can't be imported: {_words(error)}.") from error
 
 

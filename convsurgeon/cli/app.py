@@ -7,12 +7,11 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from contextlib import suppress
 
 import click
 
 from convsurgeon._version import __version__
-from convsurgeon.base.errors import ConvsurgeonError, UsageError
+from convsurgeon.base.errors import ConvsurgeonError, ModelError, UsageError
 from convsurgeon.cli.bench import bench_command
 from convsurgeon.cli.check import check_command
 from convsurgeon.cli.convert import apply_command, convert_command, plan_command
@@ -22,7 +21,7 @@ from convsurgeon.cli.explain import inspect_command, methods_command, report_com
 from convsurgeon.cli.export import export_command
 from convsurgeon.cli.lower import lower_command
 from convsurgeon.cli.recover import recover_command
-from convsurgeon.cli.standard_output import reserve_standard_output
+from convsurgeon.cli.standard_output import drop_output, is_broken_pipe, reader_may_leave, reserve_standard_output
 
 __all__ = ["cli", "main"]
 
@@ -85,12 +84,22 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; every failure is one message on standard error and an exit code."""
     try:
         result = cli.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        with reader_may_leave():
+            if sys.stdout is not None:
+                sys.stdout.flush()
         return result if isinstance(result, int) else 0
-    except (BrokenPipeError, SystemExit):
-        # click and rich turn a broken pipe into an exit with code 1, which means something else here.
-        return _without_reader()
+    except BrokenPipeError:
+        drop_output()
+        return 0
+    except SystemExit as error:
+        if is_broken_pipe(error):
+            drop_output()
+            return 0
+        click.echo(f"error: code of the model's ended the program (exit {error.code}); remove that exit.", err=True)
+        return ModelError.exit_code
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        return INTERRUPTED
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
         return INTERRUPTED
@@ -104,7 +113,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _internal(error)
     except OSError as error:
         return _unusable_file(error) if error.errno in _FILE_SYSTEM else _internal(error)
-    except Exception as error:
+    except BaseException as error:
+        # Not only Exceptions: Python would exit with 1, which means something else here.
         return _internal(error)
 
 
@@ -114,7 +124,7 @@ def _unusable_file(error: OSError) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError:
-        _drop_output()
+        drop_output()
     if os.environ.get("CONVSURGEON_DEBUG"):
         traceback.print_exc()
     name = f"'{error.filename}'" if error.filename is not None else "a file or the standard output"
@@ -126,20 +136,7 @@ def _unusable_file(error: OSError) -> int:
     return UsageError.exit_code
 
 
-def _without_reader() -> int:
-    """The reader of a pipe (head, less) went away; nobody is left to tell."""
-    _drop_output()
-    return 0
-
-
-def _drop_output() -> None:
-    """What is still buffered goes nowhere, so that the interpreter does not fail on it at its end."""
-    # A stream that was put in the place of standard output may have no descriptor.
-    with suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno() if sys.stdout else 1)
-
-
-def _internal(error: Exception) -> int:
+def _internal(error: BaseException) -> int:
     if os.environ.get("CONVSURGEON_DEBUG"):
         traceback.print_exc()
     words = str(error).splitlines()

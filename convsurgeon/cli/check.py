@@ -14,6 +14,7 @@ import click
 from convsurgeon.base.errors import ConvsurgeonError, UsageError
 from convsurgeon.cli.options import json_option
 from convsurgeon.cli.screen import output, warn
+from convsurgeon.cli.standard_output import reader_may_leave
 
 if TYPE_CHECKING:
     from convsurgeon.budgets import Checked, CheckReport, Config
@@ -169,15 +170,16 @@ class _Form:
         from convsurgeon.budgets.terminal import render
 
         report = done.report
-        if self.as_json:
-            click.echo(report.to_json(), nl=False)
-        elif self.markdown:
-            click.echo(to_markdown(report, why=self.why), nl=False)
-        else:
-            output().print(render(report, why=self.why), crop=False)
-            lines = lines_to_paste(done, config)
-            if lines:
-                click.echo(f"\nno limits yet; paste these lines, or let --init write them:\n\n{lines}", nl=False)
+        with reader_may_leave():
+            if self.as_json:
+                click.echo(report.to_json(), nl=False)
+            elif self.markdown:
+                click.echo(to_markdown(report, why=self.why), nl=False)
+            else:
+                output().print(render(report, why=self.why), crop=False)
+                lines = lines_to_paste(done, config)
+                if lines:
+                    click.echo(f"\nno limits yet; paste these lines, or let --init write them:\n\n{lines}", nl=False)
         if self.json_file is not None:
             write_file(self.json_file, report.to_json(), force=True)
         if self.junit is not None:

@@ -21,7 +21,15 @@ from typing import Any
 
 from torch import nn
 
-from convsurgeon.base.errors import ConvsurgeonError, ModelLoadError, UnknownName, UsageError, did_you_mean, first_line
+from convsurgeon.base.errors import (
+    FOREIGN,
+    ConvsurgeonError,
+    ModelLoadError,
+    UnknownName,
+    UsageError,
+    did_you_mean,
+    first_line,
+)
 from convsurgeon.base.inputs import Inputs, as_inputs
 from convsurgeon.models.input_sizes import random_inputs
 from convsurgeon.models.origin import WeightsOrigin
@@ -74,7 +82,7 @@ class Factory:
         try:
             with _importable(self.folder):
                 model = self.make()
-        except (Exception, SystemExit) as error:
+        except FOREIGN as error:
             raise ModelLoadError(f"the factory {self.spec} raises {_words(error)}.") from error
         if not isinstance(model, nn.Module):
             raise ModelLoadError(
@@ -145,7 +153,7 @@ def _import(name: str) -> ModuleType:
                 "importable from here, or path/file.py:factory."
             ) from error
         raise ModelLoadError(f"the module {name} can't be imported: {_words(error)}.") from error
-    except (Exception, SystemExit) as error:
+    except FOREIGN as error:
         raise ModelLoadError(f"the module {name} can't be imported: {_words(error)}.") from error
 
 
@@ -161,7 +169,7 @@ def _run_file(path: Path) -> ModuleType:
     sys.modules[name] = module  # dataclasses look their module up there
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except FOREIGN as error:
         del sys.modules[name]
         raise ModelLoadError(f"{path} can't be run: {_words(error)}.") from error
     return module

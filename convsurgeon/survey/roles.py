@@ -15,6 +15,7 @@ import torch
 from torch import fx, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
+from convsurgeon.base.errors import FOREIGN
 from convsurgeon.families.unit import CompactConv
 
 __all__ = ["Role", "TracedBy", "read_roles"]
@@ -66,7 +67,7 @@ def _trace(module: nn.Module, names: Mapping[nn.Module, str], roles: dict[str, R
         return
     try:
         graph = _Tracer().trace(module)
-    except Exception:
+    except FOREIGN:
         # Any code may stand in a forward, so any exception may come out of tracing it: go one level down.
         for child in module.children():
             _trace(child, names, roles)

@@ -21,7 +21,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
-from convsurgeon.base.errors import UnknownName, first_line
+from convsurgeon.base.errors import FOREIGN, UnknownName, first_line
 from convsurgeon.base.generators import kept_generators
 from convsurgeon.families.cost import ConvShape
 from convsurgeon.families.family import Refusal
@@ -78,7 +78,7 @@ def source_of(module: Any, input_size: Sequence[int] = ()) -> Source | Refusal:
         return _agreed(probes)
     except _Unlike as unlike:
         return Refusal(f"{name} {unlike}, which a replacement would lose")
-    except Exception as error:
+    except FOREIGN as error:
         # Any code may stand in a forward; where it can't be run by itself, it can't be read.
         return Refusal(f"{name} computes its own forward, which can't be read: {first_line(error)}")
 

@@ -10,15 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.base.observe import After, observed
+from convsurgeon.base.observe import After, SeenEnough, observed
 
 __all__ = ["evaluating", "site_calls", "watch"]
 
 Watcher = Callable[[Tensor, Tensor], None]
-
-
-class _SeenEnough(BaseException):
-    """Leaves a forward pass early; never escapes this file. No Exception, so that a model's own code can't catch it."""
 
 
 @contextmanager
@@ -61,11 +57,11 @@ def site_calls(model: nn.Module, name: str, inputs: Inputs, calls: int) -> list[
         x = _first(args, kwargs)
         seen.append(x if len(seen) + 1 == calls else x.clone())
         if len(seen) == calls:
-            raise _SeenEnough
+            raise SeenEnough
 
     if calls == 0:
         return seen
-    with observed(before=[(model.get_submodule(name), read)]), suppress(_SeenEnough):
+    with observed(before=[(model.get_submodule(name), read)]), suppress(SeenEnough):
         inputs.call(model)
     return seen
 

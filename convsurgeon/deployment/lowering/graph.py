@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.ops import FrozenBatchNorm2d
 
+from convsurgeon.base.errors import FOREIGN
 from convsurgeon.families.forms.absorbed import Absorbed
 from convsurgeon.families.forms.convolution import PLAIN_CONVS
 from convsurgeon.families.unit import CompactConv
@@ -47,7 +48,7 @@ def _trace(module: nn.Module, name: str, parts: dict[str, fx.GraphModule]) -> No
     try:
         graph = _Tracer().trace(module)
         parts[name] = _with_attributes(module, fx.GraphModule(module, graph))
-    except Exception:
+    except FOREIGN:
         # Any code may stand in a forward, so any exception may come out of tracing it: go one level down.
         for child_name, child in module.named_children():
             _trace(child, f"{name}.{child_name}" if name else child_name, parts)

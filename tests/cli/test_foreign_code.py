@@ -1,0 +1,73 @@
+"""A model's code may do anything; a gate's verdict and exit code stay what they are."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from convsurgeon.cli.app import run
+
+CODE = """\
+import sys
+import torch
+from torch import nn
+
+
+class Strange(BaseException):
+    pass
+
+
+class Net(nn.Module):
+    def __init__(self, end):
+        super().__init__()
+        self.a, self.b, self.end = nn.Conv2d(3, 64, 3), nn.Conv2d(64, 64, 3), end
+
+    def forward(self, x):
+        if self.end == "exit":
+            sys.exit()
+        if self.end == "strange":
+            raise Strange("very")
+        return self.b(self.a(x))
+
+
+def exits(): return Net("exit")
+def strange(): return Net("strange")
+def plain(): return Net("")
+"""
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "odd.py").write_text(CODE)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "code"), [("exits", 3), ("strange", 3), ("plain", 0)])
+@pytest.mark.parametrize("command", ["check", "convert", "inspect"])
+def test_a_forward_that_ends_the_program_is_a_model_that_cant_be_run(
+    name: str, code: int, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """sys.exit, and what is no Exception, end in exit 3 with the words; the same network without them passes."""
+    more = {"convert": ["--method", "compconv32", "--dry-run", "--weights", "none"], "check": ["--max-macs", "99G"]}
+    size = ["--input", "1,3,9,9"]
+    assert run([command, f"odd.py:{name}", *size, *more.get(command, [])]) == code
+    printed = capsys.readouterr()
+    assert ("fails on inputs" in printed.out + printed.err) == (code == 3)
+
+
+@pytest.mark.parametrize(("limit", "code"), [("1k", 1), ("99G", 0)])
+def test_a_reader_that_leaves_takes_no_verdict_with_it(limit: str, code: int) -> None:
+    """``check … | true``: over budget is exit 1, whether or not somebody reads why."""
+    read, write = os.pipe()
+    os.close(read)
+    arguments = ["check", "odd.py:plain", "--input", "1,3,9,9", "--max-macs", limit]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-m", "convsurgeon", *arguments], stdout=write, stderr=subprocess.PIPE, env=environment
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr.decode()) == (code, "")
