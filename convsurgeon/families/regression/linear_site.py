@@ -38,6 +38,11 @@ class LinearSite:
         """Of predictions [Q, C_out] on the held samples."""
         return float((self.held_y - found).square().sum()) / max(self.spread, 1e-30)
 
+    @property
+    def level(self) -> Tensor:
+        """What is predicted [C_out] where no input says anything."""
+        return self.moments.mean_y if self.moments.centred else self.original.bias
+
     @cached_property
     def cross(self) -> Tensor:
         """Cov(y, u) [C_out, D], ridged."""
