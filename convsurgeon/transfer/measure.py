@@ -20,10 +20,11 @@ from convsurgeon.base.inputs import Inputs
 from convsurgeon.families import family_of
 from convsurgeon.families.cost import ConvShape
 from convsurgeon.families.family import Spec
-from convsurgeon.families.regression.assessment import assess
+from convsurgeon.families.regression.assessment import assess_both
+from convsurgeon.families.regression.dense_fit import DenseFit
 from convsurgeon.families.regression.fitting import LinearFitting, StagedFitting
 from convsurgeon.families.regression.linear_site import LinearSite
-from convsurgeon.families.regression.moments import TINY, Collected, Gathering, Moments
+from convsurgeon.families.regression.moments import TINY, Collected, Gathering
 from convsurgeon.families.regression.problems import linears_of, problem_of, unknowns_of
 from convsurgeon.families.regression.samples import HELD_ROWS, Sample, Sampler, Samples
 from convsurgeon.families.torch_convs import Conv, conv_shape
@@ -33,7 +34,7 @@ from convsurgeon.transfer.batch_norm import keeps_statistics
 from convsurgeon.transfer.calibration import Calibration
 from convsurgeon.transfer.capture import evaluating, site_calls, watch
 from convsurgeon.transfer.damage_file import DamageFile, Estimate, data_hash, spec_key, weights_hash
-from convsurgeon.transfer.fit import fit_by_stages, ridge_for
+from convsurgeon.transfer.fit import dense_fit, ridge_for
 from convsurgeon.transfer.traffic import Traffic, count_traffic, groups_within
 
 __all__ = ["DamageSettings", "DamageTable", "measure_damage"]
@@ -213,7 +214,8 @@ class _Measurement:
                 if isinstance(fitting, LinearFitting):
                     errors.update(self._by_moments(fitting, name, family, sites))
                 else:
-                    errors.update(self._by_stages(fitting, name, family, sites[0].moments, maps))
+                    dense = dense_fit(self.convs[name], sites[0].moments)
+                    errors.update(self._by_stages(fitting, name, family, dense, maps))
         known = {spec: (errors.get(spec, 1.0), reliable and spec in errors) for spec in specs}
         return {spec_key(spec): Estimate(error, samples, held, sure) for spec, (error, sure) in known.items()}
 
@@ -237,17 +239,17 @@ class _Measurement:
         return found
 
     def _by_stages(
-        self, fitting: StagedFitting, name: str, specs: Sequence[Spec], moments: Moments, samples: Samples
+        self, fitting: StagedFitting, name: str, specs: Sequence[Spec], dense: DenseFit, samples: Samples
     ) -> dict[Spec, float]:
         """Stages need feature maps, so each unit is built, fitted, and run on the images held out."""
-        conv, norm = self.convs[name], self.norms[name]
+        conv, norm, seen = self.convs[name], self.norms[name], samples.single()
         found: dict[Spec, float] = {}
         for spec in specs:
             with seeded(self.settings.seed):
                 module = family_of(spec).unit()(self.shapes[name], spec).to(conv.weight.device)
-                result = fit_by_stages(fitting, module, conv, samples, moments, norm_behind=norm)
-            errors = assess(module, samples.single(), held=True)
-            found[spec] = errors.relative_error(result.scale, result.shift)
+                fitting.fit(module, dense, seen, norm_behind=norm)
+            fitted, held = assess_both(module, seen)
+            found[spec] = held.relative_error(fitted.scale, fitted.shift) if norm else held.relative_error()
         return found
 
     def _maps(self, name: str, traffic: Traffic) -> Iterator[Sample]:
