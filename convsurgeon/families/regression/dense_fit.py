@@ -25,13 +25,18 @@ class DenseFit:
 
     @classmethod
     def of(cls, original: Linear, moments: Moments, ridge: float) -> DenseFit:
-        """Least squares, shrunk towards the ``original`` by white power of ``ridge`` times the mean input power."""
+        """Least squares, shrunk towards the ``original`` by white power of ``ridge`` times the mean input power.
+
+        Computed in the moments' dtype; what comes of it is float64.
+        """
+        start = original.like(moments.uu)
         correction = solve_right(moments.eu, factor(moments.ridged(ridge).uu))
-        weight = original.weight + correction
+        weight = start.weight + correction
+        bias = moments.bias(start, weight) if moments.centred else start.bias
         return cls(
-            linear=Linear(weight, moments.bias(original, weight) if moments.centred else original.bias),
-            errors=moments.errors(-correction),
-            covariance=weight @ moments.uu @ weight.T,
-            variance=moments.yy,
+            linear=Linear(weight.double(), bias.double()),
+            errors=moments.errors(-correction).double(),
+            covariance=(weight @ moments.uu @ weight.T).double(),
+            variance=moments.yy.double(),
             centred=moments.centred,
         )

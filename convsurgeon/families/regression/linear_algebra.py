@@ -7,7 +7,8 @@ from torch import Tensor
 
 __all__ = ["factor", "solve_right", "strongest"]
 
-JITTER = 1e-12
+# Above the rounding of a factorisation.
+JITTER = {torch.float64: 1e-12, torch.float32: 1e-7}
 MOST_JITTER = 1e-2
 
 
@@ -16,7 +17,7 @@ def factor(covariance: Tensor) -> Tensor:
     power = float(covariance.diagonal().mean())
     if not power > 0:
         return torch.eye(len(covariance)).to(covariance)
-    jitter = JITTER
+    jitter = JITTER[covariance.dtype]
     while jitter <= MOST_JITTER:
         lower, failed = torch.linalg.cholesky_ex(covariance)
         if not failed:
