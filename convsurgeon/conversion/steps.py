@@ -16,6 +16,7 @@ from convsurgeon.base.inputs import Inputs
 from convsurgeon.conversion.advice import fuse_first
 from convsurgeon.conversion.in_time import Ask, Bench, Timekeeper, known_latencies, plan_in_time
 from convsurgeon.conversion.saved import save
+from convsurgeon.conversion.too_few_inputs import refuse_too_few
 from convsurgeon.families import parse_method
 from convsurgeon.families.family import Spec
 from convsurgeon.models import WeightsOrigin
@@ -32,6 +33,7 @@ from convsurgeon.surgery.verify import verify
 from convsurgeon.survey.sites import Site, Survey, survey
 from convsurgeon.transfer import (
     Agreement,
+    Calibration,
     DamageSettings,
     DamageTable,
     Inherited,
@@ -117,7 +119,7 @@ def planned(
     (cached; see ``cache_directory``); otherwise a data-free proxy.
 
     Raises:
-        UnknownName, TargetError, NothingToConvert: see ``make_plan`` and ``plan_in_time``.
+        UnknownName, TargetError, NothingToConvert: see ``make_plan``, ``plan_in_time`` and ``refuse_too_few``.
         UsageError: a runtime that is not installed.
     """
     damage = PROXY
@@ -188,12 +190,15 @@ def _timed_inputs(patient: Patient, settings: Recipe) -> Inputs:
 def _measured(patient: Patient, settings: Recipe, calibration: Iterable[Any], progress: Progress) -> Damage:
     method = parse_method(settings.method, hardened=True)
     choices = candidates(patient.survey.sites, method, settings.rules, hardened=True)
+    targets = effective_targets(settings.method, settings.target, settings.rules)
+    data = Calibration.of(calibration)
     table = measure_damage(
         patient.model,
         {c.site.name: [option.spec for option in c.options] for c in choices if c.options},
-        calibration,
+        data,
         fingerprint=patient.survey.fingerprint(),
         settings=DamageSettings(seed=settings.seed, directory=cache_directory()),
+        counted=partial(refuse_too_few, patient.survey, choices, targets, data),
         progress=partial(progress, "measuring damage"),
     )
     if not any(table.trusted(c.site.name, option.spec) for c in choices for option in c.options):

@@ -17,7 +17,7 @@ from convsurgeon.families.family import Spec
 
 __all__ = ["DamageFile", "Estimate", "data_hash", "spec_key", "weights_hash"]
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
