@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from convsurgeon.families.dgconv.partition import Partition
-from convsurgeon.families.regression.linear_algebra import factor, solve_right
+from convsurgeon.families.regression.linear_algebra import factor_each, solve_right_each
 from convsurgeon.families.regression.moments import Moments
 
 __all__ = ["Grouped", "channel_energy", "group_fit"]
@@ -50,9 +50,8 @@ def group_fit(found: Partition, cross: Tensor, moments: Moments) -> Grouped:
     Inputs that fell to another group are made up for, as far as those inside are correlated with them.
     """
     area = cross.shape[1] // found.inputs.size
-    columns = [columns_of(inputs, area) for inputs in found.inputs]
-    rows = [torch.from_numpy(outputs) for outputs in found.outputs]
-    fitted = [
-        solve_right(cross[r[:, None], c], factor(moments.uu[c[:, None], c])) for r, c in zip(rows, columns, strict=True)
-    ]
-    return Grouped(found, torch.stack(fitted), area)
+    columns = torch.stack([columns_of(inputs, area) for inputs in found.inputs])
+    rows = torch.from_numpy(found.outputs)
+    inside = moments.uu[columns[:, :, None], columns[:, None, :]]
+    wanted = cross[rows[:, :, None], columns[:, None, :]]
+    return Grouped(found, solve_right_each(wanted, factor_each(inside)), area)

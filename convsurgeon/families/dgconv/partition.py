@@ -67,6 +67,10 @@ def _singular_start(inside: Matrix) -> npt.NDArray[np.float64]:
     rows, columns = inside.sum(1, keepdims=True), inside.sum(0, keepdims=True)
     total = max(float(inside.sum()), 1e-300)
     contrast = (inside - rows * columns / total) / np.sqrt(np.maximum(rows * columns / total, 1e-300))
+    # The singular vector on the shorter side gives the other one.
+    if contrast.shape[0] < contrast.shape[1]:
+        other: npt.NDArray[np.float64] = np.linalg.eigh(contrast @ contrast.T)[1][:, -1] @ contrast
+        return other
     scores: npt.NDArray[np.float64] = np.linalg.eigh(contrast.T @ contrast)[1][:, -1]
     return scores
 
