@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.base.observe import removed_after
 
-__all__ = ["evaluating", "site_calls", "watch"]
+__all__ = ["evaluating", "site_calls", "watch", "watch_first"]
 
 Watcher = Callable[[Tensor, Tensor], None]
 
@@ -44,6 +44,24 @@ def watch(model: nn.Module, watchers: Mapping[str, Watcher], inputs: Inputs) -> 
     handles = [module.register_forward_hook(_reader(watcher), with_kwargs=True) for module, watcher in watched]
     with removed_after(handles):
         return inputs.call(model)
+
+
+def watch_first(model: nn.Module, watchers: Mapping[str, Watcher], calls: Mapping[str, int], inputs: Inputs) -> None:
+    """As `watch`, for the first so many calls of each module; the forward pass ends with the last of them."""
+    left = {name: calls[name] for name in watchers if calls[name]}
+
+    def counted(name: str) -> Watcher:
+        def read(x: Tensor, y: Tensor) -> None:
+            watchers[name](x, y)
+            left[name] -= 1
+            if not any(left.values()):
+                raise _SeenEnough
+
+        return read
+
+    if left:
+        with suppress(_SeenEnough):
+            watch(model, {name: counted(name) for name in left}, inputs)
 
 
 def _reader(watcher: Watcher) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Tensor], None]:

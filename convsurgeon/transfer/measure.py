@@ -32,7 +32,7 @@ from convsurgeon.survey.roles import read_roles
 from convsurgeon.survey.sources import CONVS, plainly
 from convsurgeon.transfer.batch_norm import keeps_statistics
 from convsurgeon.transfer.calibration import Calibration, images_in
-from convsurgeon.transfer.capture import evaluating, site_calls, watch
+from convsurgeon.transfer.capture import evaluating, site_calls, watch_first
 from convsurgeon.transfer.damage_file import DamageFile, Estimate, data_hash, spec_key, weights_hash
 from convsurgeon.transfer.fit import dense_fit, ridge_for
 from convsurgeon.transfer.traffic import Supply, Traffic, count_traffic, groups_within
@@ -193,14 +193,15 @@ class _Measurement:
         return gathered
 
     def _sample(self, traffic: Mapping[str, Traffic], take: Callable[[str, Sample], None]) -> None:
-        """One pass over the data; the maps in the samples are the network's own."""
+        """One pass over the data, as far as these sites; the maps in the samples are the network's own."""
 
         def watcher(name: str, sampler: Sampler) -> Callable[[Tensor, Tensor], None]:
             return lambda x, y: take(name, sampler.sample(x, y))
 
         watchers = {name: watcher(name, self._sampler(name, seen)) for name, seen in traffic.items()}
-        for inputs in self._batches() if watchers else ():
-            watch(self.reference, watchers, inputs)
+        for number, inputs in enumerate(self._batches() if watchers else ()):
+            calls = {name: seen.calls[number] for name, seen in traffic.items()}
+            watch_first(self.reference, watchers, calls, inputs)
 
     def _maps_of(self, names: Sequence[str], traffic: Mapping[str, Traffic]) -> Iterator[dict[str, Samples]]:
         """Samples with the input maps, which fits by stages need: for as many sites at once as memory allows."""
