@@ -166,6 +166,7 @@ build.example_inputs = torch.zeros(1, 3, 16, 16)
 def test_too_few_images_are_refused_with_the_number_needed(folder: Path) -> None:
     """Exit code 2 names the images given and needed; with that number, and nothing else changed, it plans."""
     (folder / "late.py").write_text(LATE)
+    (folder / "images" / "class0" / "broken.png").unlink()
     command = ("plan", "late.py:build", "--method", "igc", "--target", "macs=60%", "--stem", "--calibrate", "images")
     refused = _run(folder, *command, "--images", "21", "-o", "a.json")
     assert refused.returncode == 2
