@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from convsurgeon.base.progress import Progress, silent
 from convsurgeon.conversion.advice import fuse_first
 from convsurgeon.conversion.in_time import Bench, TimedPlanning, Timekeeper, known_latencies, plan_in_time
 from convsurgeon.conversion.saved import save
+from convsurgeon.conversion.too_few_inputs import refuse_too_few
 from convsurgeon.models.origin import WeightsOrigin
 from convsurgeon.planning.latencies import Latencies
 from convsurgeon.planning.make import make_plan
@@ -30,6 +32,7 @@ from convsurgeon.surgery.verify import verify
 from convsurgeon.survey.sites import Survey, survey
 from convsurgeon.transfer import (
     Agreement,
+    Calibration,
     DamageSettings,
     Inherited,
     InheritSettings,
@@ -107,7 +110,7 @@ def planned(
     (cached; see ``cache_directory``); otherwise a data-free proxy.
 
     Raises:
-        UnknownName, TargetError, NothingToConvert: see ``pose``, ``make_plan`` and ``plan_in_time``.
+        UnknownName, TargetError, NothingToConvert: see ``pose``, ``make_plan``, ``plan_in_time``, ``refuse_too_few``.
         UsageError: a runtime that is not installed.
     """
     tell = progress or silent
@@ -142,13 +145,14 @@ def _timed_inputs(patient: Patient, settings: Recipe) -> Inputs:
 
 
 def _measured(patient: Patient, problem: Problem, calibration: Iterable[Any], progress: Progress) -> Damage:
-    choices = problem.choices
+    choices, data = problem.choices, Calibration.of(calibration)
     table = measure_damage(
         patient.model,
         {c.site.name: [option.spec for option in c.options] for c in choices if c.options},
-        calibration,
+        data,
         fingerprint=patient.survey.fingerprint(),
         settings=DamageSettings(seed=problem.recipe.seed, directory=cache_directory()),
+        counted=partial(refuse_too_few, patient.survey, choices, problem.targets, data),
         progress=progress,
     )
     if not any(table.trusted(c.site.name, option.spec) for c in choices for option in c.options):

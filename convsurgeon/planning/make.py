@@ -12,9 +12,9 @@ from convsurgeon.planning.plan import Action, CostRecord, Plan, PlanLatency, Pla
 from convsurgeon.planning.problem import Problem
 from convsurgeon.planning.solver import Infeasible, Option, solve
 from convsurgeon.planning.targets import Target, human, human_ms
-from convsurgeon.survey.sites import Site
+from convsurgeon.survey.sites import Site, Survey
 
-__all__ = ["make_plan"]
+__all__ = ["make_plan", "within_reach"]
 
 
 def make_plan(problem: Problem, latencies: Latencies | None = None) -> Plan:
@@ -117,19 +117,44 @@ def _pick(
     """The candidate for each site (None: keep), and how it was found."""
     if not targets:
         return tuple(c.options[0] if c.options else None for c in choices), "every eligible layer"
-    menus = [(None, *c.options) for c in choices]
-    layers = [
-        [_option(c.site, candidate, targets, whole) for candidate in menu]
-        for c, menu in zip(choices, menus, strict=True)
-    ]
-    now = [sum(layer[0].costs[i] for layer in layers) for i in range(len(targets))]
-    limits = [have - whole.spared(target) for target, have in zip(targets, now, strict=True)]
-    answer = solve(layers, limits)
+    menus, layers = _menus(choices, targets, whole)
+    now = _now(layers, targets)
+    answer = solve(layers, _limits(now, targets, whole))
     if isinstance(answer, Infeasible):
         spared = [have - low for have, low in zip(now, answer.lowest, strict=True)]
         raise TargetError(_unreachable(spared, targets, whole, choices, method))
     picks = tuple(menu[i] for menu, i in zip(menus, answer.picks, strict=True))
     return picks, f"scipy milp (HiGHS), relative gap {answer.gap:.1e}"
+
+
+def within_reach(survey: Survey, choices: tuple[Choices, ...], targets: tuple[Target, ...]) -> bool:
+    """Whether some picks keep every target that is counted; what is timed is not known from candidates alone."""
+    counted, whole = tuple(target for target in targets if target.metric != "latency"), _Whole(survey.total, None)
+    if not counted:
+        return True
+    _, layers = _menus(choices, counted, whole)
+    return not isinstance(solve(layers, _limits(_now(layers, counted), counted, whole)), Infeasible)
+
+
+def _menus(
+    choices: tuple[Choices, ...], targets: tuple[Target, ...], whole: _Whole
+) -> tuple[list[tuple[Candidate | None, ...]], list[list[Option]]]:
+    """What each site may become (None first: keep), and the same as the solver takes it."""
+    menus = [(None, *c.options) for c in choices]
+    layers = [
+        [_option(c.site, candidate, targets, whole) for candidate in menu]
+        for c, menu in zip(choices, menus, strict=True)
+    ]
+    return menus, layers
+
+
+def _now(layers: list[list[Option]], targets: tuple[Target, ...]) -> list[int]:
+    """What all layers cost as they are, for each target."""
+    return [sum(layer[0].costs[i] for layer in layers) for i in range(len(targets))]
+
+
+def _limits(now: list[int], targets: tuple[Target, ...], whole: _Whole) -> list[int]:
+    return [have - whole.spared(target) for target, have in zip(targets, now, strict=True)]
 
 
 def _option(site: Site, candidate: Candidate | None, targets: tuple[Target, ...], whole: _Whole) -> Option:

@@ -9,6 +9,7 @@ from convsurgeon.transfer.carry_over import Inherited, InheritSettings, SiteFit,
 from convsurgeon.transfer.damage_file import Estimate
 from convsurgeon.transfer.fit import FitResult, fit
 from convsurgeon.transfer.measure import DamageSettings, DamageTable, measure_damage
+from convsurgeon.transfer.traffic import Supply, Traffic
 
 __all__ = [
     "Agreement",
@@ -21,6 +22,8 @@ __all__ = [
     "Inherited",
     "SiteData",
     "SiteFit",
+    "Supply",
+    "Traffic",
     "fit",
     "inherit",
     "measure_damage",

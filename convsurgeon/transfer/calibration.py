@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_map_only
 from convsurgeon.base.errors import UsageError
 from convsurgeon.base.inputs import Inputs, as_inputs
 
-__all__ = ["HELD_BACK_EVERY", "Calibration", "first_images"]
+__all__ = ["HELD_BACK_EVERY", "Calibration", "first_images", "images_in", "inputs_for"]
 
 HELD_BACK_EVERY = 8
 
@@ -25,7 +25,7 @@ class Calibration:
     source: Iterable[Any]
 
     @classmethod
-    def of(cls, source: Iterable[Any]) -> Calibration:
+    def of(cls, source: Iterable[Any] | Calibration) -> Calibration:
         """From any iterable of model inputs; one that can be read only once is kept in memory.
 
         Each element is what the model takes: a tensor, a tuple of positional arguments or a dict.
@@ -53,11 +53,15 @@ class Calibration:
         """Every eighth image; none where there are fewer than eight."""
         return self._part(model, held_back=True)
 
+    def count(self) -> int:
+        """All images, held back or not."""
+        return sum(images_in(as_inputs(element)) for element in self.source)
+
     def _part(self, model: nn.Module, *, held_back: bool) -> Iterator[Inputs]:
         first = 0
         for element in self.source:
             inputs = as_inputs(element)
-            images = _images(inputs)
+            images = images_in(inputs)
             numbers = torch.arange(first, first + images)
             wanted = (numbers % HELD_BACK_EVERY == HELD_BACK_EVERY - 1) == held_back
             first += images
@@ -73,12 +77,17 @@ def first_images(batches: Iterable[Inputs], count: int) -> Iterator[Inputs]:
     for inputs in batches:
         if left <= 0:
             return
-        images = _images(inputs)
+        images = images_in(inputs)
         yield inputs if images <= left else _rows(inputs, torch.arange(left))
         left -= images
 
 
-def _images(inputs: Inputs) -> int:
+def inputs_for(fitted: int) -> int:
+    """The fewest images that leave so many to fit on, once every eighth is held back."""
+    return fitted + max(0, fitted - 1) // (HELD_BACK_EVERY - 1)
+
+
+def images_in(inputs: Inputs) -> int:
     """The common batch size of all tensors; 1 where there is none, so that the batch stays whole."""
     sizes = {len(tensor) if tensor.dim() > 1 else 0 for tensor in inputs.tensors()}
     size = sizes.pop() if len(sizes) == 1 else 0

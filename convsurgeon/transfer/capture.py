@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.base.observe import After, SeenEnough, observed
 
-__all__ = ["evaluating", "site_calls", "watch"]
+__all__ = ["evaluating", "site_calls", "watch", "watch_first"]
 
 Watcher = Callable[[Tensor, Tensor], None]
 
@@ -39,6 +39,24 @@ def watch(model: nn.Module, watchers: Mapping[str, Watcher], inputs: Inputs) -> 
     watched = [(model.get_submodule(name), watcher) for name, watcher in watchers.items()]
     with observed(after=[(module, _reader(watcher)) for module, watcher in watched]):
         return inputs.call(model)
+
+
+def watch_first(model: nn.Module, watchers: Mapping[str, Watcher], calls: Mapping[str, int], inputs: Inputs) -> None:
+    """As `watch`, for the first so many calls of each module; the forward pass ends with the last of them."""
+    left = {name: calls[name] for name in watchers if calls[name]}
+
+    def counted(name: str) -> Watcher:
+        def read(x: Tensor, y: Tensor) -> None:
+            watchers[name](x, y)
+            left[name] -= 1
+            if not any(left.values()):
+                raise SeenEnough
+
+        return read
+
+    if left:
+        with suppress(SeenEnough):
+            watch(model, {name: counted(name) for name in left}, inputs)
 
 
 def _reader(watcher: Watcher) -> After:

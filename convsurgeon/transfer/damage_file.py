@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,7 +17,7 @@ from convsurgeon.families.family import Spec
 
 __all__ = ["DamageFile", "Estimate", "data_hash", "spec_key", "weights_hash"]
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,8 @@ class DamageFile:
             "version": VERSION,
             "key": list(self._key),
             "sites": {
-                name: {spec: asdict(estimate) for spec, estimate in found.items()} for name, found in self.sites.items()
+                name: {spec: vars(estimate) for spec, estimate in found.items()} for name, found in self.sites.items()
             },
         }
-        write_whole(self._path, json.dumps(content, indent=1, sort_keys=True) + "\n")
+        # With indents, json would be encoded by Python itself, anew for every site.
+        write_whole(self._path, json.dumps(content, sort_keys=True) + "\n")

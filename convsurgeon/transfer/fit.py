@@ -13,6 +13,7 @@ from convsurgeon.base.errors import UsageError
 from convsurgeon.base.generators import seeded
 from convsurgeon.families import family_of
 from convsurgeon.families.regression.assessment import assess
+from convsurgeon.families.regression.dense_fit import DenseFit
 from convsurgeon.families.regression.fitting import LinearFitting, StagedFitting
 from convsurgeon.families.regression.moments import TINY, Linear, Moments, collect, collect_groups
 from convsurgeon.families.regression.patches import matrix
@@ -21,7 +22,7 @@ from convsurgeon.families.regression.samples import Samples, SiteData
 from convsurgeon.families.torch_convs import Conv, conv_shape
 from convsurgeon.families.unit import CompactConv, GatedConv
 
-__all__ = ["FitResult", "fit", "fit_by_stages", "fit_samples", "linear_of", "ridge_for"]
+__all__ = ["FitResult", "dense_fit", "fit", "fit_samples", "linear_of", "ridge_for"]
 
 LEAST_RIDGE = 1e-2
 MOST_RIDGE = 1.0
@@ -79,7 +80,7 @@ def fit_samples(module: nn.Module, conv: Conv, samples: Samples | None, *, seed:
             return _fit_linear(fitting, module, conv, samples, seed, norm_behind)
         if samples is None:
             return _fit_stages_blindly(fitting, module, conv, seed)
-        return fit_by_stages(fitting, module, conv, samples, None, norm_behind=norm_behind)
+        return _fit_by_stages(fitting, module, conv, samples, norm_behind=norm_behind)
 
 
 def linear_of(conv: Conv) -> Linear:
@@ -160,21 +161,23 @@ def _fit_part(
     return float(moments.errors(original.weight - found.weight).sum()), bias
 
 
-def fit_by_stages(
+def dense_fit(conv: Conv, moments: Moments) -> DenseFit:
+    """What fits by stages start from; one for all units of a site with these ``moments``."""
+    return DenseFit.of(linear_of(conv), moments, ridge_for(moments.count, _unknowns(conv)))
+
+
+def _fit_by_stages(
     fitting: StagedFitting[Any],
     module: CompactConv,
     conv: Conv,
     samples: Samples,
-    moments: Moments | None,
     *,
     norm_behind: bool,
 ) -> FitResult:
-    """Fit a unit on real feature maps, in float32 whatever its dtype; ``moments`` are the site's, if known."""
-    seen = samples.single()
-    if moments is None:
-        centred = module.shape.bias or norm_behind
-        moments = collect(seen, module.shape, linear_of(conv)).fitted.moments(centred=centred)
-    work = _write_stages(fitting, module, conv, seen, moments, norm_behind)
+    """Fit a unit on real feature maps, in float32 whatever its dtype."""
+    seen, centred = samples.single(), module.shape.bias or norm_behind
+    moments = collect(seen, module.shape, linear_of(conv)).fitted.moments(centred=centred)
+    work = _write_stages(fitting, module, dense_fit(conv, moments), seen, norm_behind=norm_behind)
     found = assess(work, seen)
     scale = found.scale if norm_behind else None
     shift = found.shift if norm_behind else None
@@ -189,12 +192,11 @@ def fit_by_stages(
 
 
 def _write_stages(
-    fitting: StagedFitting[Any], module: CompactConv, conv: Conv, seen: Samples, moments: Moments, norm_behind: bool
+    fitting: StagedFitting[Any], module: CompactConv, dense: DenseFit, seen: Samples, *, norm_behind: bool
 ) -> CompactConv:
-    """Fit a float32 copy and write it into ``module``; the copy comes back."""
+    """Fit a float32 copy on float32 samples and write it into ``module``; the copy comes back."""
     work = copy.deepcopy(module).float()
-    ridge = ridge_for(moments.count, _unknowns(conv))
-    fitting.fit(work, linear_of(conv), moments, seen, ridge=ridge, norm_behind=norm_behind)
+    fitting.fit(work, dense, seen, norm_behind=norm_behind)
     module.load_state_dict(work.state_dict())
     return work
 
@@ -202,7 +204,7 @@ def _write_stages(
 def _fit_stages_blindly(fitting: StagedFitting[Any], module: CompactConv, conv: Conv, seed: int) -> FitResult:
     noise = _noise(conv, seed)
     moments = collect(noise, module.shape, linear_of(conv)).fitted.moments(centred=module.shape.bias)
-    _write_stages(fitting, module, conv, noise, moments, norm_behind=False)
+    _write_stages(fitting, module, dense_fit(conv, moments), noise, norm_behind=False)
     return FitResult(None, 0, _unknowns(conv), None)
 
 

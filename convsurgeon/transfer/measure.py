@@ -21,27 +21,28 @@ from convsurgeon.base.progress import Progress, silent
 from convsurgeon.families import family_of
 from convsurgeon.families.cost import ConvShape
 from convsurgeon.families.family import Spec
-from convsurgeon.families.regression.assessment import assess
+from convsurgeon.families.regression.assessment import assess_both
+from convsurgeon.families.regression.dense_fit import DenseFit
 from convsurgeon.families.regression.fitting import LinearFitting, StagedFitting
 from convsurgeon.families.regression.linear_site import LinearSite
-from convsurgeon.families.regression.moments import TINY, Collected, Gathering, Moments
+from convsurgeon.families.regression.moments import TINY, Collected, Gathering
 from convsurgeon.families.regression.problems import linears_of, problem_of, unknowns_of
 from convsurgeon.families.regression.samples import HELD_ROWS, Sample, Sampler, Samples
 from convsurgeon.families.torch_convs import Conv, conv_shape
 from convsurgeon.survey.roles import read_roles
 from convsurgeon.survey.sources import CONVS, plainly
 from convsurgeon.transfer.batch_norm import keeps_statistics
-from convsurgeon.transfer.calibration import Calibration
-from convsurgeon.transfer.capture import evaluating, site_calls, watch
+from convsurgeon.transfer.calibration import Calibration, images_in
+from convsurgeon.transfer.capture import evaluating, site_calls, watch_first
 from convsurgeon.transfer.damage_file import DamageFile, Estimate, data_hash, spec_key, weights_hash
-from convsurgeon.transfer.fit import fit_by_stages, ridge_for
-from convsurgeon.transfer.traffic import Traffic, count_traffic, groups_within
+from convsurgeon.transfer.fit import dense_fit, ridge_for
+from convsurgeon.transfer.traffic import Supply, Traffic, count_traffic, groups_within
 
 __all__ = ["DamageSettings", "DamageTable", "measure_damage"]
 
-FEWEST_HELD = 128
-FEWEST_HELD_IMAGES = 2
 MAPS_SHARE = 2
+
+SupplyCallback = Callable[[Supply], None]
 
 
 @dataclass(frozen=True)
@@ -75,17 +76,20 @@ class DamageTable:
 def measure_damage(
     original: nn.Module,
     requests: Mapping[str, Sequence[Spec]],
-    calibration: Iterable[Any],
+    calibration: Iterable[Any] | Calibration,
     *,
     fingerprint: str = "",
     settings: DamageSettings | None = None,
+    counted: SupplyCallback | None = None,
     progress: Progress | None = None,
 ) -> DamageTable:
     """Estimate what each candidate spec of each site would do to that site's output.
 
     ``requests`` maps a convolution's name to its candidate specs; ``fingerprint`` is the survey's. What the settings'
-    directory holds for the same model, weights, data and seed is not measured again. ``progress`` is told of
-    every site. The original is not touched.
+    directory holds for the same model, weights, data and seed is not measured again. Sites of which the inputs
+    are too few to tell anything are not measured at all: their estimates are there, but not reliable. ``counted`` is
+    called once that is known of the sites still to be measured, before anything is, and may raise. ``progress`` is
+    told of every site. The original is not touched.
 
     Raises:
         UsageError: calibration inputs of the wrong kind, or none; a name that is no convolution.
@@ -101,11 +105,38 @@ def measure_damage(
         for name, specs in requests.items()
         if (missing := [spec for spec in specs if spec_key(spec) not in kept.sites.get(name, {})])
     }
-    if open_requests:
-        with evaluating(reference):
-            measurement = _Measurement(reference, open_requests, data, settings, kept)
-            measurement.run(progress or silent)
-    return DamageTable(kept.sites)
+    if not open_requests:
+        return DamageTable(kept.sites)
+    with evaluating(reference):
+        supply = _supply(reference, list(open_requests), data)
+        if counted is not None:
+            counted(supply)
+        told = {name: specs for name, specs in open_requests.items() if supply.enough(name)}
+        if told:
+            measurement = _Measurement(reference, told, data, settings, kept)
+            measurement.run(supply.sites, progress or silent)
+    guesses = {name: _untold(specs, supply.sites[name]) for name, specs in open_requests.items() if name not in told}
+    return DamageTable({**kept.sites, **guesses})
+
+
+def _supply(reference: nn.Module, names: Sequence[str], data: Calibration) -> Supply:
+    for name in names:
+        _conv(reference, name)
+    inputs = 0
+
+    def batches() -> Iterator[Inputs]:
+        nonlocal inputs
+        for batch in data.fitting(reference):
+            inputs += images_in(batch)
+            yield batch
+
+    return Supply(count_traffic(reference, names, batches()), inputs)
+
+
+def _untold(specs: Sequence[Spec], traffic: Traffic) -> dict[str, Estimate]:
+    """As bad as can be, and not to be believed."""
+    samples = traffic.positions - traffic.held
+    return {spec_key(spec): Estimate(1.0, samples, traffic.held, reliable=False) for spec in specs}
 
 
 class _Measurement:
@@ -132,10 +163,9 @@ class _Measurement:
             for name in requests
         }
 
-    def run(self, progress: Progress) -> None:
+    def run(self, traffic: Mapping[str, Traffic], progress: Progress) -> None:
         """Covariances of as many sites at once as memory allows, in one pass over the data each time."""
         names = list(self.requests)
-        traffic = count_traffic(self.reference, names, self._batches())
         sizes = [_bytes(self.shapes[name]) for name in names]
         done = 0
         for group in groups_within(sizes, self.settings.memory_bytes):
@@ -146,7 +176,7 @@ class _Measurement:
                     progress("measuring damage", done, len(names), name)
                     collected = gathered.pop(name).collected()
                     # Nothing may hold on to a site's maps while those of the next ones are read.
-                    self.kept.add(name, self._estimates(name, collected, traffic[name], maps.pop(name)))
+                    self.kept.add(name, self._estimates(name, collected, maps.pop(name)))
                     done += 1
         progress("measuring damage", done, len(names), "")
 
@@ -163,14 +193,15 @@ class _Measurement:
         return gathered
 
     def _sample(self, traffic: Mapping[str, Traffic], take: Callable[[str, Sample], None]) -> None:
-        """One pass over the data; the maps in the samples are the network's own."""
+        """One pass over the data, as far as these sites; the maps in the samples are the network's own."""
 
         def watcher(name: str, sampler: Sampler) -> Callable[[Tensor, Tensor], None]:
             return lambda x, y: take(name, sampler.sample(x, y))
 
         watchers = {name: watcher(name, self._sampler(name, seen)) for name, seen in traffic.items()}
-        for inputs in self._batches() if watchers else ():
-            watch(self.reference, watchers, inputs)
+        for number, inputs in enumerate(self._batches() if watchers else ()):
+            calls = {name: seen.calls[number] for name, seen in traffic.items()}
+            watch_first(self.reference, watchers, calls, inputs)
 
     def _maps_of(self, names: Sequence[str], traffic: Mapping[str, Traffic]) -> Iterator[dict[str, Samples]]:
         """Samples with the input maps, which fits by stages need: for as many sites at once as memory allows."""
@@ -198,23 +229,18 @@ class _Measurement:
     def _gathering(self, name: str) -> Gathering:
         return Gathering(self.shapes[name], *linears_of(self.convs[name], self.shapes[name]))
 
-    def _estimates(
-        self, name: str, collected: Sequence[Collected], traffic: Traffic, maps: Samples
-    ) -> dict[str, Estimate]:
+    def _estimates(self, name: str, collected: Sequence[Collected], maps: Samples) -> dict[str, Estimate]:
         """The errors of all of a site's specs."""
-        specs = self.requests[name]
         samples, held = collected[0].fitted.count, len(collected[0].held_u)
-        reliable = held >= FEWEST_HELD and traffic.images // 5 >= FEWEST_HELD_IMAGES
+        sites = self._linear_sites(name, collected)
         errors: dict[Spec, float] = {}
-        if samples and held:
-            sites = self._linear_sites(name, collected)
-            for fitting, family in _by_family(specs):
-                if isinstance(fitting, LinearFitting):
-                    errors.update(self._by_moments(fitting, name, family, sites))
-                else:
-                    errors.update(self._by_stages(fitting, name, family, sites[0].moments, maps))
-        known = {spec: (errors.get(spec, 1.0), reliable and spec in errors) for spec in specs}
-        return {spec_key(spec): Estimate(error, samples, held, sure) for spec, (error, sure) in known.items()}
+        for fitting, family in _by_family(self.requests[name]):
+            if isinstance(fitting, LinearFitting):
+                errors.update(self._by_moments(fitting, name, family, sites))
+            else:
+                dense = dense_fit(self.convs[name], sites[0].moments)
+                errors.update(self._by_stages(fitting, name, family, dense, maps))
+        return {spec_key(spec): Estimate(error, samples, held, reliable=True) for spec, error in errors.items()}
 
     def _linear_sites(self, name: str, collected: Sequence[Collected]) -> list[LinearSite]:
         """One for each group of the convolution."""
@@ -236,17 +262,17 @@ class _Measurement:
         return found
 
     def _by_stages(
-        self, fitting: StagedFitting[Any], name: str, specs: Sequence[Spec], moments: Moments, samples: Samples
+        self, fitting: StagedFitting[Any], name: str, specs: Sequence[Spec], dense: DenseFit, samples: Samples
     ) -> dict[Spec, float]:
         """Stages need feature maps, so each unit is built, fitted, and run on the images held out."""
-        conv, norm = self.convs[name], self.norms[name]
+        conv, norm, seen = self.convs[name], self.norms[name], samples.single()
         found: dict[Spec, float] = {}
         for spec in specs:
             with seeded(self.settings.seed):
                 module = family_of(spec).unit()(self.shapes[name], spec).to(conv.weight.device)
-                result = fit_by_stages(fitting, module, conv, samples, moments, norm_behind=norm)
-            errors = assess(module, samples.single(), held=True)
-            found[spec] = errors.relative_error(result.scale, result.shift)
+                fitting.fit(module, dense, seen, norm_behind=norm)
+            fitted, held = assess_both(module, seen)
+            found[spec] = held.relative_error(fitted.scale, fitted.shift) if norm else held.relative_error()
         return found
 
     def _maps(self, name: str, traffic: Traffic) -> Iterator[Sample]:

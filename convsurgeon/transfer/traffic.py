@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from torch import Tensor, nn
 
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.families.regression.samples import HELD_ROWS, Sample, Sampler, sample_cap
+from convsurgeon.families.regression.samples import HELD_EVERY, HELD_ROWS, Sample, Sampler, sample_cap
+from convsurgeon.transfer.calibration import inputs_for
 from convsurgeon.transfer.capture import watch
 
-__all__ = ["Traffic", "count_traffic", "groups_within", "sample_targets"]
+__all__ = ["Supply", "Traffic", "count_traffic", "groups_within", "sample_targets"]
+
+# On fewer, what a candidate loses is chance.
+FEWEST_HELD = 128
+FEWEST_HELD_IMAGES = 2
 
 
 @dataclass
 class Traffic:
     """How much of one pass over the data reaches a module: its calls in each batch, images and output positions.
 
-    ``input_bytes`` is what all of its input maps would take.
+    ``held`` of the positions are on the images that are held out of fits; ``input_bytes`` is what all of the site's
+    input maps would take.
     """
 
     calls: list[int] = field(default_factory=list)
     images: int = 0
     positions: int = 0
+    held: int = 0
     outputs: int = 0
     input_bytes: int = 0
 
@@ -32,13 +41,45 @@ class Traffic:
         """Count one call."""
         self.input_bytes += x.nbytes
         self.calls[-1] += 1
+        each = y.numel() // max(1, len(y) * y.shape[1])
+        self.held += each * ((self.images + len(y)) // HELD_EVERY - self.images // HELD_EVERY)
         self.images += len(y)
-        self.positions += y.numel() // max(1, y.shape[1])
+        self.positions += each * len(y)
         self.outputs = y.shape[1]
+
+    @property
+    def enough(self) -> bool:
+        """Whether what is held out can tell good candidates from bad ones."""
+        drawn = self.held * min(1.0, HELD_ROWS * HELD_EVERY / max(1, self.positions))
+        return drawn >= FEWEST_HELD and self.images // HELD_EVERY >= FEWEST_HELD_IMAGES
+
+    def share_needed(self) -> Fraction | None:
+        """Times as many inputs as there are make the site's `enough`; None where none of them reaches it."""
+        if self.positions == 0:
+            return None
+        held = max(FEWEST_HELD_IMAGES, math.ceil(Fraction(FEWEST_HELD * self.images, self.positions)))
+        return Fraction(HELD_EVERY * held, self.images)
 
     def sampled_bytes(self, unknowns: int) -> int:
         """About what the sampled outputs of this site take."""
         return 4 * self.outputs * min(self.positions, sample_cap(unknowns) + HELD_ROWS)
+
+
+@dataclass(frozen=True)
+class Supply:
+    """What of the calibration inputs reaches each site; ``inputs`` of them are there to fit on."""
+
+    sites: Mapping[str, Traffic]
+    inputs: int
+
+    def enough(self, name: str) -> bool:
+        """Whether the damage of a site's candidates can be told from these inputs."""
+        return self.sites[name].enough
+
+    def needed(self, name: str) -> int | None:
+        """Inputs, held back ones included, with which it can be told; None where no input reaches the site."""
+        share = self.sites[name].share_needed()
+        return None if share is None else inputs_for(math.ceil(share * self.inputs))
 
 
 def count_traffic(model: nn.Module, names: Iterable[str], batches: Iterable[Inputs]) -> dict[str, Traffic]:

@@ -147,3 +147,31 @@ def test_a_plan_names_the_command_that_carries_it_out(folder: Path) -> None:
     assert _run(folder, *command).stdout.endswith("carry it out with: convsurgeon apply p.json\n")
     done = _run(folder, *command, "--force", "--weights", "none", "--calibrate", "images")
     assert done.stdout.endswith("convsurgeon apply p.json --weights none --calibrate images\n")
+
+
+LATE = """
+import torch
+from torch import nn
+
+def build():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 64, 3, stride=3, padding=1), nn.ReLU(),
+        nn.Conv2d(64, 64, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 2),
+    )
+
+build.example_inputs = torch.zeros(1, 3, 16, 16)
+"""
+
+
+def test_too_few_images_are_refused_with_the_number_needed(folder: Path) -> None:
+    """Exit code 2 names the images given and needed; with that number, and nothing else changed, it plans."""
+    (folder / "late.py").write_text(LATE)
+    (folder / "images" / "class0" / "broken.png").unlink()
+    command = ("plan", "late.py:build", "--method", "igc", "--target", "macs=60%", "--stem", "--calibrate", "images")
+    refused = _run(folder, *command, "--images", "21", "-o", "a.json")
+    assert refused.returncode == 2
+    words = " ".join(refused.stderr.split())
+    assert "21 are given, from which damage can't be told at 2 of 3 layers. 22 would be enough for every layer" in words
+    assert _run(folder, *command, "--images", "22", "-o", "b.json").returncode == 0
+    assert not (folder / "a.json").exists()

@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 
 from convsurgeon.families.compconv import pairing
 from convsurgeon.families.compconv.pairing import best_pairs
-from convsurgeon.families.dgconv.partition import partition
+from convsurgeon.families.dgconv.partition import partitions
 
 
 def best_by_trying(gain: np.ndarray, computed: int) -> float:
@@ -69,7 +69,7 @@ def test_a_partition_keeps_all_energy_of_hidden_groups(groups: int) -> None:
     random = np.random.default_rng(groups)
     rows, columns = random.permutation(32) % groups, random.permutation(16) % groups
     energy = (rows[:, None] == columns[None, :]) * random.random((32, 16))
-    found = partition(energy, groups, seed=0)
+    found = partitions(energy, groups, seed=0)[groups]
     assert found.kept(energy) == pytest.approx(energy.sum())
     assert sorted(found.inputs.flatten()) == list(range(16))
     assert sorted(found.outputs.flatten()) == list(range(32))
@@ -78,4 +78,17 @@ def test_a_partition_keeps_all_energy_of_hidden_groups(groups: int) -> None:
 def test_a_partition_of_noise_keeps_more_than_its_share() -> None:
     """Without hidden groups, the partition still keeps more energy than a partition at random."""
     energy = np.random.default_rng(0).random((32, 32)) ** 4
-    assert partition(energy, 4, seed=0).kept(energy) > 1.3 * energy.sum() / 4
+    assert partitions(energy, 4, seed=0)[4].kept(energy) > 1.3 * energy.sum() / 4
+
+
+def test_fewer_groups_do_not_depend_on_how_many_follow() -> None:
+    """One run of halving gives every number of groups what a run up to that number gives, each inside of the last."""
+    energy = np.random.default_rng(3).random((16, 8))
+    found = partitions(energy, 8, seed=0)
+    assert list(found) == [1, 2, 4, 8]
+    for groups in (1, 2, 4):
+        alone = partitions(energy, groups, seed=0)[groups]
+        assert (alone.inputs == found[groups].inputs).all()
+        assert (alone.outputs == found[groups].outputs).all()
+        wider = [set(inputs) for inputs in alone.inputs]
+        assert all(any(set(finer) <= inputs for inputs in wider) for finer in found[2 * groups].inputs)

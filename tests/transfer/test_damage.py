@@ -13,7 +13,7 @@ from convsurgeon.families.dgconv.spec import DGConvSpec
 from convsurgeon.families.family import Spec
 from convsurgeon.families.igc.spec import IGCSpec
 from convsurgeon.families.torch_convs import conv_shape
-from convsurgeon.transfer import Calibration, DamageSettings, fit, measure_damage
+from convsurgeon.transfer import Calibration, DamageSettings, Estimate, fit, measure_damage
 from convsurgeon.transfer import measure as measure_module
 from tests.transfer.networks import Chain, trained
 from tests.transfer.sites import distance, feature_maps, site_data
@@ -86,15 +86,35 @@ def test_every_site_of_a_network_is_measured_whatever_the_memory() -> None:
     assert model.training
 
 
-def test_too_little_data_is_not_trusted() -> None:
-    """An estimate from four images is there but not trusted; one from forty is."""
-    model, spec = One(), WIDTHS[0]
-    few = measure_damage(model, {"conv": [spec]}, [feature_maps(4, 16)])
-    enough = measure_damage(model, {"conv": [spec]}, [feature_maps(60, 16)])
+def test_too_little_data_is_neither_measured_nor_trusted(tmp_path: Path) -> None:
+    """Of four images an estimate is there, but not measured, trusted or kept in the file; of forty it is all of it."""
+    model, spec, settings = One(), WIDTHS[0], DamageSettings(directory=tmp_path)
+    few = measure_damage(model, {"conv": [spec]}, [feature_maps(4, 16)], settings=settings)
     assert few.trusted("conv", spec) is None
-    assert few.find("conv", spec) is not None
+    assert few.find("conv", spec) == Estimate(1.0, samples=100, held=0, reliable=False)
+    assert not list(tmp_path.iterdir())
+    enough = measure_damage(model, {"conv": [spec]}, [feature_maps(60, 16)], settings=settings)
     assert enough.trusted("conv", spec) is not None
     assert enough.trusted("conv", WIDTHS[1]) is None
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("cut", [60, 7, 1])
+def test_the_inputs_needed_are_the_fewest_that_are_enough(cut: int) -> None:
+    """What the counting pass says is needed is enough and one input less is not, however the inputs are batched."""
+    model, supplies = One(), []
+
+    def enough(images: int) -> bool:
+        x = feature_maps(images, 16, size=6)
+        measure_damage(model, {"conv": WIDTHS[:1]}, list(x.split(cut)), counted=supplies.append)
+        return supplies[-1].enough("conv")
+
+    assert not enough(12)
+    # Nine positions an input: 15 inputs held out to be judged on, of five times as many, of which each eighth is over.
+    needed = supplies[-1].needed("conv")
+    assert needed == 75 + 10
+    assert enough(needed)
+    assert not enough(needed - 1)
 
 
 @pytest.mark.parametrize("change", ["nothing", "weights", "data", "seed", "specs"])
@@ -107,7 +127,7 @@ def test_estimates_are_kept_for_the_same_question_only(
     runs: list[str] = []
     original = measure_module._Measurement.run
     monkeypatch.setattr(
-        measure_module._Measurement, "run", lambda self, progress: (runs.append("run"), original(self, progress))
+        measure_module._Measurement, "run", lambda self, *given: (runs.append("run"), original(self, *given))
     )
     seed = 1 if change == "seed" else 0
     if change == "weights":

@@ -20,9 +20,10 @@ from torch import Tensor
 
 from convsurgeon.families.compconv.pairing import best_pairs
 from convsurgeon.families.compconv.unit import CompConv, at_centres
+from convsurgeon.families.regression.dense_fit import DenseFit
 from convsurgeon.families.regression.fitting import StagedFitting
 from convsurgeon.families.regression.linear_algebra import factor, solve_right
-from convsurgeon.families.regression.moments import CHUNK_BYTES, Linear, Moments, collect
+from convsurgeon.families.regression.moments import CHUNK_BYTES, Linear, collect
 from convsurgeon.families.regression.patches import columns_at, output_size, patches_at, same_size
 from convsurgeon.families.regression.samples import Samples
 from convsurgeon.families.torch_convs import conv_like
@@ -36,15 +37,17 @@ ELSEWHERE = 0.3
 
 @dataclass(frozen=True)
 class _Task:
-    """What every stage needs: the unit, the samples, the dense fit (``wanted``) and what that leaves per output."""
+    """What every stage needs: the unit, the samples, and the dense fit that they are cut from."""
 
     module: CompConv
     samples: Samples
-    centred: bool
+    dense: DenseFit
     norm_behind: bool
-    wanted: Linear
-    dense_error: Tensor
-    variance: Tensor
+
+    @property
+    def centred(self) -> bool:
+        """Whether means are taken by a bias."""
+        return self.dense.centred
 
     def regress(self, features: Callable[[Tensor], Tensor], channels: int, outputs: Tensor) -> tuple[Linear, Tensor]:
         """Outputs [n] from k×k patches of a feature map: the inner convolution that fits, its error per output."""
@@ -60,40 +63,17 @@ class _Task:
 class CompConvFitting(StagedFitting[CompConv]):
     """Outputs are dealt to slots, then each stage is fitted; d + 2 passes over the samples."""
 
-    def fit(
-        self,
-        unit: CompConv,
-        original: Linear,
-        moments: Moments,
-        samples: Samples,
-        *,
-        ridge: float,
-        norm_behind: bool,
-    ) -> None:
+    def fit(self, unit: CompConv, dense: DenseFit, samples: Samples, *, norm_behind: bool) -> None:
         """Set every parameter and both orders."""
-        correction = solve_right(moments.eu, factor(moments.ridged(ridge).uu))
-        weight = original.weight + correction
-        bias = moments.bias(original, weight) if moments.centred else original.bias
-        _deal(
-            _Task(
-                module=unit,
-                samples=samples,
-                centred=moments.centred,
-                norm_behind=norm_behind,
-                wanted=Linear(weight, bias),
-                dense_error=moments.errors(-correction),
-                variance=moments.yy,
-            ),
-            _output_covariance(weight, moments),
-        )
+        _deal(_Task(unit, samples, dense, norm_behind))
 
 
 FITTING = CompConvFitting()
 
 
-def _deal(task: _Task, covariance: Tensor) -> None:
-    """Give every output a slot and every slot its weights; ``covariance`` [C_out, C_out] is the outputs'."""
-    module = task.module
+def _deal(task: _Task) -> None:
+    """Give every output a slot and every slot its weights."""
+    module, covariance = task.module, task.dense.covariance
     rest = torch.arange(module.out_channels)
     slots: list[Tensor] = []
     if module.levels:
@@ -102,10 +82,10 @@ def _deal(task: _Task, covariance: Tensor) -> None:
         rest = _without(rest, copied)
         primary = rest[telling(covariance[rest][:, rest], module.spec.primary_channels)]
         rest = _without(rest, primary)
-        _put(module.primary, task.wanted, primary)
+        _put(module.primary, task.dense.linear, primary)
         slots, rest, errors, last = _levels(task, copied, primary, rest)
     else:
-        errors, last = task.dense_error, task.wanted
+        errors, last = task.dense.errors, task.dense.linear
     computed, derived = _pair(task, rest, errors)
     _put(module.levels[-1] if module.levels else module.primary, last, computed)
     places = torch.cat([rest[derived], rest[computed], *slots])
@@ -126,7 +106,7 @@ def _levels(task: _Task, copied: Tensor, primary: Tensor, rest: Tensor) -> tuple
         slots = [copied[: width // 2], before, *slots]
         copied = copied[width // 2 :]
         found, errors = task.regress(partial(_level_input, task.module, depth), width, rest)
-        chosen = (errors - ELSEWHERE * task.variance[rest]).argsort(stable=True)[:width].sort().values
+        chosen = (errors - ELSEWHERE * task.dense.variance[rest]).argsort(stable=True)[:width].sort().values
         _put(task.module.levels[depth], found, chosen)
         before = rest[chosen]
         rest = _without(rest, before)
@@ -153,7 +133,7 @@ def _last_b(module: CompConv, x: Tensor) -> Tensor:
 def _identity(task: _Task) -> tuple[Tensor, Tensor]:
     """Outputs to be copies and the input channels they copy, [p·(2^{d−1}−1)] each, input power decreasing."""
     lost, power = _cost_of_copies(task)
-    excess = (lost - ELSEWHERE * task.variance[:, None]).numpy()
+    excess = (lost - ELSEWHERE * task.dense.variance[:, None]).numpy()
     rows, columns = linear_sum_assignment(excess)
     order = np.argsort(excess[rows, columns], kind="stable")[: task.module.spec.identity_channels]
     outputs, inputs = torch.from_numpy(rows[order]), torch.from_numpy(columns[order])
@@ -179,11 +159,7 @@ def _cost_of_copies(task: _Task) -> tuple[Tensor, Tensor]:
         return y_sums[1][:, None] + x_sums[1] - 2 * product, power
     # A batch norm behind takes the means and any positive scale.
     covariance = (product - torch.outer(y_sums[0], x_sums[0])).clamp(min=0)
-    return task.variance[:, None] - covariance.square() / power.clamp(min=1e-30), power
-
-
-def _output_covariance(weight: Tensor, moments: Moments) -> Tensor:
-    return weight @ moments.uu @ weight.T
+    return task.dense.variance[:, None] - covariance.square() / power.clamp(min=1e-30), power
 
 
 def telling(covariance: Tensor, count: int) -> Tensor:
@@ -220,11 +196,11 @@ def _pair(task: _Task, rest: Tensor, errors: Tensor) -> tuple[Tensor, Tensor]:
     derived = task.module.tail_channels
     if derived == 0:
         return torch.arange(len(rest)), torch.arange(0)
-    wanted = Linear(task.wanted.weight[rest], task.wanted.bias[rest])
+    wanted = Linear(task.dense.linear.weight[rest], task.dense.linear.bias[rest])
     conv = conv_like(task.module.shape, task.module.in_channels, len(rest), bias=True).to(task.module.primary.weight)
     _put(conv, wanted, torch.arange(len(rest)))
     stats = _TailMoments(task, rest, len(rest), lambda x: conv(x).detach())
-    saved = errors - task.variance[rest] + stats.gains()
+    saved = errors - task.dense.variance[rest] + stats.gains()
     saved.fill_diagonal_(-torch.inf)
     sources, tails = best_pairs(saved.nan_to_num(neginf=-1e300).numpy(), len(rest) - derived)
     return torch.from_numpy(sources), torch.from_numpy(tails)

@@ -26,7 +26,10 @@ def best_pairs(gain: Matrix, computed: int) -> tuple[Indices, Indices]:
     for _ in range(MOST_ROUNDS):
         before = float(gain[pairs[:, 0], pairs[:, 1]].sum())
         rows, columns = linear_sum_assignment(gain[np.ix_(pairs[:, 0], pairs[:, 1])], maximize=True)
-        pairs = _exchange(gain, np.stack([pairs[rows, 0], pairs[columns, 1]], axis=1))
+        assigned = np.stack([pairs[rows, 0], pairs[columns, 1]], axis=1)
+        pairs = _exchange(gain, assigned)
+        if np.array_equal(pairs, assigned):
+            break
         # Gains may be negative throughout, and so may their sum.
         if gain[pairs[:, 0], pairs[:, 1]].sum() <= before + 1e-9 * abs(before):
             break
@@ -60,21 +63,35 @@ def _greedy(gain: Matrix, count: int) -> Indices:
 def _exchange(gain: Matrix, pairs: Indices) -> Indices:
     """Let two pairs swap partners (in either direction) while that gains; each round takes disjoint best swaps."""
     either = np.maximum(gain, gain.T)
+    changed = np.arange(len(pairs))
+    better = np.zeros((len(pairs), len(pairs)))
     for _ in range(MOST_ROUNDS):
-        a, b = pairs[:, 0], pairs[:, 1]
-        own = either[a, b]
-        crossed = either[np.ix_(a, b)] + either[np.ix_(a, b)].T  # a_p–b_q and a_q–b_p
-        alike = either[np.ix_(a, a)] + either[np.ix_(b, b)]  # a_p–a_q and b_p–b_q
-        better = np.maximum(crossed, alike) - own[:, None] - own[None, :]
-        np.fill_diagonal(better, 0.0)
+        # A swap moves the gains of the two pairs in it alone.
+        better[changed] = _gains_of_swaps(either, pairs, changed)
+        better[:, changed] = better[changed].T
+        own = either[pairs[:, 0], pairs[:, 1]]
         swapped = _disjoint(better, 1e-12 * max(1.0, float(np.abs(own).max(initial=0.0))))
         if not swapped:
             break
         pairs = pairs.copy()
         for p, q in swapped:
-            across = crossed[p, q] >= alike[p, q]
-            pairs[p], pairs[q] = ((a[p], b[q]), (a[q], b[p])) if across else ((a[p], a[q]), (b[p], b[q]))
+            (a, b), (c, d) = pairs[p], pairs[q]
+            across = either[a, d] + either[c, b] >= either[a, c] + either[b, d]
+            pairs[p], pairs[q] = ((a, d), (c, b)) if across else ((a, c), (b, d))
+        changed = np.array(sorted({p for pair in swapped for p in pair}))
     return _forward(gain, pairs)
+
+
+def _gains_of_swaps(either: Matrix, pairs: Indices, some: Indices) -> Matrix:
+    """What each of ``some`` pairs [m] gains by swapping partners with every pair [n]: [m, n], nothing with itself."""
+    a, b = pairs[:, 0], pairs[:, 1]
+    left, right = either[a[some]], either[b[some]]
+    own = either[a, b]
+    crossed = left[:, b] + right[:, a]  # a_p–b_q and a_q–b_p
+    alike = left[:, a] + right[:, b]  # a_p–a_q and b_p–b_q
+    better: Matrix = np.maximum(crossed, alike) - own[some, None] - own[None, :]
+    better[np.arange(len(some)), some] = 0.0
+    return better
 
 
 def _forward(gain: Matrix, pairs: Indices) -> Indices:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from convsurgeon.families.cost import ConvShape
 from convsurgeon.families.dgconv.grouping import Grouped, channel_energy, group_fit
+from convsurgeon.families.dgconv.partition import partitions
 from convsurgeon.families.dgconv.spec import DGConvSpec
 from convsurgeon.families.dgconv.unit import HardenedDGConv
 from convsurgeon.families.regression.fitting import LinearFitting, StandIn, put
@@ -25,21 +26,21 @@ class DGConvFitting(LinearFitting[HardenedDGConv, DGConvSpec]):
         """See `group_fit`; there is nothing to sweep."""
         energy = channel_energy(weight, moments, unit.shape.area)
         cross = weight @ moments.uu + moments.eu
-        grouped = group_fit(energy, cross, moments, unit.spec.groups or 1, seed)
+        groups = unit.spec.groups or 1
+        grouped = group_fit(partitions(energy.numpy(), groups, seed)[groups], cross, moments)
         return StandIn(grouped.composed(), lambda: _write(unit, grouped))
 
     def damages(
         self, site: LinearSite, specs: Sequence[DGConvSpec], shape: ConvShape, seed: int
     ) -> dict[DGConvSpec, float]:
-        """All numbers of groups share one energy matrix; open gates are the convolution itself."""
-        energy = channel_energy(site.original.weight, site.ridged, shape.area)
-        found: dict[DGConvSpec, float] = {}
-        for spec in specs:
-            if spec.groups is None:
-                found[spec] = 0.0
-                continue
-            fitted = group_fit(energy, site.cross, site.ridged, spec.groups, seed)
-            found[spec] = site.error(fitted.composed())
+        """More groups are halves of fewer ones, so all of them take one run of halving; open gates lose nothing."""
+        found: dict[DGConvSpec, float] = dict.fromkeys(specs, 0.0)
+        by_groups = {spec.groups: spec for spec in specs if spec.groups is not None}
+        if by_groups:
+            energy = channel_energy(site.original.weight, site.ridged, shape.area).double()
+            parts = partitions(energy.numpy(), max(by_groups), seed)
+            for groups, spec in by_groups.items():
+                found[spec] = site.error(group_fit(parts[groups], site.cross, site.ridged).composed())
         return found
 
     def write_bias(self, unit: HardenedDGConv, bias: Tensor) -> None:

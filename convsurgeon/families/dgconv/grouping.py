@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convsurgeon.families.dgconv.partition import Partition, partition
-from convsurgeon.families.regression.linear_algebra import factor, solve_right
+from convsurgeon.families.dgconv.partition import Partition
+from convsurgeon.families.regression.linear_algebra import factor_each, solve_right_each
 from convsurgeon.families.regression.moments import Moments
 
 __all__ = ["Grouped", "channel_energy", "group_fit"]
@@ -44,16 +44,14 @@ def channel_energy(weight: Tensor, moments: Moments, area: int) -> Tensor:
     return torch.einsum("oca,cab,ocb->oc", kernels, own, kernels).clamp_(min=0)
 
 
-def group_fit(energy: Tensor, cross: Tensor, moments: Moments, groups: int, seed: int) -> Grouped:
-    """Group by ``energy`` [C_out, C_in], then least squares inside the groups for ``cross`` = Cov(y, u) [C_out, D].
+def group_fit(found: Partition, cross: Tensor, moments: Moments) -> Grouped:
+    """Least squares inside the groups for ``cross`` = Cov(y, u) [C_out, D].
 
     Inputs that fell to another group are made up for, as far as those inside are correlated with them.
     """
-    area = cross.shape[1] // energy.shape[1]
-    found = partition(energy.numpy(), groups, seed)
-    columns = [columns_of(inputs, area) for inputs in found.inputs]
-    rows = [torch.from_numpy(outputs) for outputs in found.outputs]
-    fitted = [
-        solve_right(cross[r[:, None], c], factor(moments.uu[c[:, None], c])) for r, c in zip(rows, columns, strict=True)
-    ]
-    return Grouped(found, torch.stack(fitted), area)
+    area = cross.shape[1] // found.inputs.size
+    columns = torch.stack([columns_of(inputs, area) for inputs in found.inputs])
+    rows = torch.from_numpy(found.outputs)
+    inside = moments.uu[columns[:, :, None], columns[:, None, :]]
+    wanted = cross[rows[:, :, None], columns[:, None, :]]
+    return Grouped(found, solve_right_each(wanted, factor_each(inside)), area)

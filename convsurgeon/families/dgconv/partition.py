@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Partition", "partition"]
+__all__ = ["Partition", "partitions"]
 
 Matrix = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -28,16 +29,22 @@ class Partition:
         return float(sum(energy[np.ix_(o, i)].sum() for i, o in zip(self.inputs, self.outputs, strict=True)))
 
 
-def partition(energy: Matrix, groups: int, seed: int) -> Partition:
-    """Cut ``energy`` [C_out, C_in] into ``groups`` (a power of two) by halving again and again.
+def partitions(energy: Matrix, most: int, seed: int) -> dict[int, Partition]:
+    """``energy`` [C_out, C_in] in 1, 2, 4, … and ``most`` groups (a power of two), each the halves of the one before.
 
     Each halving alternates: with the outputs' halves fixed, the inputs that gain most by one half go there, and the
     other way round; it starts at the second singular vectors and at a few random halves, and the best end counts.
     """
     random = np.random.default_rng(seed)
     parts = [(np.arange(energy.shape[0]), np.arange(energy.shape[1]))]
-    while len(parts) < groups:
+    found = {1: _partition(parts)}
+    while len(parts) < most:
         parts = [half for part in parts for half in _halve(energy, part, random)]
+        found[len(parts)] = _partition(parts)
+    return found
+
+
+def _partition(parts: Sequence[tuple[Indices, Indices]]) -> Partition:
     return Partition(
         inputs=np.stack([np.sort(inputs) for _, inputs in parts]),
         outputs=np.stack([np.sort(outputs) for outputs, _ in parts]),
@@ -60,6 +67,10 @@ def _singular_start(inside: Matrix) -> npt.NDArray[np.float64]:
     rows, columns = inside.sum(1, keepdims=True), inside.sum(0, keepdims=True)
     total = max(float(inside.sum()), 1e-300)
     contrast = (inside - rows * columns / total) / np.sqrt(np.maximum(rows * columns / total, 1e-300))
+    # The singular vector on the shorter side gives the other one.
+    if contrast.shape[0] < contrast.shape[1]:
+        other: npt.NDArray[np.float64] = np.linalg.eigh(contrast @ contrast.T)[1][:, -1] @ contrast
+        return other
     scores: npt.NDArray[np.float64] = np.linalg.eigh(contrast.T @ contrast)[1][:, -1]
     return scores
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from convsurgeon.families.regression.patches import columns_at
 from convsurgeon.families.regression.samples import Samples
 
-__all__ = ["Assessment", "assess"]
+__all__ = ["Assessment", "assess", "assess_both"]
 
 TINY = 1e-30
 LEAST_SCALE = 0.05
@@ -46,20 +46,44 @@ class Assessment:
         return float((spread.clamp(min=0) + offset).sum()) / max(float(self.variance.sum()), TINY)
 
 
-def assess(module: nn.Module, samples: Samples, *, held: bool = False) -> Assessment:
-    """One pass over the samples fitted on, or over those held out."""
-    count, sums = 0, torch.zeros(5, 1, dtype=torch.float64)
+def assess(module: nn.Module, samples: Samples) -> Assessment:
+    """One pass over the samples fitted on."""
+    sums = _Sums()
     for sample in samples:
-        chosen, y = (sample.held, sample.y_held) if held else (sample.chosen, sample.y_chosen)
-        found = columns_at(module(sample.x), chosen).double()
-        y = y.double()
-        count += len(y)
-        sums = sums + torch.stack([v.sum(0) for v in (y, found, y * y, found * found, y * found)]).cpu()
-    mean, mean_found, square, square_found, product = sums / max(1, count)
-    return Assessment(
-        mean=mean,
-        mean_found=mean_found,
-        variance=(square - mean.square()).clamp(min=0),
-        variance_found=(square_found - mean_found.square()).clamp(min=0),
-        covariance=product - mean * mean_found,
-    )
+        sums.add(columns_at(module(sample.x), sample.chosen), sample.y_chosen)
+    return sums.assessment()
+
+
+def assess_both(module: nn.Module, samples: Samples) -> tuple[Assessment, Assessment]:
+    """One pass: over the samples fitted on, and over those held out."""
+    fitted, held = _Sums(), _Sums()
+    for sample in samples:
+        found = module(sample.x)
+        fitted.add(columns_at(found, sample.chosen), sample.y_chosen)
+        held.add(columns_at(found, sample.held), sample.y_held)
+    return fitted.assessment(), held.assessment()
+
+
+class _Sums:
+    """Running sums of y, ŷ and their products, output by output."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._sums = torch.zeros(5, 1, dtype=torch.float64)
+
+    def add(self, found: Tensor, wanted: Tensor) -> None:
+        """Add samples ŷ and y [P, C_out]."""
+        found, y = found.double(), wanted.double()
+        self._count += len(y)
+        self._sums = self._sums + torch.stack([v.sum(0) for v in (y, found, y * y, found * found, y * found)]).cpu()
+
+    def assessment(self) -> Assessment:
+        """What they come to."""
+        mean, mean_found, square, square_found, product = self._sums / max(1, self._count)
+        return Assessment(
+            mean=mean,
+            mean_found=mean_found,
+            variance=(square - mean.square()).clamp(min=0),
+            variance_found=(square_found - mean_found.square()).clamp(min=0),
+            covariance=product - mean * mean_found,
+        )

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from convsurgeon.families.cost import ConvShape
 from convsurgeon.families.family import Spec
+from convsurgeon.families.regression.dense_fit import DenseFit
 from convsurgeon.families.regression.linear_site import LinearSite
-from convsurgeon.families.regression.moments import Linear, Moments
+from convsurgeon.families.regression.moments import Moments
 from convsurgeon.families.regression.problems import side_by_side
 from convsurgeon.families.regression.samples import Samples
 from convsurgeon.families.unit import CompactConv
@@ -67,17 +68,8 @@ class StagedFitting(ABC, Generic[UnitT]):
     """For units whose parts feed one another: fitted one after the other, on feature maps."""
 
     @abstractmethod
-    def fit(
-        self,
-        unit: UnitT,
-        original: Linear,
-        moments: Moments,
-        samples: Samples,
-        *,
-        ridge: float,
-        norm_behind: bool,
-    ) -> None:
-        """Set every parameter and order of a float32 unit; ``moments`` are the site's own.
+    def fit(self, unit: UnitT, dense: DenseFit, samples: Samples, *, norm_behind: bool) -> None:
+        """Set every parameter and order of a float32 unit; ``dense`` is the site's own best map.
 
         ``norm_behind``: a batch norm follows that takes up means and scales.
         """

@@ -11,7 +11,7 @@ from torch import Tensor
 from convsurgeon.families.regression.linear_algebra import factor
 from convsurgeon.families.regression.linear_site import LinearSite
 
-__all__ = ["Features", "leading_errors"]
+__all__ = ["Features", "Whitened", "leading_errors"]
 
 
 @dataclass(frozen=True)
@@ -28,20 +28,33 @@ class Features:
     mean: Tensor
 
 
-def leading_errors(site: LinearSite, features: Features, widths: Sequence[int]) -> list[float]:
-    """Held-out error of the least-squares map from the first so many features, for ascending ``widths``.
+@dataclass(frozen=True)
+class Whitened:
+    """Features made white and uncorrelated, each by those before it: ``explained`` [C_out, F] = Cov(y, features) and
+    the features of the held samples [Q, F].
 
-    The Cholesky factor of a leading part is the leading part of the factor, so predictions are a running sum over
-    whitened features.
+    The Cholesky factor of a leading part is the leading part of the factor, so what the first so many features predict
+    is a running sum over them: ``seen[:, :n] @ explained[:, :n].T``, less the mean or bias.
     """
-    moments = site.moments
-    lower = factor(features.covariance)
-    explained = _whitened(features.cross, lower)
-    seen = _whitened(features.held - features.mean if moments.centred else features.held, lower)
-    found = (moments.mean_y if moments.centred else site.original.bias).expand_as(site.held_y).clone()
+
+    explained: Tensor
+    seen: Tensor
+
+    @classmethod
+    def of(cls, site: LinearSite, features: Features) -> Whitened:
+        """One factorisation for all numbers of features."""
+        lower = factor(features.covariance)
+        held = features.held - features.mean if site.moments.centred else features.held
+        return cls(_whitened(features.cross, lower), _whitened(held, lower))
+
+
+def leading_errors(site: LinearSite, features: Features, widths: Sequence[int]) -> list[float]:
+    """Held-out error of the least-squares map from the first so many features, for ascending ``widths``."""
+    white = Whitened.of(site, features)
+    found = site.level.expand_as(site.held_y).clone()
     errors, start = [], 0
     for width in widths:
-        found.addmm_(seen[:, start:width], explained[:, start:width].T)
+        found.addmm_(white.seen[:, start:width], white.explained[:, start:width].T)
         errors.append(site.error_of(found))
         start = width
     return errors

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["factor", "solve_right", "strongest"]
+__all__ = ["factor", "factor_each", "solve_right", "solve_right_each", "strongest"]
 
-JITTER = 1e-12
+# Above the rounding of a factorisation.
+JITTER = {torch.float64: 1e-12, torch.float32: 1e-7}
 MOST_JITTER = 1e-2
 
 
@@ -16,7 +17,7 @@ def factor(covariance: Tensor) -> Tensor:
     power = float(covariance.diagonal().mean())
     if not power > 0:
         return torch.eye(len(covariance)).to(covariance)
-    jitter = JITTER
+    jitter = JITTER[covariance.dtype]
     while jitter <= MOST_JITTER:
         lower, failed = torch.linalg.cholesky_ex(covariance)
         if not failed:
@@ -29,9 +30,22 @@ def factor(covariance: Tensor) -> Tensor:
     return torch.linalg.qr(root.T)[1].T
 
 
+def factor_each(covariances: Tensor) -> Tensor:
+    """`factor` of each of many [G, D, D]; at once where none of them is rank-deficient."""
+    lower, failed = torch.linalg.cholesky_ex(covariances)
+    if failed.any():
+        return torch.stack([factor(covariance) for covariance in covariances])
+    return lower
+
+
 def solve_right(rows: Tensor, lower: Tensor) -> Tensor:
     """``rows`` [C, D] times the inverse of the matrix whose Cholesky factor is ``lower`` [D, D]."""
     return torch.cholesky_solve(rows.T, lower).T
+
+
+def solve_right_each(rows: Tensor, lower: Tensor) -> Tensor:
+    """`solve_right` for each of many: [G, C, D] by [G, D, D]."""
+    return torch.cholesky_solve(rows.mT, lower).mT.contiguous()
 
 
 def strongest(symmetric: Tensor, rank: int) -> Tensor:

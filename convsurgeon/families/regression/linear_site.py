@@ -14,7 +14,11 @@ __all__ = ["LinearSite"]
 
 @dataclass(frozen=True)
 class LinearSite:
-    """One site ready for estimates: its weights, moments of the samples to fit on (plain and ridged), held samples."""
+    """One site ready for estimates: its weights, moments of the samples to fit on (plain and ridged), held samples.
+
+    All in float32: the ridge keeps the covariances far from singular, and what rounding moves in a candidate's weights
+    is far below what it loses. Sums, means and the ridge itself were taken in float64.
+    """
 
     original: Linear
     moments: Moments
@@ -26,8 +30,9 @@ class LinearSite:
     def of(cls, collected: Collected, ridge: float, *, centred: bool) -> LinearSite:
         """From one pass over the data."""
         moments = collected.fitted.moments(centred=centred)
-        held_u, held_y = collected.held_u.double(), collected.held_y.double()
-        return cls(collected.fitted.original, moments, moments.ridged(ridge), held_u, held_y)
+        single, ridged = moments.single(), moments.ridged(ridge).single()
+        original = collected.fitted.original.like(single.uu)
+        return cls(original, single, ridged, collected.held_u.float(), collected.held_y.float())
 
     def error(self, weight: Tensor) -> float:
         """Of a linear map [C_out, D], with the bias that the fit gives it."""
@@ -37,6 +42,11 @@ class LinearSite:
     def error_of(self, found: Tensor) -> float:
         """Of predictions [Q, C_out] on the held samples."""
         return float((self.held_y - found).square().sum()) / max(self.spread, 1e-30)
+
+    @property
+    def level(self) -> Tensor:
+        """What is predicted [C_out] where no input says anything."""
+        return self.moments.mean_y if self.moments.centred else self.original.bias
 
     @cached_property
     def cross(self) -> Tensor:

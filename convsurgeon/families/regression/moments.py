@@ -25,15 +25,19 @@ TINY = 1e-30
 
 @dataclass(frozen=True)
 class Linear:
-    """A convolution as a matrix: ``weight`` [C_out, C_in·S] and ``bias`` [C_out], float64 on the CPU."""
+    """A convolution as a matrix: ``weight`` [C_out, C_in·S] and ``bias`` [C_out] on the CPU, float64 to fit with."""
 
     weight: Tensor
     bias: Tensor
 
+    def like(self, values: Tensor) -> Linear:
+        """In the dtype of ``values``."""
+        return Linear(self.weight.to(values.dtype), self.bias.to(values.dtype))
+
 
 @dataclass(frozen=True)
 class Moments:
-    """Means and (co)variances over ``count`` samples, float64 on the CPU.
+    """Means and (co)variances over ``count`` samples, on the CPU; float64 to fit with, float32 to compare fits by.
 
     ``uu`` [D, D] = Cov(u, u), ``eu`` [C_out, D] = Cov(e, u), ``ee`` and ``yy`` [C_out] = Var(e), Var(y); raw second
     moments instead where ``centred`` is False, because the fit has no bias to take the means.
@@ -74,6 +78,11 @@ class Moments:
         uu = self.uu.clone()
         uu.diagonal().add_(floor)
         return replace(self, uu=uu)
+
+    def single(self) -> Moments:
+        """As float32."""
+        names = ("mean_u", "mean_y", "mean_e", "uu", "eu", "ee", "yy")
+        return replace(self, **{name: getattr(self, name).float() for name in names})
 
     def errors(self, deviation: Tensor) -> Tensor:
         """E(y − ŷ)² [C_out] of a linear map whose weights are the original ones less ``deviation`` [C_out, D]."""

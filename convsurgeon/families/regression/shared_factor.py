@@ -18,9 +18,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from convsurgeon.families.regression.leading_features import Features
 from convsurgeon.families.regression.linear_algebra import factor, solve_right, strongest
+from convsurgeon.families.regression.linear_site import LinearSite
 
-__all__ = ["Slices", "after", "improved", "slicewise", "start"]
+__all__ = ["Slices", "after", "channel_features", "improved", "slicewise", "start"]
 
 # Enough for the normal equations after whitening; the error hardly changes with more.
 STEPS = 6
@@ -62,6 +64,25 @@ def start(weight: Tensor, slices: Slices, rank: int) -> Tensor:
 def slicewise(ahead: Tensor, rows: Tensor, count: int) -> Tensor:
     """``rows`` [m, n·P] with A [R, P] applied to each slice: [m, n·R]."""
     return torch.cat([part @ ahead.T for part in rows.chunk(count, dim=1)], dim=1)
+
+
+def channel_features(site: LinearSite, order: Tensor, count: int, rank: int) -> Features:
+    """What A sees of a site's patches, whose columns in ``order`` [n·P] are ``count`` slices.
+
+    A channel's slices stand side by side, strongest channel first, so that fewer channels are a leading part.
+    """
+    slices = Slices(site.ridged.uu[order][:, order], count)
+    ahead = start(site.original.weight[:, order], slices, rank)
+
+    def seen(rows: Tensor) -> Tensor:
+        return slicewise(ahead, rows, count).view(len(rows), count, -1).transpose(1, 2).flatten(1)
+
+    return Features(
+        covariance=seen(seen(slices.covariance).T),
+        cross=seen(site.cross[:, order]),
+        held=seen(site.held_u[:, order]),
+        mean=seen(site.moments.mean_u[None, order])[0],
+    )
 
 
 def after(ahead: Tensor, cross: Tensor, slices: Slices) -> Tensor:

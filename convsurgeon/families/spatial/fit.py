@@ -9,10 +9,10 @@ from torch import Tensor
 
 from convsurgeon.families.cost import ConvShape
 from convsurgeon.families.regression.fitting import LinearFitting, StandIn, balanced, put
-from convsurgeon.families.regression.leading_features import Features, leading_errors
+from convsurgeon.families.regression.leading_features import leading_errors
 from convsurgeon.families.regression.linear_site import LinearSite
 from convsurgeon.families.regression.moments import Moments
-from convsurgeon.families.regression.shared_factor import Slices, after, improved, slicewise, start
+from convsurgeon.families.regression.shared_factor import Slices, after, channel_features, improved, start
 from convsurgeon.families.spatial.spec import SpatialSpec
 from convsurgeon.families.spatial.unit import Spatial
 
@@ -64,20 +64,8 @@ def slice_order(shape: ConvShape, axis: int) -> tuple[Tensor, int]:
 
 def _by_width(site: LinearSite, family: Sequence[SpatialSpec], shape: ConvShape, axis: int) -> dict[SpatialSpec, float]:
     order, count = slice_order(shape, axis)
-    slices = Slices(site.ridged.uu[order][:, order], count)
-    ahead = start(site.original.weight[:, order], slices, family[-1].mid_channels)
-
-    def seen(rows: Tensor) -> Tensor:
-        """Features with a channel's slices side by side, so that a width is a leading part of them."""
-        return slicewise(ahead, rows, count).view(len(rows), count, -1).transpose(1, 2).flatten(1)
-
-    features = Features(
-        covariance=seen(seen(slices.covariance).T),
-        cross=seen(site.cross[:, order]),
-        held=seen(site.held_u[:, order]),
-        mean=seen(site.moments.mean_u[None, order])[0],
-    )
-    widths = [min(spec.mid_channels, len(ahead)) * count for spec in family]
+    features = channel_features(site, order, count, family[-1].mid_channels)
+    widths = [min(spec.mid_channels * count, len(features.mean)) for spec in family]
     return dict(zip(family, leading_errors(site, features, widths), strict=True))
 
 

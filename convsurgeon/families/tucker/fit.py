@@ -10,10 +10,18 @@ from torch import Tensor
 
 from convsurgeon.families.cost import ConvShape
 from convsurgeon.families.regression.fitting import LinearFitting, StandIn, balanced, put
+from convsurgeon.families.regression.leading_features import Whitened
 from convsurgeon.families.regression.linear_algebra import strongest
 from convsurgeon.families.regression.linear_site import LinearSite
 from convsurgeon.families.regression.moments import Moments
-from convsurgeon.families.regression.shared_factor import Slices, after, improved, slicewise, start
+from convsurgeon.families.regression.shared_factor import (
+    Slices,
+    after,
+    channel_features,
+    improved,
+    slicewise,
+    start,
+)
 from convsurgeon.families.tucker.spec import TuckerSpec
 from convsurgeon.families.tucker.unit import Tucker
 
@@ -39,22 +47,22 @@ class TuckerFitting(LinearFitting[Tucker, TuckerSpec]):
     def damages(
         self, site: LinearSite, specs: Sequence[TuckerSpec], shape: ConvShape, seed: int
     ) -> dict[TuckerSpec, float]:
-        """One regression for each reduction of the inputs; every rank behind it is a projection of that."""
+        """One factorisation: fewer inputs are its leading channels, and every rank behind them is a projection."""
         by_rank: Mapping[int, list[TuckerSpec]] = defaultdict(list)
         for spec in specs:
             by_rank[spec.in_rank].append(spec)
         order, count = slice_order(shape)
-        slices = Slices(site.ridged.uu[order][:, order], count)
-        whole = start(site.original.weight[:, order], slices, max(by_rank))
-        cross, held = site.cross[:, order], site.held_u[:, order]
-        mean = site.moments.mean_u[None, order] if site.moments.centred else torch.zeros(1, len(order)).double()
+        white = Whitened.of(site, channel_features(site, order, count, max(by_rank)))
+        explained, gram = torch.zeros_like(site.held_y), site.held_y.new_zeros((site.held_y.shape[1],) * 2)
         found: dict[TuckerSpec, float] = {}
-        for rank, family in by_rank.items():
-            ahead = whole[:rank]
-            behind = after(ahead, cross, slices)
-            explained = slicewise(ahead, held - mean, count) @ behind.T
-            vectors = strongest(behind @ slicewise(ahead, cross, count).T, max(spec.out_rank for spec in family))
-            found.update(_projected(site, family, explained, vectors))
+        seen = 0
+        for rank in sorted(by_rank):
+            part = slice(seen, rank * count)
+            explained.addmm_(white.seen[:, part], white.explained[:, part].T)
+            gram.addmm_(white.explained[:, part], white.explained[:, part].T)
+            seen = part.stop
+            vectors = strongest(gram, max(spec.out_rank for spec in by_rank[rank]))
+            found.update(_projected(site, by_rank[rank], explained, vectors))
         return found
 
     def write_bias(self, unit: Tucker, bias: Tensor) -> None:
@@ -88,10 +96,9 @@ def _projected(
     site: LinearSite, family: Iterable[TuckerSpec], explained: Tensor, vectors: Tensor
 ) -> dict[TuckerSpec, float]:
     """Held-out errors of predictions [Q, C_out] projected on the first R_2 of ``vectors`` [C_out, R_2]."""
-    level = site.moments.mean_y if site.moments.centred else site.original.bias
-    wanted, seen = (site.held_y - level) @ vectors, explained @ vectors
+    wanted, seen = (site.held_y - site.level) @ vectors, explained @ vectors
     gained = (2 * wanted * seen - seen.square()).sum(0).cumsum(0)
-    nothing = site.error_of(level.expand_as(site.held_y))
+    nothing = site.error_of(site.level.expand_as(site.held_y))
     return {
         spec: max(0.0, nothing - float(gained[min(spec.out_rank, len(gained)) - 1]) / max(site.spread, 1e-30))
         for spec in family

@@ -1,0 +1,74 @@
+"""Calibration inputs that are too few for a target: refused before any damage is measured, with the number needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from convsurgeon.base.errors import TargetError
+from convsurgeon.planning.make import within_reach
+from convsurgeon.planning.options import Choices
+from convsurgeon.planning.targets import Target
+from convsurgeon.survey.sites import Survey
+from convsurgeon.transfer import Calibration, Supply
+
+__all__ = ["refuse_too_few"]
+
+
+def refuse_too_few(
+    survey: Survey, choices: tuple[Choices, ...], targets: tuple[Target, ...], data: Calibration, supply: Supply
+) -> None:
+    """Refuse a target that is out of reach only because damage can't be told at some layers from so few inputs.
+
+    ``supply`` holds the layers that are still to be measured; the others are known already. Where no layer's damage
+    can be told there is no measured plan to refuse, and layers that no input reaches are not short of inputs.
+
+    Raises:
+        TargetError: how many inputs are given, how many the target and every layer need, and which needs most.
+    """
+    open_sites = [c.site.name for c in choices if c.options and c.site.name in supply.sites]
+    known = {c.site.name for c in choices if c.options} - set(open_sites)
+    told = known | {name for name in open_sites if supply.enough(name)}
+    short = {
+        name: needed for name in open_sites if not supply.enough(name) and (needed := supply.needed(name)) is not None
+    }
+    if not told or not short or within_reach(survey, _only(choices, told), targets):
+        return
+    enough = _fewest(survey, choices, targets, told, short)
+    if enough is not None:
+        raise TargetError(_message(targets, data.count(), enough, short, supply, len(told) + len(short)))
+
+
+def _fewest(
+    survey: Survey,
+    choices: tuple[Choices, ...],
+    targets: tuple[Target, ...],
+    told: set[str],
+    short: Mapping[str, int],
+) -> int | None:
+    """Inputs with which the target comes within reach; None where no number of them helps."""
+    for count in sorted(set(short.values())):
+        more = {name for name, needed in short.items() if needed <= count}
+        if within_reach(survey, _only(choices, told | more), targets):
+            return count
+    return None
+
+
+def _only(choices: tuple[Choices, ...], names: set[str]) -> tuple[Choices, ...]:
+    return tuple(c if c.site.name in names else replace(c, options=()) for c in choices)
+
+
+def _message(
+    targets: tuple[Target, ...], given: int, enough: int, short: Mapping[str, int], supply: Supply, layers: int
+) -> str:
+    hungriest = max(short, key=lambda name: short[name])
+    traffic = supply.sites[hungriest]
+    each = traffic.positions / supply.inputs
+    most = short[hungriest]
+    whole = "" if most == enough else f"{enough:,} would be enough for this target, "
+    return (
+        f"target {', '.join(target.text for target in targets)} can't be reached with so few calibration inputs: "
+        f"{given:,} are given, from which damage can't be told at {len(short)} of {layers} layers. {whole}"
+        f"{most:,} would be enough for every layer; '{hungriest}' needs most, since it writes {each:,.0f} positions "
+        "an input. Pass more inputs (--images N on the command line) or larger ones, or raise the target."
+    )
