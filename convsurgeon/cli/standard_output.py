@@ -55,7 +55,7 @@ def reader_may_leave() -> Iterator[None]:
 def is_broken_pipe(error: SystemExit) -> bool:
     """Whether click or rich turned a broken pipe into this exit, with code 1, which means something else here."""
     # click leaves after its handler has ended, and only the stream that it puts in place tells of the reason.
-    return isinstance(error.__context__, BrokenPipeError) or type(sys.stdout).__name__ == "PacifyFlushWrapper"
+    return isinstance(error.__context__, BrokenPipeError) or type(sys.stdout).__name__.endswith("PacifyFlushWrapper")
 
 
 def drop_output() -> None:
