@@ -19,9 +19,20 @@ from convsurgeon.budgets.measurement import Measured
 from convsurgeon.budgets.metrics import Metric
 from convsurgeon.planning.recipe import explain
 
-__all__ = ["LOCK_FILE", "Lock", "LockedLayer", "LockedModel", "read_lock", "read_lock_at", "write_lock"]
+__all__ = [
+    "FORMER_LOCK_FILE",
+    "LOCK_FILE",
+    "Lock",
+    "LockedLayer",
+    "LockedModel",
+    "lock_path",
+    "read_lock",
+    "read_lock_at",
+    "write_lock",
+]
 
-LOCK_FILE = "convsurgeon.lock"
+# The former name read like that of a dependency lock; it is still read where there is no other.
+LOCK_FILE, FORMER_LOCK_FILE = "convsurgeon-budgets.lock", "convsurgeon.lock"
 _HEADER = "# Exact counts per model and layer, written by 'convsurgeon check --update'. Commit it; do not edit it."
 _GIT_SECONDS = 30
 
@@ -136,9 +147,20 @@ def parse_lock(text: str, origin: str) -> Lock:
         raise RecipeError(f"{explain(error, origin, lambda _: known)}\n{remedy}.") from error
 
 
-def write_lock(path: Path, lock: Lock) -> None:
-    """Write a lock file whole, or not at all."""
-    write_file(path, lock.to_toml(), force=True)
+def lock_path(folder: Path) -> Path:
+    """The folder's lock file: that of the former name only where there is no other."""
+    path, former = folder / LOCK_FILE, folder / FORMER_LOCK_FILE
+    return former if former.is_file() and not path.is_file() else path
+
+
+def write_lock(folder: Path, lock: Lock) -> bool:
+    """Write a folder's lock file whole, or not at all; whether one of the former name was replaced by it."""
+    former = lock_path(folder)
+    write_file(folder / LOCK_FILE, lock.to_toml(), force=True)
+    if former.name == LOCK_FILE:
+        return False
+    former.unlink()
+    return True
 
 
 def read_lock_at(revision: str, path: Path) -> Lock:
@@ -151,13 +173,14 @@ def read_lock_at(revision: str, path: Path) -> Lock:
     if not revision or revision.startswith("-") or not revision.isprintable() or ":" in revision:
         raise UsageError(f"'{revision}' is no git revision; expected a branch, a tag or a commit.")
     _git(path.parent, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", failing=_unknown(revision))
-    text = _git(
-        path.parent,
-        "show",
-        f"{revision}:./{path.name}",
-        failing=f"the revision '{revision}' has no {shown(path)}. Commit one there first: convsurgeon check --update.",
-    )
-    return parse_lock(text, f"{revision}:{path.name}")
+    kept = _git(path.parent, "ls-tree", "--name-only", revision, "./", failing=_unknown(revision)).split("\n")
+    name = next((name for name in (LOCK_FILE, FORMER_LOCK_FILE) if name in kept), None)
+    if name is None:
+        raise UsageError(
+            f"the revision '{revision}' has no {shown(path)}. Commit one there first: convsurgeon check --update."
+        )
+    text = _git(path.parent, "show", f"{revision}:./{name}", failing=_unknown(revision))
+    return parse_lock(text, f"{revision}:{name}")
 
 
 def _unknown(revision: str) -> str:

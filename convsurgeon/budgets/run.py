@@ -11,7 +11,16 @@ from convsurgeon.budgets.baseline import Baselines
 from convsurgeon.budgets.config import Config
 from convsurgeon.budgets.entries import Budget, expand
 from convsurgeon.budgets.judge import Case, Outcome, failed, judge, switched_off
-from convsurgeon.budgets.lock import LOCK_FILE, Lock, LockedModel, read_lock, read_lock_at, write_lock
+from convsurgeon.budgets.lock import (
+    FORMER_LOCK_FILE,
+    LOCK_FILE,
+    Lock,
+    LockedModel,
+    lock_path,
+    read_lock,
+    read_lock_at,
+    write_lock,
+)
 from convsurgeon.budgets.measurement import Measured
 from convsurgeon.budgets.record import CheckReport, Row
 from convsurgeon.budgets.subjects import measure_budget
@@ -54,9 +63,9 @@ def check(
     """
     budgets = expand(config)
     chosen = _chosen(budgets, tuple(only), config)
-    path = config.folder / LOCK_FILE
+    path = lock_path(config.folder)
     baselines = Baselines(
-        file=LOCK_FILE,
+        file=path.name,
         here=read_lock(path),
         revision=baseline,
         there=None if baseline is None else read_lock_at(baseline, path),
@@ -69,7 +78,7 @@ def check(
         rows.append(_row(budget, outcomes, baselines, config.origin, line, not update))
     notes = _lock_notes(baselines, budgets, config)
     if update:
-        notes = _update(path, baselines.here, budgets, chosen, outcomes)
+        notes = _update(config.folder, baselines.here, budgets, chosen, outcomes)
     report = CheckReport(
         config=config.origin,
         baseline=baselines.name,
@@ -145,13 +154,13 @@ def _lock_notes(baselines: Baselines, budgets: tuple[Budget, ...], config: Confi
     if not left:
         return ()
     return (
-        f"{LOCK_FILE} knows entries that {config.origin} does not have: {', '.join(left)}. "
+        f"{baselines.file} knows entries that {config.origin} does not have: {', '.join(left)}. "
         "Run convsurgeon check --update and commit the result",
     )
 
 
 def _update(
-    path: Path,
+    folder: Path,
     old: Lock | None,
     budgets: tuple[Budget, ...],
     chosen: tuple[Budget, ...],
@@ -169,8 +178,9 @@ def _update(
             models[budget.name] = before[budget.name]
             if isinstance(found, ConvsurgeonError):
                 kept.append(budget.name)
-    write_lock(path, Lock(models=models))
-    notes = [f"{LOCK_FILE} written: {len(models)} of {len(budgets)} entries"]
+    renamed = write_lock(folder, Lock(models=models))
+    notes = [f"{FORMER_LOCK_FILE} is called {LOCK_FILE} now: commit both changes"] if renamed else []
+    notes += [f"{LOCK_FILE} written: {len(models)} of {len(budgets)} entries"]
     if kept:
         notes.append(f"{LOCK_FILE} keeps the old counts of entries that failed: {', '.join(kept)}")
     return tuple(notes)

@@ -46,8 +46,8 @@ def _limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--trust-factory", is_flag=True, help="Run the factory that a converted folder MODEL names.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="Configuration instead of the nearest.")
 @click.option("--entry", "entries", multiple=True, metavar="NAME", help="Check only this entry. Repeatable.")
-@click.option("--baseline", metavar="REF", help="Compare with convsurgeon.lock as it is in a git revision.")
-@click.option("--update", is_flag=True, help="Rewrite convsurgeon.lock with today's counts.")
+@click.option("--baseline", metavar="REF", help="Compare with convsurgeon-budgets.lock as it is in a git revision.")
+@click.option("--update", is_flag=True, help="Rewrite convsurgeon-budgets.lock with today's counts.")
 @click.option("--init", is_flag=True, help="Write today's numbers as limits where there are none, and the lock.")
 @click.option("--why", is_flag=True, help="Name the layers that grew, or the largest ones.")
 @json_option

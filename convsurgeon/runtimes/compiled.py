@@ -28,6 +28,7 @@ class Compiled:
     name: str = "compile"
     batch_norm: str = "fused with its neighbours, not folded"
     # Alone a layer is not what the whole network, fused, runs.
+    runs_modules: bool = False
     times_layers: bool = False
 
     def available(self) -> str | None:

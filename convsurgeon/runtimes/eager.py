@@ -20,6 +20,7 @@ class Eager:
 
     name: str = "eager"
     batch_norm: str = "as in the model"
+    runs_modules: bool = True
     times_layers: bool = True
 
     def available(self) -> str | None:

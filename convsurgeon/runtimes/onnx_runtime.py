@@ -23,6 +23,7 @@ class OnnxRuntime:
 
     name: str = "onnxruntime"
     batch_norm: str = "folded by the runtime"
+    runs_modules: bool = False
     times_layers: bool = True
     layers: bool = False
 

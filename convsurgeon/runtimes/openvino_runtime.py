@@ -27,6 +27,7 @@ class OpenVino:
 
     name: str = "openvino"
     batch_norm: str = "folded by the runtime"
+    runs_modules: bool = False
     times_layers: bool = True
     layers: bool = False
 

@@ -28,6 +28,11 @@ class Runtime(Protocol):
         ...
 
     @property
+    def runs_modules(self) -> bool:
+        """Whether it runs torch's modules as they are: memory formats, and writing over tensors, count there."""
+        ...
+
+    @property
     def batch_norm(self) -> str:
         """What becomes of batch norm behind a convolution, in words."""
         ...

@@ -82,7 +82,7 @@ class Project:
 
     def lock(self) -> str:
         """The lock file's text."""
-        return (self.folder / "convsurgeon.lock").read_text(encoding="utf-8")
+        return (self.folder / "convsurgeon-budgets.lock").read_text(encoding="utf-8")
 
     def git(self, *arguments: str) -> None:
         """Run git."""

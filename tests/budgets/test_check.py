@@ -171,7 +171,7 @@ def test_init_writes_the_entry_and_the_lock(project: Project) -> None:
     before = '[project]\nname = "x"  # mine\n'
     project.write("pyproject.toml", before)
     outcome = project.check("nets.py:small", "--init", "--input", "1,3,10,10")
-    assert (outcome.code, outcome.err) == (0, "written: pyproject.toml, convsurgeon.lock\n")
+    assert (outcome.code, outcome.err) == (0, "written: pyproject.toml, convsurgeon-budgets.lock\n")
     text = (project.folder / "pyproject.toml").read_text()
     assert text.startswith(before)
     entry = read_config(project.folder / "pyproject.toml").entries[0]
@@ -271,7 +271,7 @@ def test_growth_is_held_against_the_lock(project: Project, limit: str, code: int
     outcome = project.check()
     assert outcome.code == code
     assert "+1.728 k (+25.00 %)" in outcome.out
-    assert "note: entry 'small': differs from convsurgeon.lock" in outcome.out
+    assert "note: entry 'small': differs from convsurgeon-budgets.lock" in outcome.out
 
 
 def test_why_names_the_layers_that_grew(project: Project) -> None:
@@ -281,7 +281,7 @@ def test_why_names_the_layers_that_grew(project: Project) -> None:
     _grow(project, 5)
     out = project.check("--why").out
     assert (
-        "why small against convsurgeon.lock:\n  MACs 0: +1,728 (6,912 → 8,640)\n  params 0: +28 (112 → 140)\n"
+        "why small against convsurgeon-budgets.lock:\n  MACs 0: +1,728 (6,912 → 8,640)\n  params 0: +28 (112 → 140)\n"
         "why large, largest layers:\n  MACs 0: 13,824 (100.0 %)\n  params 0: 224 (100.0 %)\n"
     ) in out
     assert "why" not in project.check().out
@@ -291,7 +291,7 @@ def test_new_and_gone_layers_are_told_apart(project: Project) -> None:
     """A layer that is only in the model is new, one that is only in the lock is gone."""
     project.config(SMALL)
     project.check("--update")
-    project.write("convsurgeon.lock", project.lock().replace('"0" = {', '"old" = {'))
+    project.write("convsurgeon-budgets.lock", project.lock().replace('"0" = {', '"old" = {'))
     out = project.check("--why").out
     assert "MACs 0: new, +6,912 (0 → 6,912)" in out
     assert "MACs old: gone, -6,912 (6,912 → 0)" in out
@@ -308,16 +308,16 @@ def test_a_lock_that_does_not_match_is_said_and_not_used(project: Project) -> No
     rows = {row["name"]: row for row in outcome.report()["rows"]}
     assert outcome.code == 0
     assert rows["small"]["notes"][0].startswith(
-        "not compared with convsurgeon.lock: there it stands for 'nets.py:small', here for 'nets.py:large'"
+        "not compared with convsurgeon-budgets.lock: there it stands for 'nets.py:small', here for 'nets.py:large'"
     )
     assert "there it was counted on inputs [1, 3, 10, 10], here on [1, 3, 20, 20]" in rows["large"]["notes"][0]
-    assert rows["nets.py:small"]["notes"][0].startswith("not in convsurgeon.lock yet")
+    assert rows["nets.py:small"]["notes"][0].startswith("not in convsurgeon-budgets.lock yet")
     assert all(figure["baseline"] is None for row in rows.values() for figure in row["figures"])
     project.config('model = "nets.py:small"\nmacs = "+2%"')
     outcome = project.check()
     assert outcome.code == 2
     assert "convsurgeon.toml, entry 'nets.py:small', macs: '+2%' has nothing to compare with" in outcome.out
-    assert "convsurgeon.lock knows entries that convsurgeon.toml does not have: large, small" in outcome.out
+    assert "convsurgeon-budgets.lock knows entries that convsurgeon.toml does not have: large, small" in outcome.out
 
 
 @pytest.mark.parametrize("damage", ["<<<<<<< HEAD\n", "version = 2\n", "versoin = 1\n"])
@@ -325,10 +325,10 @@ def test_a_damaged_lock_is_refused_with_a_remedy(project: Project, damage: str) 
     """A merge conflict or another version is no baseline."""
     project.config(SMALL)
     project.check("--update")
-    project.write("convsurgeon.lock", project.lock().replace("version = 1\n", damage))
+    project.write("convsurgeon-budgets.lock", project.lock().replace("version = 1\n", damage))
     outcome = project.check()
     assert (outcome.code, outcome.out) == (2, "")
-    assert outcome.err.startswith("error: convsurgeon.lock ")
+    assert outcome.err.startswith("error: convsurgeon-budgets.lock ")
     assert "convsurgeon check --update" in outcome.err
 
 
@@ -340,7 +340,7 @@ def test_update_keeps_what_it_could_not_or_should_not_measure(project: Project) 
     nets.write_text(nets.read_text().replace("return make(4)", "return make('x')"))
     outcome = project.check("--update")
     assert outcome.code == 3
-    assert "convsurgeon.lock keeps the old counts of entries that failed: small" in outcome.out
+    assert "convsurgeon-budgets.lock keeps the old counts of entries that failed: small" in outcome.out
     assert project.lock() == LOCK
     nets.write_text(nets.read_text().replace("make('x')", "make(5)").replace("return make(8)", "return make(9)"))
     assert project.check("--update", "--entry", "large").code == 0
@@ -379,7 +379,7 @@ def test_a_revision_without_a_lock_is_said(project: Project) -> None:
     project.git("commit", "-qm", "one")
     outcome = project.check("--baseline", "main")
     assert outcome.code == 2
-    assert "the revision 'main' has no convsurgeon.lock" in outcome.err
+    assert "the revision 'main' has no convsurgeon-budgets.lock" in outcome.err
     project.check("--update")
     project.git("add", "-A")
     project.git("commit", "-qm", "two")
@@ -440,3 +440,21 @@ def test_nothing_is_downloaded_and_no_weights_are_made(project: Project, monkeyp
     project.config('model = "squeezenet1_1"', 'model = "regnet_y_400mf"')
     assert project.check().code == 0
     assert devices == [("squeezenet1_1", "meta"), ("regnet_y_400mf", "meta"), ("regnet_y_400mf", "cpu")]
+
+
+def test_a_lock_of_the_former_name_is_read_and_renamed(project: Project) -> None:
+    """A convsurgeon.lock is compared with where there is no other; an update puts the new file in its place."""
+    config = project.config('name = "small"\nmodel = "nets.py:small"\nmacs = "+0%"')
+    assert project.check("--update").code == 0
+    new, former = project.folder / "convsurgeon-budgets.lock", project.folder / "convsurgeon.lock"
+    text = new.read_text()
+    new.rename(former)
+    outcome = project.check()
+    assert (outcome.code, "convsurgeon.lock" in outcome.out) == (0, True)
+    assert not new.exists()
+    updated = project.check("--update")
+    assert "note: convsurgeon.lock is called convsurgeon-budgets.lock now: commit both changes" in updated.out
+    assert (new.read_text(), former.exists()) == (text, False)
+    former.write_text("nonsense")
+    assert project.check().code == 0
+    assert config

@@ -36,7 +36,7 @@ def test_json_has_its_schema_and_nothing_around_it(project: Project) -> None:
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(report | {"exit_code": "three"}, schema)
     assert json.loads(Path("out/report.json").read_text()) == report
-    assert (outcome.code, report["exit_code"], report["baseline"]) == (3, 3, "convsurgeon.lock")
+    assert (outcome.code, report["exit_code"], report["baseline"]) == (3, 3, "convsurgeon-budgets.lock")
     assert {row["name"]: row["status"] for row in report["rows"]} == {
         "fine": "ok",
         "over": "over",

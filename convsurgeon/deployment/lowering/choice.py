@@ -66,7 +66,7 @@ class Timed:
     @property
     def overwrites(self) -> bool:
         """In eager mode alone: the others lay out tensors themselves."""
-        return self.runtime.name == "eager"
+        return self.runtime.runs_modules
 
     def pick(self, absorbed: Absorbed, forms: list[Form], x: Tensor, *, free: bool, onto: bool) -> Form:
         """The fastest; of two that are equally fast, the one with fewer multiplications."""

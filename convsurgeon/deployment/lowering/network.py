@@ -142,7 +142,7 @@ def _choice(timing: _Timing | None, layout: torch.memory_format) -> Choice:
 def _layouts(inputs: Inputs, timing: _Timing | None) -> list[torch.memory_format]:
     """Eager kernels choose by the memory format; the other runtimes have layouts of their own."""
     images = any(tensor.dim() == 4 for tensor in inputs.tensors())
-    both = timing is not None and timing.runtime.name == "eager" and images
+    both = timing is not None and timing.runtime.runs_modules and images
     return [torch.contiguous_format, torch.channels_last] if both else [torch.contiguous_format]
 
 
