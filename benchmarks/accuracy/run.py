@@ -45,12 +45,15 @@ REFINE_STEPS = 100
 METHODS = {
     "random": "IGC, fresh weights",
     "igc-weights-only": "IGC, fitted to the weights alone",
+    "spatial-weights-only": "Spatial, fitted to the weights alone",
     "spatial-svd": "spatial SVD of the weights",
     "torch-pruning": "Torch-Pruning, Taylor importance",
     "igc": "IGC, measured damage, fitted",
     "compconv": "CompConv, measured damage, fitted",
     "compconv-refined": "CompConv, the same, then 100 gradient steps a layer",
     "dgconv": "DGConv (hardened), measured damage, fitted",
+    "spatial": "Spatial, measured damage, fitted",
+    "tucker": "Tucker, measured damage, fitted",
     "auto": "auto, measured damage, fitted",
     "igc-proxy": "IGC, data-free proxy, fitted",
     "igc-uniform": "IGC, one share for all layers, fitted",
@@ -106,7 +109,7 @@ def plan_for(method: str, model: nn.Module, share: float, sample: Sample, seed: 
     """The plan; a target that a method can't reach becomes its lowest reachable one."""
     family = "igc" if method == "random" else method.split("-")[0]
     target = reachable(model, sample.example, family, share)
-    if method in ("random", "igc-weights-only", "igc-proxy", "igc-uniform"):
+    if method == "random" or method.endswith(("-weights-only", "-proxy", "-uniform")):
         damage = UNIFORM if method == "igc-uniform" else PROXY
         found = convsurgeon.inspect(model, sample.example)
         return make_plan(pose(found, convsurgeon.Recipe(method=family, target=target)).rated(damage))
@@ -117,7 +120,7 @@ def plan_for(method: str, model: nn.Module, share: float, sample: Sample, seed: 
 
 def operate(method: str, model: nn.Module, plan: Plan, sample: Sample, seed: int) -> nn.Module:
     """Carry out a plan the way the method says."""
-    calibration = None if method in ("random", "igc-weights-only") else sample.batches()
+    calibration = None if method == "random" or method.endswith("-weights-only") else sample.batches()
     return convsurgeon.apply(
         model,
         plan,
@@ -184,7 +187,7 @@ def results(cache: Path, pattern: str = "*") -> Iterator[Result]:
 def plan_key(method: str, plan: Plan) -> str:
     """What the plan puts where, and how it is fitted."""
     specs = [(row.name, row.spec.model_dump_json() if row.spec else "") for row in plan.layers]
-    fitted = method if method in ("random", "igc-weights-only", "compconv-refined") else "calibrated"
+    fitted = method if method.endswith(("random", "-weights-only", "-refined")) else "calibrated"
     return hashlib.sha256(json.dumps([fitted, specs]).encode()).hexdigest()[:16]
 
 

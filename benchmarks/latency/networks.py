@@ -24,6 +24,8 @@ METHODS = {
     "compconv128": "CompConv128",
     "igc-b16": "IGC, mid width free, whole blocks of 16 channels",
     "dgconv": "DGConv, hardened",
+    "spatial": "Spatial",
+    "tucker": "Tucker",
     "auto": "auto",
 }
 # Bisection ends when the channel ratio is known this well.
