@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from convsurgeon.base.errors import UnknownName, UsageError, did_you_mean, first_line
+from convsurgeon.models.image_file import ENDINGS, open_rgb
 
 __all__ = [
     "ImageBatches",
@@ -27,7 +28,6 @@ __all__ = [
 Transform = Callable[[Any], Tensor]
 
 BATCH_SIZE = 32
-_ENDINGS = frozenset(Image.registered_extensions())
 _NAMES_SHOWN = 5
 
 
@@ -63,8 +63,7 @@ def read_image(path: Path, transform: Transform) -> Tensor | str:
     A truncated, mislabelled or absurdly large file is no reason to lose a run; reports count what was left out.
     """
     try:
-        with Image.open(path) as image:
-            return transform(image.convert("RGB"))
+        return transform(open_rgb(path))
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
         return f"{path.name}: {first_line(error)}"
 
@@ -114,7 +113,7 @@ def calibration_images(folder: Path, transform: Transform, *, limit: int, seed: 
 def _image_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise UnknownName(f"no folder of images at '{folder}'.")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _ENDINGS and path.is_file())
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
     if not files:
         raise UsageError(f"'{folder}' holds no image; expected files such as .jpg or .png, in subfolders or not.")
     return files

@@ -82,6 +82,10 @@ def _parse(text: object) -> Target:
     amount = _nanoseconds(value) if metric == "latency" else parse_quantity(value)
     if amount is None or amount <= 0:
         raise _unreadable(text)
+    if metric != "latency" and value.isdigit() and amount <= 100:
+        raise TargetError(
+            f"target '{text}' keeps {value} {metric} in all; for a share of the original write {name}={value}%."
+        )
     # FLOPs are 2 × MACs here, so a limit in FLOPs allows half as many MACs.
     return Target(text, metric, amount=amount // 2 if name == "flops" else amount)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from convsurgeon.base.errors import UnknownName, UsageError
-from convsurgeon.models.images import calibration_images, labelled_images, plain_transform
+from convsurgeon.models.images import calibration_images, labelled_images, plain_transform, read_image
 
 TRANSFORM = plain_transform((1, 3, 8, 8))
 
@@ -133,3 +134,53 @@ def test_an_image_too_large_to_open_is_skipped(tmp_path: Path, monkeypatch: pyte
     found = calibration_images(tmp_path, TRANSFORM, limit=9, seed=0)
     assert sum(len(images) for images, _ in found) == 1
     assert [words.split(":")[0] for words in found.skipped] == ["huge.png"]
+
+
+@pytest.mark.parametrize("mode", ["L", "I;16", "I", "F"])
+def test_more_than_eight_bits_are_scaled(mode: str, tmp_path: Path) -> None:
+    """A ramp from black to white is the same picture in 8 bits, in 16 bits, and as floats from 0 to 1."""
+    ramp = np.linspace(0, 1, 256).reshape(16, 16)
+    full, dtype = {"L": (255, np.uint8), "I;16": (65_535, np.uint16), "I": (65_535, np.int32), "F": (1, np.float32)}[
+        mode
+    ]
+    path = tmp_path / "ramp.tif"
+    Image.fromarray((ramp * full).astype(dtype)).save(path)
+    assert Image.open(path).mode == mode
+    found = read_image(path, plain_transform((1, 3, 16, 16)))
+    assert not isinstance(found, str)
+    assert float((found - torch.from_numpy(ramp).float()).abs().max()) < 0.004
+
+
+@pytest.mark.parametrize(("top", "said"), [(1.0, False), (4.0, True)])
+def test_numbers_of_unknown_range_are_left_out_with_a_word(top: float, said: bool, tmp_path: Path) -> None:
+    """Floats beyond 1 may mean anything; those up to 1 are taken."""
+    path = tmp_path / "x.tiff"
+    Image.fromarray(np.linspace(0, top, 64, dtype=np.float32).reshape(8, 8)).save(path)
+    found = read_image(path, TRANSFORM)
+    assert isinstance(found, str) == said
+    assert not said or found == "x.tiff: values from 0 to 4 in mode F; expected floats from 0 to 1"
+
+
+def test_pictures_of_absurd_size_are_left_out_with_a_word(tmp_path: Path) -> None:
+    """Sixty-four megapixels are enough; a small file may hold more."""
+    Image.new("1", (9_000, 8_000)).save(tmp_path / "huge.png")
+    found = read_image(tmp_path / "huge.png", TRANSFORM)
+    assert found == "huge.png: 9000×8000 pixels; expected 64,000,000 at most"
+    Image.new("1", (900, 800)).save(tmp_path / "large.png")
+    assert not isinstance(read_image(tmp_path / "large.png", TRANSFORM), str)
+
+
+def test_no_decoder_that_runs_programs_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostScript is no picture here, whatever its file is called; the PNG beside it is one."""
+
+    def run(*_: object, **__: object) -> None:
+        raise AssertionError("Ghostscript was started")
+
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", run)
+    for name in ("a.eps", "a.png"):
+        Image.new("RGB", (9, 9)).save(tmp_path / name, format="EPS")
+    assert isinstance(read_image(tmp_path / "a.eps", TRANSFORM), str)
+    assert isinstance(read_image(tmp_path / "a.png", TRANSFORM), str)
+    _image(tmp_path / "b.png")
+    files = calibration_images(tmp_path, TRANSFORM, limit=9, seed=0).files
+    assert {path.name for path, _ in files} == {"a.png", "b.png"}
