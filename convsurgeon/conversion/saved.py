@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -34,12 +35,12 @@ def save(directory: Path, model: nn.Module, plan: Plan, report: Report, rebuild:
     """
     tensors, aliases = _distinct(model)
     strides = {name: value.stride() for name, value in model.state_dict().items() if not _is_row_major(value)}
-    manifest = Manifest(rebuild=rebuild, torch=str(torch.__version__))
 
     def write(folder: Path) -> None:
         save_file(tensors, folder / WEIGHTS, metadata={"aliases": json.dumps(aliases), "strides": json.dumps(strides)})
         # safetensors writes for the owner alone; the result is as readable as its other files.
         (folder / WEIGHTS).chmod(0o644)
+        manifest = Manifest(rebuild=rebuild, torch=str(torch.__version__), weights_sha256=_digest(folder / WEIGHTS))
         (folder / PLAN).write_text(plan.to_json(), encoding="utf-8")
         (folder / REPORT).write_text(beside_plan(report), encoding="utf-8")
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -97,9 +98,27 @@ def load(directory: Path | str, *, model: nn.Module | None = None, trust_factory
     folder = Path(directory)
     manifest = read_manifest(folder)
     base = _base(manifest, folder, model, trust_factory)
-    network = operate(base, read_saved_plan(folder)).eval()
+    plan = read_saved_plan(folder)
+    _check_digest(folder, manifest)
+    network = operate(base, plan).eval()
     _restore(network, folder / WEIGHTS)
     return network
+
+
+def _check_digest(folder: Path, manifest: Manifest) -> None:
+    """A flipped bit, or another model's weights of the same shapes, would load without a word."""
+    if manifest.weights_sha256 is None or not (folder / WEIGHTS).is_file():
+        return
+    if _digest(folder / WEIGHTS) != manifest.weights_sha256:
+        raise ModelLoadError(
+            f"{folder / WEIGHTS} is not what was saved there: its SHA-256 is not the one in {MANIFEST}. Save the "
+            f"conversion again; if the weights were changed on purpose, remove weights_sha256 from {MANIFEST}."
+        )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _base(manifest: Manifest, folder: Path, model: nn.Module | None, trust_factory: bool) -> nn.Module:

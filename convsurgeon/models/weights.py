@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -109,9 +109,11 @@ def load_strictly(model: nn.Module, state: Mapping[str, torch.Tensor], source: s
     The model's content is undefined after a refusal.
 
     Raises:
-        ModelLoadError: keys missing, unexpected or of another shape: how many, and the first few.
+        ModelLoadError: keys missing, unexpected or of another shape: how many, and the first few; weights that are
+            not numbers, or infinite.
     """
     own = model.state_dict()
+    _require_finite(state, {name for name, _ in model.named_parameters(remove_duplicate=False)}, source)
     own_shapes = {key: tensor.shape for key, tensor in own.items() if isinstance(tensor, torch.Tensor)}
     misshaped = [
         f"{key} {list(state[key].shape)} in the file, {list(shape)} in the model"
@@ -136,6 +138,20 @@ def load_strictly(model: nn.Module, state: Mapping[str, torch.Tensor], source: s
         raise ModelLoadError(
             f"{source} does not fit {target}: {'; '.join(filter(None, problems))}. Pass weights saved from "
             "this architecture, or a factory that builds theirs (path/file.py:factory)."
+        )
+
+
+def _require_finite(state: Mapping[str, torch.Tensor], parameters: Collection[str], source: str) -> None:
+    """Refuse trained numbers that are none; buffers may be infinite on purpose (attention masks)."""
+    broken = [
+        name
+        for name, tensor in state.items()
+        if name in parameters and tensor.is_floating_point() and not bool(tensor.isfinite().all())
+    ]
+    if broken:
+        raise ModelLoadError(
+            f"{source} holds weights that are not finite (NaN or infinity): {_count_and_show(broken, 'tensors')}. "
+            "Nothing sensible can be computed with them; take weights of an earlier step."
         )
 
 

@@ -19,7 +19,10 @@ MANIFEST, PLAN, REPORT = "convsurgeon.json", "plan.json", "report.json"
 
 
 class Manifest(BaseModel):
-    """What a folder holds. ``rebuild`` is the name that builds the original architecture; None: a caller's own."""
+    """What a folder holds. ``rebuild`` is the name that builds the original architecture; None: a caller's own.
+
+    ``weights_sha256`` is the digest of the weights' file; the first conversions were saved without.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -27,6 +30,7 @@ class Manifest(BaseModel):
     convsurgeon: str = __version__
     rebuild: str | None
     torch: str
+    weights_sha256: str | None = None
 
 
 def read_manifest(folder: Path) -> Manifest:

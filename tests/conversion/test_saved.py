@@ -249,7 +249,7 @@ def test_an_interrupted_save_leaves_nothing_half_done(existing: bool, tmp_path: 
     [
         ("convsurgeon.json", "{", "is damaged or of another version"),
         ("convsurgeon.json", '{"format": 2, "rebuild": null, "torch": "2"}', "is damaged or of another version"),
-        ("model.safetensors", "nonsense", "can't be read"),
+        ("model.safetensors", "nonsense", "is not what was saved there"),
         ("plan.json", "{}", "is not a plan of version 1"),
     ],
 )
@@ -274,7 +274,8 @@ def test_foreign_weights_are_refused(tmp_path: Path) -> None:
     """Weights of another conversion in the folder do not fit, and are refused."""
     folder = _converted(Plain()).save(tmp_path / "saved")
     other = _converted(Plain(), "igc-l4m2").save(tmp_path / "other")
-    (folder / "model.safetensors").write_bytes((other / "model.safetensors").read_bytes())
+    for file in ("model.safetensors", "convsurgeon.json"):
+        (folder / file).write_bytes((other / file).read_bytes())
     with pytest.raises(ModelLoadError, match=r"does not fit .*8 missing in the file .*7 unknown to the model"):
         load(folder, model=Plain())
 
@@ -308,3 +309,22 @@ def test_a_text_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
         write_whole(path, "\ud800")
     assert path.read_text(encoding="utf-8") == "äöü"
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("flipped", [True, False])
+def test_a_flipped_bit_is_found(flipped: bool, tmp_path: Path) -> None:
+    """Weights that are not those that were saved are refused, whatever they are; the same file loads."""
+    network = Residual().eval()
+    folder = _converted(network).save(tmp_path / "saved")
+    path = folder / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= flipped
+    path.write_bytes(bytes(content))
+    if not flipped:
+        assert load(folder, model=network)
+        return
+    with pytest.raises(ModelLoadError, match="is not what was saved there: its SHA-256"):
+        load(folder, model=network)
+    manifest = folder / "convsurgeon.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "weights_sha256": None}))
+    assert load(folder, model=network)

@@ -194,3 +194,18 @@ def test_a_stated_layout_version_is_believed() -> None:
     state._metadata[""]["version"] = 1  # type: ignore[attr-defined]
     with pytest.raises(ModelLoadError, match="of an unknown version"):
         load_strictly(_Versioned(2, 2), state, "w.pth", "net")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1.0])
+def test_weights_that_are_no_numbers_are_named(value: float) -> None:
+    """A parameter with NaN or infinity is refused by its name; the same with a number loads, and so does a mask."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    model.register_buffer("mask", torch.full((2,), float("-inf")))
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    state["0.weight"][0, 0] = value
+    if value == 1.0:
+        load_strictly(model, state, "the file", "the model")
+        assert float(model[0].weight[0, 0]) == 1.0
+        return
+    with pytest.raises(ModelLoadError, match=r"not finite \(NaN or infinity\): .*0\.weight"):
+        load_strictly(model, state, "the file", "the model")
