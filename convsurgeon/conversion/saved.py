@@ -17,7 +17,7 @@ from convsurgeon.base.files import write_folder
 from convsurgeon.models.loading import build_model, is_factory
 from convsurgeon.models.weights import load_strictly
 from convsurgeon.planning.plan import Plan
-from convsurgeon.report.folder import MANIFEST, PLAN, REPORT, Manifest, beside_plan, read_manifest, read_saved_plan
+from convsurgeon.report.folder import MANIFEST, PLAN, REPORT, Manifest, read_manifest, read_saved_plan
 from convsurgeon.report.record import Report
 from convsurgeon.surgery.operate import operate
 
@@ -42,7 +42,7 @@ def save(directory: Path, model: nn.Module, plan: Plan, report: Report, rebuild:
         (folder / WEIGHTS).chmod(0o644)
         manifest = Manifest(rebuild=rebuild, torch=str(torch.__version__), weights_sha256=_digest(folder / WEIGHTS))
         (folder / PLAN).write_text(plan.to_json(), encoding="utf-8")
-        (folder / REPORT).write_text(beside_plan(report), encoding="utf-8")
+        (folder / REPORT).write_text(report.to_json(), encoding="utf-8")
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
     return write_folder(directory, write, force, MANIFEST)

@@ -13,7 +13,7 @@ from convsurgeon.base.errors import ModelLoadError, RecipeError, UnknownName
 from convsurgeon.planning.plan import Plan, read_plan
 from convsurgeon.report.record import Report, of_version_1
 
-__all__ = ["MANIFEST", "PLAN", "REPORT", "Manifest", "beside_plan", "read_manifest", "read_report", "read_saved_plan"]
+__all__ = ["MANIFEST", "PLAN", "REPORT", "Manifest", "read_manifest", "read_report", "read_saved_plan"]
 
 MANIFEST, PLAN, REPORT = "convsurgeon.json", "plan.json", "report.json"
 
@@ -61,19 +61,14 @@ def read_report(folder: Path) -> Report:
         UnknownName: no saved model there.
         RecipeError: the file is damaged.
     """
-    plan = read_saved_plan(folder)
+    text = _text(folder, REPORT)
     try:
-        content = json.loads(_text(folder, REPORT))
+        content = json.loads(text)
         if content.get("schema_version") == 1:
-            content = of_version_1(content, plan)
-        return Report.model_validate({**content, "plan": plan})
+            content = of_version_1(content, read_saved_plan(folder))
+        return Report.model_validate(content)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RecipeError(f"{folder / REPORT} is damaged or of another version.") from error
-
-
-def beside_plan(report: Report) -> str:
-    """The report as JSON, without its plan: that stands in a file of its own, for people to read and compare."""
-    return report.model_dump_json(indent=2, exclude={"plan"}) + "\n"
 
 
 def _text(folder: Path, name: str) -> str:

@@ -66,8 +66,8 @@ class Report(Record):
 
 
 def of_version_1(content: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
-    """The fields that a report of the first format has beside those it copied from its plan."""
+    """A report of the first format, which had copied most of its plan, in this one."""
     kept = {key: content.get(key) for key in ("convsurgeon", "weights", "inherited", "fidelity", "recovery")}
     notes = [note for note in content["notes"] if note not in plan.notes]
     errors = {layer["name"]: layer["error"] for layer in content["layers"] if layer["error"] is not None}
-    return {**kept, "notes": notes, "errors": errors}
+    return {**kept, "plan": plan, "notes": notes, "errors": errors}
