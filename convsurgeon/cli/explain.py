@@ -52,10 +52,11 @@ def inspect_command(model: str, device: str, as_json: bool, **given: Any) -> Non
     show_default=True,
     help="How to show it.",
 )
-@click.option("--markdown", "form", flag_value="markdown", help="The same as --format markdown.")
-@click.option("--json", "form", flag_value="json", help="The same as --format json.")
-def report_command(folder: Path, form: str) -> None:
+@click.option("--markdown", is_flag=True, help="The same as --format markdown.")
+@json_option
+def report_command(folder: Path, form: str, markdown: bool, as_json: bool) -> None:
     """Show the report of a saved conversion in FOLDER."""
+    form = "json" if as_json else "markdown" if markdown else form
     from convsurgeon.report.folder import read_report
     from convsurgeon.report.renderers import RENDERERS
 
