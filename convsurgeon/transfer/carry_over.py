@@ -25,6 +25,7 @@ from convsurgeon.transfer.calibration import Calibration
 from convsurgeon.transfer.capture import evaluating, site_calls, watch
 from convsurgeon.transfer.fit import FitResult, fit_samples
 from convsurgeon.transfer.refine import refine
+from convsurgeon.transfer.stand_in import stand_down, stand_in
 from convsurgeon.transfer.traffic import Traffic, count_traffic, groups_within, sample_targets
 
 __all__ = ["InheritSettings", "Inherited", "SiteFit", "inherit"]
@@ -142,14 +143,14 @@ class _Run:
 
     @contextmanager
     def unfitted_as_original(self) -> Iterator[None]:
-        """Sites not fitted yet compute the original convolution; on leaving, every compact module is in its place."""
+        """Sites not fitted yet compute the original convolution; on leaving, every compact module is itself again."""
         try:
             for row in self.rows:
-                _place(self.converted, row, self.convs[row.name])
+                stand_in(self.modules[row.name], self.convs[row.name])
             yield
         finally:
-            for row in self.rows:
-                _place(self.converted, row, self.modules[row.name])
+            for module in self.modules.values():
+                stand_down(module)
 
     def fit_all(self, progress: Progress) -> None:
         """Fit every site in execution order; targets are sampled for as many sites at once as memory allows."""
@@ -191,7 +192,7 @@ class _Run:
         result = fit_samples(module, conv, samples, seed=self.settings.seed, norm_behind=norm is not None)
         if samples is not None and self.settings.refine_steps:
             result = refine(module, samples, result, steps=self.settings.refine_steps)
-        _place(self.converted, row, module)
+        stand_down(module)
         if norm is not None and result.shift is not None:
             fold(_batch_norm(self.converted, norm), result.scale, result.shift)
             self.folded[row.name] = norm
@@ -237,10 +238,3 @@ def _batch_norm(model: nn.Module, name: str) -> _BatchNorm:
     if not isinstance(module, _BatchNorm):
         raise TypeError(f"'{name}' is a {type(module).__name__}, not a batch norm")
     return module
-
-
-def _place(model: nn.Module, row: PlanLayer, module: nn.Module) -> None:
-    """Put a module at a site, under all its names."""
-    for name in (row.name, *row.aliases):
-        parent, _, child = name.rpartition(".")
-        model.get_submodule(parent)._modules[child] = module

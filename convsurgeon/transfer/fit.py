@@ -21,6 +21,7 @@ from convsurgeon.families.regression.problems import linears_of, parts_of, real_
 from convsurgeon.families.regression.samples import Samples, SiteData
 from convsurgeon.families.torch_convs import Conv, conv_shape
 from convsurgeon.families.unit import CompactConv, GatedConv
+from convsurgeon.transfer.stand_in import own_copy
 
 __all__ = ["FitResult", "dense_fit", "fit", "fit_samples", "linear_of", "ridge_for"]
 
@@ -195,7 +196,7 @@ def _write_stages(
     fitting: StagedFitting[Any], module: CompactConv, dense: DenseFit, seen: Samples, *, norm_behind: bool
 ) -> CompactConv:
     """Fit a float32 copy on float32 samples and write it into ``module``; the copy comes back."""
-    work = copy.deepcopy(module).float()
+    work = own_copy(module).float()
     fitting.fit(work, dense, seen, norm_behind=norm_behind)
     module.load_state_dict(work.state_dict())
     return work

@@ -6,7 +6,6 @@ gave it. The result replaces the fit where it is nearer to the original on those
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,6 +18,7 @@ from convsurgeon.families.regression.assessment import assess
 from convsurgeon.families.regression.patches import columns_at
 from convsurgeon.families.regression.samples import Sample, Samples
 from convsurgeon.transfer.fit import FitResult
+from convsurgeon.transfer.stand_in import own_copy
 
 __all__ = ["refine"]
 
@@ -32,7 +32,7 @@ def refine(module: nn.Module, samples: Samples, result: FitResult, *, steps: int
     Minimises ‖y − (scale·ŷ + shift)‖² with the fit's scale and shift, by Adam along a cosine, in float32.
     """
     seen = samples.single()
-    work = copy.deepcopy(module).float().requires_grad_(True)
+    work = own_copy(module).float().requires_grad_(True)
     with torch.no_grad():
         before = assess(work, seen).relative_error(result.scale, result.shift)
     optimizer = torch.optim.Adam([{"params": [p], "lr": _rate(p)} for p in work.parameters()])

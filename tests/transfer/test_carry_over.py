@@ -185,3 +185,39 @@ def test_wrong_calibration_is_refused(wrong: object, match: str) -> None:
     with pytest.raises(UsageError, match=match):
         inherit(model, operate(model, plan), plan, wrong)  # type: ignore[arg-type]
     inherit(model, operate(model, plan), plan, [x])
+
+
+class _Pyramid(nn.Module):
+    """Lateral convolutions that are called through a plain list, or by their names."""
+
+    def __init__(self, through_list: bool) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(8, 16, 3, padding=1), nn.Conv2d(16, 16, 3, padding=1)
+        self.third = nn.Conv2d(16, 16, 3, padding=1)
+        self.laterals = [self.first, self.second] if through_list else []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for conv in self.laterals or (self.first, self.second):
+            x = conv(x).relu()
+        return self.third(x)
+
+
+@pytest.mark.parametrize("refine", [0, 3])
+def test_convolutions_called_through_a_plain_list_are_fitted_on_their_inputs(refine: int) -> None:
+    """What the network calls by no name is fitted to the bit like what it calls by name, stages and steps included."""
+    torch.manual_seed(0)
+    named, listed = _Pyramid(False).eval(), _Pyramid(True).eval()
+    listed.load_state_dict(named.state_dict())
+    x = feature_maps(40, 8)
+    staged = CompConvSpec(depth=1, primary_channels=8, tail_kernel=(3, 3))
+    done = []
+    for model in (named, listed):
+        plan = plan_for(model, {"first": staged, "second": THIN, "third": staged}, x[:1])
+        network = operate(model, plan)
+        found = inherit(model, network, plan, [*x.split(10)], settings=InheritSettings(refine_steps=refine))
+        done.append((network, [site.fit.samples for site in found.sites]))
+    assert done[0][1] == done[1][1]
+    assert all(samples > 0 for samples in done[1][1])
+    assert same(state(done[0][0]), done[1][0])
+    with torch.no_grad():
+        assert torch.equal(done[0][0](x), done[1][0](x))
