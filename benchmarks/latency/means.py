@@ -30,6 +30,8 @@ def means(rows: Sequence[Row]) -> str:
     for share in sorted({row.share for row in fit}, reverse=True):
         for method, title in METHODS.items():
             of_method = [row for row in fit if (row.method, row.share) == (method, share)]
+            if not of_method:
+                continue
             cells = [_mean([row for row in of_method if (row.runtime, row.precision) == column]) for column in columns]
             lines.append(f"| {title} | {share:.0%} | {' | '.join(cells)} |")
     return "\n".join([HEAD, *lines]) + "\n"
