@@ -126,6 +126,39 @@ class Opaque(nn.Module):
         return x
 
 
+class Stage(nn.Module):
+    """A block whose norm and activation have the same names as those of `Sized`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(8, 8, 3, padding=1, bias=False)
+        self.bn = nn.BatchNorm2d(8)
+        self.act = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, 8, H, W] → [N, 8, H, W]."""
+        return self.act(self.bn(self.conv(x)))
+
+
+class Sized(nn.Module):
+    """Two stages behind a stem; ``checked`` looks at the size of its input, which no whole trace survives."""
+
+    def __init__(self, checked: bool) -> None:
+        super().__init__()
+        self.checked = checked
+        self.conv = nn.Conv2d(3, 8, 3, padding=1, bias=False)
+        self.bn = nn.BatchNorm2d(8)
+        self.act = nn.ReLU()
+        self.one, self.two = Stage(), nn.Sequential(Stage(), Stage())
+        self.again = self.two[0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, 3, H, W] → [N, 8, H, W]."""
+        if self.checked and x.shape[-1] % 4:
+            raise ValueError("expected a width divisible by 4")
+        return self.two(self.one(self.act(self.bn(self.conv(x)))))
+
+
 def vgg16_bn_for_small_images(bias: bool = True) -> nn.Module:
     """VGG-16-BN for 32×32 inputs: torchvision's features and one 512→10 classifier."""
     features = vgg16_bn(weights=None).features

@@ -151,6 +151,7 @@ def _measured(patient: Patient, problem: Problem, calibration: Iterable[Any], pr
         {c.site.name: [option.spec for option in c.options] for c in choices if c.options},
         data,
         fingerprint=patient.survey.fingerprint(),
+        norms=patient.survey.norms(),
         settings=DamageSettings(seed=problem.recipe.seed, directory=cache_directory()),
         counted=partial(refuse_too_few, patient.survey, choices, problem.targets, data),
         progress=progress,
@@ -201,6 +202,7 @@ def carry_out(
             network,
             plan,
             calibration,
+            norms=patient.survey.norms(),
             settings=InheritSettings(seed=seed, refine_steps=refine),
             progress=progress or silent,
         )

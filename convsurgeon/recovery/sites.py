@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from convsurgeon.base.errors import UsageError
-from convsurgeon.survey.roles import read_roles
+from convsurgeon.survey.roles import norms_behind
 
 __all__ = ["Sites", "find_sites"]
 
@@ -45,10 +45,10 @@ def find_sites(original: nn.Module, converted: nn.Module) -> Sites:
     for name in _differing(original, converted, ""):
         first_names.setdefault(id(converted.get_submodule(name)), name)
     replaced = tuple(first_names.values())
-    roles = read_roles(original)
-    behind = Counter(role.norm for role in roles.values())
-    norms = {name: role.norm for name, role in roles.items() if role.norm and behind[role.norm] == 1}
-    return Sites(replaced, tuple(norms.get(name, name) for name in replaced))
+    norms = norms_behind(original)
+    behind = Counter(norms.values())
+    compared = (norms[name] if name in norms and behind[norms[name]] == 1 else name for name in replaced)
+    return Sites(replaced, tuple(compared))
 
 
 def _differing(original: nn.Module, converted: nn.Module, prefix: str) -> Iterator[str]:

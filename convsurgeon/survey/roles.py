@@ -1,7 +1,6 @@
 """What an fx graph tells about each convolution: where it stands between inputs, norms, activations and joins.
 
-The graph is only read. A model that can't be traced as a whole is traced by parts: children are tried until
-something traces. What no trace covers simply has no role.
+The graph is only read. What no trace covers, of the whole or of parts, simply has no role.
 """
 
 from __future__ import annotations
@@ -9,16 +8,17 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import fx, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
-from convsurgeon.base.errors import FOREIGN
 from convsurgeon.families.unit import CompactConv
+from convsurgeon.survey.graph import by_parts, trace
 
-__all__ = ["Role", "TracedBy", "read_roles"]
+__all__ = ["Role", "TracedBy", "norms_behind", "read_roles"]
 
 TracedBy = Literal["fx", "parts", "hooks"]
 
@@ -47,39 +47,30 @@ class Role:
 def read_roles(model: nn.Module) -> dict[str, Role]:
     """Roles by qualified name (a module's first one), for every convolution that some trace reaches."""
     roles: dict[str, Role] = {}
-    _trace(model, {module: name for name, module in model.named_modules()}, roles)
+    names = {module: name for name, module in model.named_modules()}
+    for part, graph in by_parts(model, _CONVS, partial(trace, leaf=_leaf)).items():
+        reader = _GraphReader(model.get_submodule(part), graph, names)
+        for node in graph.nodes:
+            if reader.is_conv(node) and (name := reader.name(node)) is not None:
+                roles.setdefault(name, reader.role(node, "parts" if part else "fx"))
     return roles
 
 
-class _Tracer(fx.Tracer):
-    """Convolutions are leaves, also those of a class of their own, whose forward may not trace."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, _CONVS) or super().is_leaf_module(m, module_qualified_name)
+def norms_behind(model: nn.Module) -> dict[str, str]:
+    """The name of the norm right behind each convolution that has one, by the convolution's name."""
+    return {name: role.norm for name, role in read_roles(model).items() if role.norm is not None}
 
 
-def _trace(module: nn.Module, names: Mapping[nn.Module, str], roles: dict[str, Role]) -> None:
-    """Trace the module, or else its children; children without a convolution are not worth a trace.
-
-    ``names`` are those in the whole model: a part's own graph names its modules from the part on.
-    """
-    if not any(isinstance(child, _CONVS) for child in module.modules()) or isinstance(module, _CONVS):
-        return
-    try:
-        graph = _Tracer().trace(module)
-    except FOREIGN:
-        # Any code may stand in a forward, so any exception may come out of tracing it: go one level down.
-        for child in module.children():
-            _trace(child, names, roles)
-        return
-    reader = _GraphReader(module, graph, names)
-    for node in graph.nodes:
-        if reader.is_conv(node) and (name := reader.name(node)) is not None:
-            roles.setdefault(name, reader.role(node, "parts" if names[module] else "fx"))
+def _leaf(module: nn.Module) -> bool | None:
+    """Also convolutions of a class of their own, whose forward may not trace."""
+    return True if isinstance(module, _CONVS) else None
 
 
 class _GraphReader:
-    """Answers questions about one traced module; ancestor sets are bit masks over the node order."""
+    """Answers questions about one traced module; ancestor sets are bit masks over the node order.
+
+    ``names`` are the modules' in the whole model: a part's own graph names its modules from the part on.
+    """
 
     def __init__(self, module: nn.Module, graph: fx.Graph, names: Mapping[nn.Module, str]) -> None:
         self.names = names

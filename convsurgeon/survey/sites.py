@@ -75,6 +75,10 @@ class Survey:
         lines = sorted(f"{site.name} {site.kind} {site.shape.model_dump_json()}" for site in self.sites)
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
+    def norms(self) -> dict[str, str]:
+        """The name of the norm right behind each convolution that has one, by the convolution's name."""
+        return {site.name: site.norm for site in self.sites if site.norm is not None}
+
 
 @dataclass
 class _Calls:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -17,7 +18,7 @@ from convsurgeon.families.regression.patches import output_size
 from convsurgeon.families.regression.problems import unknowns_of
 from convsurgeon.families.regression.samples import Sample, Sampler, Samples
 from convsurgeon.planning.plan import Plan, PlanLayer
-from convsurgeon.survey.roles import read_roles
+from convsurgeon.survey.roles import norms_behind
 from convsurgeon.survey.sources import plainly
 from convsurgeon.transfer.agreement import Agreement, Comparison, agreement
 from convsurgeon.transfer.batch_norm import fold, keeps_statistics
@@ -76,14 +77,16 @@ def inherit(
     plan: Plan,
     calibration: Iterable[Any] | None,
     *,
+    norms: Mapping[str, str] | None = None,
     settings: InheritSettings | None = None,
     progress: Progress | None = None,
 ) -> Inherited:
     """Fit every replaced convolution of ``converted`` (in place) to what ``original`` computes there.
 
     Front to back: a site's inputs come from the converted network as fitted so far, its targets from the original, so
-    that later sites undo earlier errors. Without calibration inputs the fits see the weights alone. ``progress`` is
-    told of every site. The original is not touched.
+    that later sites undo earlier errors. Without calibration inputs the fits see the weights alone. ``norms`` are the
+    survey's, read from the graph where they are not given; ``progress`` is told of every site. The original is not
+    touched.
 
     Raises:
         UsageError: calibration inputs of the wrong kind, or none.
@@ -95,7 +98,7 @@ def inherit(
         return _all_blind(reference, converted, plan.replaced, settings, progress)
     run = _Run(reference, converted, plan.replaced, Calibration.of(calibration), settings)
     with evaluating(reference, converted), run.unfitted_as_original():
-        run.fit_all(progress)
+        run.fit_all(norms_behind(reference) if norms is None else norms, progress)
         return run.judged()
 
 
@@ -152,9 +155,12 @@ class _Run:
             for module in self.modules.values():
                 stand_down(module)
 
-    def fit_all(self, progress: Progress) -> None:
-        """Fit every site in execution order; targets are sampled for as many sites at once as memory allows."""
-        norms = self._norms()
+    def fit_all(self, known: Mapping[str, str], progress: Progress) -> None:
+        """Fit every site in execution order; targets are sampled for as many sites at once as memory allows.
+
+        ``known`` names the norm right behind each convolution of the model.
+        """
+        norms = self._norms(known)
         watched = [*(row.name for row in self.rows), *norms.values()]
         traffic = count_traffic(self.reference, watched, self.calibration.fitting(self.reference))
         sizes = [traffic[row.name].sampled_bytes(unknowns_of(row.shape)) for row in self.rows]
@@ -171,15 +177,14 @@ class _Run:
                 done += 1
         progress("fitting", done, len(self.rows), "")
 
-    def _norms(self) -> dict[str, str]:
+    def _norms(self, known: Mapping[str, str]) -> dict[str, str]:
         """Batch norms right behind replaced sites; one that stands behind several sites takes up nothing."""
-        roles = read_roles(self.reference)
-        norms = {row.name: role.norm for row in self.rows if (role := roles.get(row.name)) and role.norm}
-        everyone = [role.norm for role in roles.values()]
+        norms = {row.name: known[row.name] for row in self.rows if row.name in known}
+        behind = Counter(known.values())
         return {
             name: norm
             for name, norm in norms.items()
-            if everyone.count(norm) == 1 and keeps_statistics(self.reference.get_submodule(norm))
+            if behind[norm] == 1 and keeps_statistics(self.reference.get_submodule(norm))
         }
 
     def _sampler(self, row: PlanLayer, traffic: Traffic) -> Sampler:

@@ -29,7 +29,7 @@ from convsurgeon.families.regression.moments import TINY, Collected, Gathering
 from convsurgeon.families.regression.problems import linears_of, problem_of, unknowns_of
 from convsurgeon.families.regression.samples import HELD_ROWS, Sample, Sampler, Samples
 from convsurgeon.families.torch_convs import Conv, conv_shape
-from convsurgeon.survey.roles import read_roles
+from convsurgeon.survey.roles import norms_behind
 from convsurgeon.survey.sources import CONVS, plainly
 from convsurgeon.transfer.batch_norm import keeps_statistics
 from convsurgeon.transfer.calibration import Calibration, images_in
@@ -79,17 +79,18 @@ def measure_damage(
     calibration: Iterable[Any] | Calibration,
     *,
     fingerprint: str = "",
+    norms: Mapping[str, str] | None = None,
     settings: DamageSettings | None = None,
     counted: SupplyCallback | None = None,
     progress: Progress | None = None,
 ) -> DamageTable:
     """Estimate what each candidate spec of each site would do to that site's output.
 
-    ``requests`` maps a convolution's name to its candidate specs; ``fingerprint`` is the survey's. What the settings'
-    directory holds for the same model, weights, data and seed is not measured again. Sites of which the inputs
-    are too few to tell anything are not measured at all: their estimates are there, but not reliable. ``counted`` is
-    called once that is known of the sites still to be measured, before anything is, and may raise. ``progress`` is
-    told of every site. The original is not touched.
+    ``requests`` maps a convolution's name to its candidate specs. ``fingerprint`` and ``norms`` are the survey's; norms
+    are read from the graph where they are not given. What the settings' directory holds for the same model, weights,
+    data and seed is not measured again. Sites of which the inputs are too few to tell anything are not measured at all:
+    their estimates are there, but not reliable. ``counted`` is called once that is known of the sites still to be
+    measured, before anything is, and may raise. ``progress`` is told of every site. The original is not touched.
 
     Raises:
         UsageError: calibration inputs of the wrong kind, or none; a name that is no convolution.
@@ -113,7 +114,8 @@ def measure_damage(
             counted(supply)
         told = {name: specs for name, specs in open_requests.items() if supply.enough(name)}
         if told:
-            measurement = _Measurement(reference, told, data, settings, kept)
+            known = norms_behind(reference) if norms is None else norms
+            measurement = _Measurement(reference, told, data, settings, kept, known)
             measurement.run(supply.sites, progress or silent)
     guesses = {name: _untold(specs, supply.sites[name]) for name, specs in open_requests.items() if name not in told}
     return DamageTable({**kept.sites, **guesses})
@@ -149,6 +151,7 @@ class _Measurement:
         data: Calibration,
         settings: DamageSettings,
         kept: DamageFile,
+        norms: Mapping[str, str],
     ) -> None:
         self.reference = reference
         self.requests = requests
@@ -157,10 +160,8 @@ class _Measurement:
         self.kept = kept
         self.convs = {name: _conv(reference, name) for name in requests}
         self.shapes = {name: conv_shape(conv) for name, conv in self.convs.items()}
-        roles = read_roles(reference)
         self.norms = {
-            name: bool((role := roles.get(name)) and role.norm and keeps_statistics(reference.get_submodule(role.norm)))
-            for name in requests
+            name: name in norms and keeps_statistics(reference.get_submodule(norms[name])) for name in requests
         }
 
     def run(self, traffic: Mapping[str, Traffic], progress: Progress) -> None:

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 import convsurgeon
 from convsurgeon.models.loading import build_model
 from convsurgeon.survey.roles import Role, read_roles
-from tests.nets import Residual, Residual64, Untraceable
+from tests.nets import Residual, Residual64, Sized, Untraceable
+from tests.transfer.networks import trained
 
 
 def _names(roles: dict[str, Role], flag: str) -> list[str]:
@@ -98,40 +99,9 @@ def test_a_shortcut_goes_past_two_convolutions_or_more() -> None:
     assert _names(read_roles(_Parallel(2)), "shortcut") == ["point"]
 
 
-class _Stage(nn.Module):
-    """A block whose norm and activation have the same names as the root's."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(8, 8, 3, padding=1, bias=False)
-        self.bn = nn.BatchNorm2d(8)
-        self.act = nn.ReLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.act(self.bn(self.conv(x)))
-
-
-class _Sized(nn.Module):
-    """Two stages behind a stem; ``checked`` looks at the size of its input, which no whole trace survives."""
-
-    def __init__(self, checked: bool) -> None:
-        super().__init__()
-        self.checked = checked
-        self.conv = nn.Conv2d(3, 8, 3, padding=1, bias=False)
-        self.bn = nn.BatchNorm2d(8)
-        self.act = nn.ReLU()
-        self.one, self.two = _Stage(), nn.Sequential(_Stage(), _Stage())
-        self.again = self.two[0]
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.checked and x.shape[-1] % 4:
-            raise ValueError("expected a width divisible by 4")
-        return self.two(self.one(self.act(self.bn(self.conv(x)))))
-
-
 def test_names_are_those_of_the_whole_model_where_only_parts_are_traced() -> None:
     """A part's norm and activation are named from the root, by their first name, as the same graph's whole would."""
-    whole, parts = read_roles(_Sized(False)), read_roles(_Sized(True))
+    whole, parts = read_roles(Sized(False)), read_roles(Sized(True))
     inside = ["one.conv", "two.0.conv", "two.1.conv"]
     assert {name: (parts[name].norm, parts[name].activation) for name in inside} == {
         name: (whole[name].norm, whole[name].activation) for name in inside
@@ -142,13 +112,7 @@ def test_names_are_those_of_the_whole_model_where_only_parts_are_traced() -> Non
 
 def test_a_size_check_changes_nothing_about_a_fit() -> None:
     """A network that can only be traced by parts is fitted to the bit like its twin, outside of its own stem."""
-    torch.manual_seed(0)
-    free, checked = _Sized(False).eval(), _Sized(True).eval()
-    for module in free.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.normal_(module.running_mean)
-            nn.init.uniform_(module.running_var, 0.5, 2)
-            nn.init.normal_(module.weight)
+    free, checked = trained(Sized(False)), Sized(True).eval()
     checked.load_state_dict(free.state_dict())
     data = [torch.randn(8, 3, 16, 16) for _ in range(4)]
     rules = convsurgeon.Rules(skip=("conv",))
@@ -157,6 +121,7 @@ def test_a_size_check_changes_nothing_about_a_fit() -> None:
         for net in (free, checked)
     ]
     assert [row.name for row in done[1].plan.replaced] == ["one.conv", "two.0.conv", "two.1.conv"]
+    assert done[0].report.fidelity == done[1].report.fidelity
     for name, value in done[0].model.state_dict().items():
         assert torch.equal(value, done[1].model.state_dict()[name]), name
     assert torch.equal(checked.bn.running_mean, done[1].model.bn.running_mean)

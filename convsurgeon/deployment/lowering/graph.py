@@ -12,23 +12,15 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.ops import FrozenBatchNorm2d
 
-from convsurgeon.base.errors import FOREIGN
 from convsurgeon.families.forms.absorbed import Absorbed
 from convsurgeon.families.forms.convolution import PLAIN_CONVS
 from convsurgeon.families.unit import CompactConv
+from convsurgeon.survey.graph import by_parts, trace
 
 __all__ = ["Recording", "called_once", "first_argument", "module_of", "record", "traced_parts"]
 
+_CONVS = (*PLAIN_CONVS, CompactConv)
 _PLAIN_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, FrozenBatchNorm2d)
-
-
-class _Tracer(fx.Tracer):
-    """Convolutions and plain batch norms stay whole; norms with an activation inside are opened."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        if isinstance(m, (*PLAIN_CONVS, CompactConv, Absorbed)) or type(m) in _PLAIN_NORMS:
-            return True
-        return not isinstance(m, _BatchNorm) and super().is_leaf_module(m, module_qualified_name)
 
 
 def traced_parts(model: nn.Module) -> dict[str, fx.GraphModule]:
@@ -36,22 +28,18 @@ def traced_parts(model: nn.Module) -> dict[str, fx.GraphModule]:
 
     The graphs' modules are the model's own.
     """
-    parts: dict[str, fx.GraphModule] = {}
-    _trace(model, "", parts)
-    return parts
+    return by_parts(model, _CONVS, _traced)
 
 
-def _trace(module: nn.Module, name: str, parts: dict[str, fx.GraphModule]) -> None:
-    convs = (*PLAIN_CONVS, CompactConv)
-    if isinstance(module, convs) or not any(isinstance(child, convs) for child in module.modules()):
-        return
-    try:
-        graph = _Tracer().trace(module)
-        parts[name] = _with_attributes(module, fx.GraphModule(module, graph))
-    except FOREIGN:
-        # Any code may stand in a forward, so any exception may come out of tracing it: go one level down.
-        for child_name, child in module.named_children():
-            _trace(child, f"{name}.{child_name}" if name else child_name, parts)
+def _traced(module: nn.Module) -> fx.GraphModule:
+    return _with_attributes(module, fx.GraphModule(module, trace(module, _leaf)))
+
+
+def _leaf(module: nn.Module) -> bool | None:
+    """Convolutions and plain batch norms stay whole; norms with an activation inside are opened."""
+    if isinstance(module, (*_CONVS, Absorbed)) or type(module) in _PLAIN_NORMS:
+        return True
+    return False if isinstance(module, _BatchNorm) else None
 
 
 def _with_attributes(module: nn.Module, traced: fx.GraphModule) -> fx.GraphModule:

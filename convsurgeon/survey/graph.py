@@ -1,0 +1,54 @@
+"""Reading a network by fx: the whole where it traces, otherwise the largest parts that do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from torch import fx, nn
+
+from convsurgeon.base.errors import FOREIGN
+
+__all__ = ["Leaf", "by_parts", "trace"]
+
+T = TypeVar("T")
+# Whether a module stays one node of the graph; None leaves that to fx.
+Leaf = Callable[[nn.Module], bool | None]
+
+
+def trace(module: nn.Module, leaf: Leaf) -> fx.Graph:
+    """The module's graph. Any code may stand in a forward, so any exception may come out of tracing it."""
+    return _Tracer(leaf).trace(module)
+
+
+class _Tracer(fx.Tracer):
+    def __init__(self, leaf: Leaf) -> None:
+        super().__init__()
+        self._leaf = leaf
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        leaf = self._leaf(m)
+        return super().is_leaf_module(m, module_qualified_name) if leaf is None else leaf
+
+
+def by_parts(model: nn.Module, convs: tuple[type[nn.Module], ...], read: Callable[[nn.Module], T]) -> dict[str, T]:
+    """What ``read`` makes of the model (by an empty name), or where that fails of its children, and so on down.
+
+    By qualified name; a module at several paths is tried once, at the first of them. Convolutions, and what holds
+    none, are not worth a trace. A part's own graph names its modules from the part on.
+    """
+    parts: dict[str, T] = {}
+    tried: set[nn.Module] = set()
+
+    def descend(module: nn.Module, name: str) -> None:
+        if module in tried or isinstance(module, convs) or not any(isinstance(m, convs) for m in module.modules()):
+            return
+        tried.add(module)
+        try:
+            parts[name] = read(module)
+        except FOREIGN:
+            for child_name, child in module.named_children():
+                descend(child, f"{name}.{child_name}" if name else child_name)
+
+    descend(model, "")
+    return parts
