@@ -33,7 +33,7 @@ from convsurgeon.runtimes.eager import Eager
 from convsurgeon.runtimes.onnx_conversion import to_onnx
 from convsurgeon.runtimes.registry import find_runtime
 from convsurgeon.runtimes.timer import Spread
-from tests.nets import Opaque, Residual, Shared, Untraceable
+from tests.nets import Opaque, Residual, Shared, Stage, Untraceable
 
 IMAGE = (2, 8, 9, 8)
 
@@ -297,6 +297,24 @@ def test_awkward_networks_are_lowered_as_far_as_they_trace(net: type[nn.Module])
     converted = convsurgeon.convert(model, x, method="compconv32", random_weights=True).model
     done = _lowered(_lively(converted), x)
     assert _count(done.model, CompactConv) == 0
+
+
+def test_a_part_at_two_paths_is_lowered_once_and_named_from_the_root() -> None:
+    """What two untraceable modules share is one part, and its steps bear the first of its names."""
+
+    class Around(nn.Module):
+        def __init__(self, inside: nn.Module) -> None:
+            super().__init__()
+            self.inside = inside
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.inside(x) if float(x.sum()) < 1e30 else x
+
+    stage = Stage()
+    done = _lowered(_lively(nn.Sequential(Around(stage), Around(stage))), torch.randn(IMAGE))
+    assert [step.where for step in done.steps if step.pass_name == "fold batch norm"] == ["0.inside.bn"]
+    assert _count(done.model, nn.BatchNorm2d) == 0
+    assert done.model[0].inside is done.model[1].inside
 
 
 @pytest.mark.parametrize("also_calls", [False, True])

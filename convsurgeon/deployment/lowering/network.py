@@ -184,7 +184,10 @@ def _in_graphs(
     for name, traced in parts.items():
         if name in calls:
             part, done = _lower_part(traced, *calls[name], choice)
-            steps += done
+            # A part's own graph names its modules from the part on.
+            steps += [
+                step.model_copy(update={"where": f"{name}.{step.where}" if name else step.where}) for step in done
+            ]
             model = _put(model, name, laid_out(part, layout))
     inputs.call(model)
     if _units(model):
