@@ -10,12 +10,12 @@ so that other programs on the machine disturb little. Random weights: nothing he
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.latency.subject import Subject, parser_for
+from convsurgeon.base.observe import Before, observed
 from convsurgeon.deployment.lowering.choice import prepared, settled, stopwatch_for
 from convsurgeon.deployment.lowering.forms import forms_of
 from convsurgeon.deployment.lowering.layout import laid_out
@@ -31,19 +31,16 @@ def unit_inputs(network: nn.Module, x: Tensor) -> dict[str, Tensor]:
     """What each unit reads in one forward."""
     seen: dict[str, Tensor] = {}
 
-    def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        def hook(_module: nn.Module, args: tuple[Tensor, ...]) -> None:
+    def keep(name: str) -> Before:
+        def hook(args: tuple[Tensor, ...], _kwargs: dict[str, object]) -> None:
             # Later layers may overwrite what they are given.
             seen[name] = args[0].clone()
 
         return hook
 
-    for name, module in network.named_modules():
-        if isinstance(module, CompactConv):
-            module.register_forward_pre_hook(keep(name))
-    network(x)
-    for module in network.modules():
-        module._forward_pre_hooks.clear()
+    units = [(module, keep(name)) for name, module in network.named_modules() if isinstance(module, CompactConv)]
+    with observed(before=units):
+        network(x)
     return seen
 
 
