@@ -22,7 +22,7 @@ from torchvision.transforms import v2
 
 import convsurgeon
 from convsurgeon.models.loading import load_model
-from convsurgeon.recovery.progress import Moment
+from convsurgeon.recovery.moment import Moment
 from convsurgeon.report.folder import read_manifest
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from convsurgeon.base.errors import ConvsurgeonError, UnknownName, UsageError, did_you_mean
+from convsurgeon.base.progress import Progress, silent
 from convsurgeon.budgets.baseline import Baselines
 from convsurgeon.budgets.config import Config
 from convsurgeon.budgets.entries import Budget, expand
@@ -28,8 +29,6 @@ from convsurgeon.budgets.toml_text import entry_lines
 
 __all__ = ["Checked", "check"]
 
-Watch = Callable[[str, int, int], None]
-
 
 @dataclass(frozen=True)
 class Checked:
@@ -46,7 +45,7 @@ def check(
     only: Iterable[str] = (),
     baseline: str | None = None,
     update: bool = False,
-    watch: Watch | None = None,
+    progress: Progress | None = None,
 ) -> Checked:
     """Measure the entries and hold them against their limits; nothing is downloaded.
 
@@ -55,7 +54,7 @@ def check(
         only: names of entries; none means all.
         baseline: a git revision whose lock to compare with, instead of the one that lies here.
         update: rewrite the lock (of ``only`` these entries); limits against the baseline are not judged then.
-        watch: called with (name, number from 0, count) before each measurement.
+        progress: called before each measurement, with the entry's name, and at the end.
 
     Raises:
         UsageError: no entries, an unknown name in ``only``, a revision without a lock.
@@ -70,7 +69,7 @@ def check(
         revision=baseline,
         there=None if baseline is None else read_lock_at(baseline, path),
     )
-    outcomes = _measured(chosen, budgets, config, watch)
+    outcomes = _measured(chosen, budgets, config, progress or silent)
     lines = _lines(config)
     rows = []
     for budget in chosen:
@@ -100,7 +99,7 @@ def _chosen(budgets: tuple[Budget, ...], only: tuple[str, ...], config: Config) 
 
 
 def _measured(
-    chosen: tuple[Budget, ...], budgets: tuple[Budget, ...], config: Config, watch: Watch | None
+    chosen: tuple[Budget, ...], budgets: tuple[Budget, ...], config: Config, progress: Progress
 ) -> dict[str, Outcome]:
     """Every chosen entry that is not off, and those their limits refer to, each measured once."""
     by_name = {budget.name: budget for budget in budgets}
@@ -114,13 +113,13 @@ def _measured(
             timed |= {budget.name, *others} if metric == "latency" else set()
     outcomes: dict[str, Outcome] = {}
     for number, name in enumerate(needed):
-        if watch is not None:
-            watch(name, number, len(needed))
+        progress("checking", number, len(needed), name)
         try:
             outcomes[name] = measure_budget(by_name[name], config.folder, with_latency=name in timed)
         except ConvsurgeonError as error:
             # the other entries still get their row
             outcomes[name] = error
+    progress("checking", len(needed), len(needed), "")
     return outcomes
 
 

@@ -13,7 +13,7 @@ import click
 
 from convsurgeon.base.errors import ConvsurgeonError, UsageError
 from convsurgeon.cli.options import json_option
-from convsurgeon.cli.screen import output, warn
+from convsurgeon.cli.screen import output, progress_bar, warn
 from convsurgeon.cli.standard_output import reader_may_leave
 
 if TYPE_CHECKING:
@@ -79,8 +79,8 @@ def check_command(
         config = _config(model, config_file, entries, update, given)
         from convsurgeon.budgets import check
 
-        with _progress() as watch:
-            done = check(config, only=entries, baseline=baseline, update=update, watch=watch)
+        with progress_bar() as progress:
+            done = check(config, only=entries, baseline=baseline, update=update, progress=progress)
         if init:
             done = _init(done, config, config_file)
     form.show(done, config)
@@ -212,19 +212,3 @@ def _failures_told() -> Iterator[None]:
             click.echo(github.failure(str(error)), err=True)
         github.write_summary(f"### ❌ convsurgeon: the check could not begin\n\n```text\n{error}\n```\n", os.environ)
         raise
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None] | None]:
-    """A bar on a terminal, nothing elsewhere."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield None
-        return
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("checking", total=None)
-        yield lambda name, number, count: bar.update(task, description=name, completed=number, total=count)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 if TYPE_CHECKING:
-    from convsurgeon.recovery.progress import Moment
+    from convsurgeon.recovery.moment import Moment, MomentCallback
 
 __all__ = ["training_display"]
 
 
 @contextmanager
-def training_display() -> Iterator[Callable[[Moment], None]]:
+def training_display() -> Iterator[MomentCallback]:
     """On standard error; yields the callback that is told of every step."""
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     if not console.is_terminal:

@@ -28,7 +28,7 @@ from convsurgeon.recovery.learned_groups import GroupSettings
 from convsurgeon.recovery.learned_groups.request import requested
 from convsurgeon.recovery.lesson import Lesson
 from convsurgeon.recovery.loop import Trainer
-from convsurgeon.recovery.progress import Progress
+from convsurgeon.recovery.moment import MomentCallback
 from convsurgeon.recovery.randomness import untouched_generators
 from convsurgeon.recovery.settings import ImageSettings, RecoverSettings
 from convsurgeon.recovery.sites import find_sites
@@ -78,7 +78,7 @@ def recover(
     checkpoints: Path | str | None = None,
     resume: bool = False,
     device: str = "auto",
-    progress: Progress | None = None,
+    progress: MomentCallback | None = None,
 ) -> Recovered:
     """Train a converted network back towards its original, by distillation; both stay as they are.
 

@@ -17,8 +17,8 @@ from convsurgeon.recovery.history import History
 from convsurgeon.recovery.interruption import Interrupted, StopRequest, stop_requests
 from convsurgeon.recovery.lesson import Lesson
 from convsurgeon.recovery.modes import norms_follow, set_modes
+from convsurgeon.recovery.moment import MomentCallback
 from convsurgeon.recovery.optimiser import make_optimiser, rate, set_rates
-from convsurgeon.recovery.progress import Progress
 from convsurgeon.recovery.randomness import reseed
 from convsurgeon.recovery.resuming import gathered, put_back
 from convsurgeon.recovery.tally import Tally
@@ -29,7 +29,7 @@ __all__ = ["Trainer"]
 class Trainer:
     """One run of a lesson."""
 
-    def __init__(self, lesson: Lesson, progress: Progress | None = None) -> None:
+    def __init__(self, lesson: Lesson, progress: MomentCallback | None = None) -> None:
         self.lesson = lesson
         self.total = lesson.total_steps()
         self._progress = progress

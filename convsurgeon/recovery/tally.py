@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from convsurgeon.recovery.checkpoint import Standing
 from convsurgeon.recovery.history import HistoryRow, Score
-from convsurgeon.recovery.progress import Moment
+from convsurgeon.recovery.moment import Moment
 
 __all__ = ["Tally"]
 

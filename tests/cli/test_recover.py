@@ -21,7 +21,7 @@ from convsurgeon.cli.app import run
 from convsurgeon.cli.training import training_display
 from convsurgeon.recovery import RecoverSettings, Score
 from convsurgeon.recovery.loop import Trainer
-from convsurgeon.recovery.progress import Moment
+from convsurgeon.recovery.moment import Moment
 from tests.recovery.lessons import equal
 
 FACTORY = """

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from convsurgeon.recovery.history import Score
 
-__all__ = ["Moment", "Progress"]
+__all__ = ["Moment", "MomentCallback"]
 
 
 @dataclass(frozen=True)
@@ -24,4 +24,4 @@ class Moment:
     status: str
 
 
-Progress = Callable[[Moment], None]
+MomentCallback = Callable[[Moment], None]
