@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
@@ -21,7 +20,7 @@ from convsurgeon.models.loading import build_model, default_inputs, is_factory
 from convsurgeon.planning.make import make_plan
 from convsurgeon.planning.problem import pose
 from convsurgeon.planning.recipe import read_recipe
-from convsurgeon.report.folder import MANIFEST, Manifest, read_saved_plan
+from convsurgeon.report.folder import MANIFEST, read_manifest, read_saved_plan
 from convsurgeon.surgery.operate import operate
 from convsurgeon.survey.sites import survey
 
@@ -91,10 +90,7 @@ def _saved(folder: Path, shape: tuple[int, ...] | None, trusted: bool, device: s
 
 
 def _rebuilt_from(folder: Path, trusted: bool) -> str:
-    try:
-        name = Manifest.model_validate_json((folder / MANIFEST).read_text(encoding="utf-8")).rebuild
-    except (ValidationError, UnicodeDecodeError) as error:
-        raise ModelLoadError(f"{folder / MANIFEST} is damaged or of another version.") from error
+    name = read_manifest(folder).rebuild
     if name is None:
         raise UsageError(f"'{folder}' was converted from a model object, so nothing says how to build it.")
     if is_factory(name) and not trusted:

@@ -13,6 +13,7 @@ from convsurgeon.cli.options import json_option
 from convsurgeon.cli.recipe_options import model_options
 from convsurgeon.cli.screen import output, working
 from convsurgeon.planning.recipe import Recipe, merged
+from convsurgeon.report.renderers import RENDERERS
 
 __all__ = ["inspect_command", "methods_command", "report_command", "schema_command"]
 
@@ -47,7 +48,7 @@ def inspect_command(model: str, device: str, as_json: bool, **given: Any) -> Non
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["terminal", "markdown", "json"]),
+    type=click.Choice(list(RENDERERS)),
     default="terminal",
     show_default=True,
     help="How to show it.",
@@ -58,7 +59,6 @@ def report_command(folder: Path, form: str, markdown: bool, as_json: bool) -> No
     """Show the report of a saved conversion in FOLDER."""
     form = "json" if as_json else "markdown" if markdown else form
     from convsurgeon.report.folder import read_report
-    from convsurgeon.report.renderers import RENDERERS
 
     shown = RENDERERS[form](read_report(folder))
     if isinstance(shown, str):

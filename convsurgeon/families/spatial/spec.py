@@ -21,7 +21,7 @@ from pydantic import PositiveInt
 
 from convsurgeon.families.cost import ConvShape, Cost, conv_cost
 from convsurgeon.families.family import Card, Family, PlainMethod, Refusal, Spec
-from convsurgeon.families.thin_widths import thin_widths
+from convsurgeon.families.stretch import stretch
 
 if TYPE_CHECKING:
     from convsurgeon.families.spatial.unit import Spatial
@@ -39,8 +39,9 @@ CARD = Card(
     bad_for="1×1 and grouped convolutions, which have nothing to split",
 )
 
-# Up to these shares of the dense convolution's MACs.
-MOST_SHARE = 0.8
+# Widths are tried at these shares of the dense MACs, in whole blocks; small steps let the solver land close.
+COST_SHARES = tuple(step / 32 for step in range(1, 26))
+BLOCK = 8
 AXES = {"vertical": 0, "horizontal": 1}
 
 
@@ -123,39 +124,37 @@ class SpatialMethod(PlainMethod):
         """Both orders, over a range of widths; the named width in the cheaper order."""
         if reason := unsuited(shape):
             return Refusal(reason)
-        stretches = {first: _stretch(shape, axis, output_size, input_size) for first, axis in AXES.items()}
-        known = {first: stretch for first, stretch in stretches.items() if stretch is not None}
+        stretches = {first: stretch(shape, (1 - axis,), output_size, input_size) for first, axis in AXES.items()}
+        known = {first: longer for first, longer in stretches.items() if longer is not None}
         if not known:
             return Refusal("maps of several sizes: what the first convolution would cost on them is not known")
         if self.mid_channels is not None:
-            specs = [_spec(self.mid_channels, first, stretch) for first, stretch in known.items()]
+            specs = [_spec(self.mid_channels, first, longer) for first, longer in known.items()]
             return (min(specs, key=lambda spec: spec.cost(shape, math.prod(output_size)).macs),)
         found = tuple(
-            _spec(width, first, stretch)
-            for first, stretch in known.items()
-            for width in thin_widths(_per_width(shape, AXES[first], stretch), shape, MOST_SHARE)
+            _spec(width, first, longer)
+            for first, longer in known.items()
+            for width in _widths(_per_width(shape, AXES[first], longer), shape)
         )
         return found or Refusal(f"{shape.in_channels}→{shape.out_channels} channels are too few for any width between")
 
 
-def _spec(width: int, first: str, stretch: Fraction) -> SpatialSpec:
+def _spec(width: int, first: str, longer: Fraction) -> SpatialSpec:
     return SpatialSpec.model_validate(
-        {"mid_channels": width, "first": first, "stretch": (stretch.numerator, stretch.denominator)}
+        {"mid_channels": width, "first": first, "stretch": (longer.numerator, longer.denominator)}
     )
 
 
-def _per_width(shape: ConvShape, axis: int, stretch: Fraction) -> float:
+def _per_width(shape: ConvShape, axis: int, longer: Fraction) -> float:
     """MACs per output position that one channel between the two costs."""
-    return float(shape.in_channels * shape.kernel[axis] * stretch + shape.out_channels * shape.kernel[1 - axis])
+    return float(shape.in_channels * shape.kernel[axis] * longer + shape.out_channels * shape.kernel[1 - axis])
 
 
-def _stretch(
-    shape: ConvShape, axis: int, output_size: tuple[int, ...], input_size: tuple[int, ...] | None
-) -> Fraction | None:
-    """Input length over output length along the second axis; None where it can't be known."""
-    if shape.keeps_length(1 - axis):
-        return Fraction(1)
-    return None if not input_size else Fraction(input_size[1 - axis], output_size[1 - axis])
+def _widths(per_width: float, shape: ConvShape) -> list[int]:
+    """Widths in blocks of 8, each channel costing ``per_width`` MACs per position, over the shares worth trying."""
+    dense = shape.in_channels * shape.out_channels * shape.area
+    widths = {round(share * dense / per_width / BLOCK) * BLOCK for share in COST_SHARES}
+    return sorted(width for width in widths if 0 < width * per_width < dense)
 
 
 def _parse(text: str) -> SpatialMethod | None:

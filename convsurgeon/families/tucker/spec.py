@@ -10,7 +10,6 @@ The first writes a map as large as the input: ``stretch`` says how many position
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,6 +19,7 @@ from pydantic import PositiveInt
 
 from convsurgeon.families.cost import ConvShape, Cost, conv_cost
 from convsurgeon.families.family import Card, Family, PlainMethod, Refusal, Spec
+from convsurgeon.families.stretch import stretch
 
 if TYPE_CHECKING:
     from convsurgeon.families.tucker.unit import Tucker
@@ -121,10 +121,10 @@ class TuckerMethod(PlainMethod):
         """The named unit, or pairs of widths whose shares of the channels are not too far apart."""
         if reason := unsuited(shape):
             return Refusal(reason)
-        stretch = _stretch(shape, output_size, input_size)
-        if stretch is None:
+        longer = stretch(shape, range(len(shape.kernel)), output_size, input_size)
+        if longer is None:
             return Refusal("maps of several sizes: what the first convolution would cost on them is not known")
-        ratio = (stretch.numerator, stretch.denominator)
+        ratio = (longer.numerator, longer.denominator)
         if self.in_rank is not None and self.out_rank is not None:
             return (TuckerSpec(in_rank=self.in_rank, out_rank=self.out_rank, stretch=ratio),)
         pairs = {
@@ -139,13 +139,6 @@ class TuckerMethod(PlainMethod):
 def _blocks(channels: Fraction) -> int:
     """A width in whole blocks of 8, one at least."""
     return max(1, round(channels / BLOCK)) * BLOCK
-
-
-def _stretch(shape: ConvShape, output_size: tuple[int, ...], input_size: tuple[int, ...] | None) -> Fraction | None:
-    """Input positions for each output position; None where it can't be known."""
-    if all(shape.keeps_length(axis) for axis in range(len(shape.kernel))):
-        return Fraction(1)
-    return None if not input_size else Fraction(math.prod(input_size), math.prod(output_size))
 
 
 def _parse(text: str) -> TuckerMethod | None:
