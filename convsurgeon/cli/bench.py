@@ -94,13 +94,13 @@ def _subjects(
     subject: str, original: str | None, input_shape: str | None, device: str, trust_factory: bool
 ) -> tuple[nn.Module, nn.Module | None, Inputs]:
     """The original, its converted twin, and inputs for both; a model named alone has no twin."""
-    from convsurgeon.models.loading import load_model
+    from convsurgeon.cli.loading import load_telling
     from convsurgeon.report.folder import MANIFEST
 
     if not (Path(subject) / MANIFEST).is_file():
         if original is not None:
             raise UsageError(f"--original belongs to a saved conversion, and '{subject}' is none; leave it out.")
-        loaded = load_model(subject, weights="none", input_shape=input_shape, device=device)
+        loaded = load_telling(subject, weights="none", input_shape=input_shape, device=device)
         return loaded.model, None, loaded.example_inputs
     from convsurgeon.conversion.saved import load
 

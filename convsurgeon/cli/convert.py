@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from convsurgeon.cli.data import DataRequest, calibration_options, evaluation_options, refine_option, warn_of_skipped
+from convsurgeon.cli.data import (
+    DataRequest,
+    calibration_options,
+    evaluation_options,
+    preprocessing_options,
+    refine_option,
+    taken_preprocessing,
+    warn_of_skipped,
+)
 from convsurgeon.cli.options import default_folder, json_option, output_options
 from convsurgeon.cli.recipe_options import given_recipe, model_options, plan_options
 from convsurgeon.cli.screen import output, progress_bar, warn, working
+from convsurgeon.models.preprocessing import Preparation, Preprocessing
 from convsurgeon.planning.recipe import Recipe, merged
 
 if TYPE_CHECKING:
@@ -32,6 +41,7 @@ __all__ = ["apply_command", "convert_command", "plan_command"]
 @calibration_options
 @refine_option
 @evaluation_options
+@preprocessing_options
 @model_options
 @output_options
 def convert_command(
@@ -57,22 +67,24 @@ def convert_command(
     with working("starting"):
         recipe = given_recipe(recipe_file, given)
         folder = output or default_folder(recipe.model or "", recipe.method.name)
-        data = DataRequest(calibrate, images, evaluate, classes, refine).with_classes_used()
+        data = DataRequest(calibrate, images, evaluate, classes, refine, recipe.preprocessing).with_classes_used()
         _refuse_existing(folder, force, dry_run)
     loaded = _load(recipe, device)
     patient = _admit(loaded)
     calibration, evaluation = data.both(loaded, patient.survey, recipe.seed)
+    prepared = data.prepared(loaded)
     plan = _plan(patient, recipe, calibration)
     if dry_run:
         _dry(plan, patient, as_json)
     else:
-        _operate(patient, plan, calibration, evaluation, recipe.seed, refine, folder, force, as_json)
+        _operate(patient, plan, calibration, evaluation, prepared, recipe.seed, refine, folder, force, as_json)
 
 
 @click.command("plan")
 @click.argument("model", required=False)
 @plan_options
 @calibration_options
+@preprocessing_options
 @model_options
 @json_option
 @click.option("--force", is_flag=True, help="Replace the plan file if it exists.")
@@ -92,7 +104,7 @@ def plan_command(
         recipe = given_recipe(recipe_file, given)
         folder = default_folder(recipe.model or "", recipe.method.name)
         path = output or folder.with_name(f"{folder.name}.plan.json")
-        data = DataRequest(calibrate, images)
+        data = DataRequest(calibrate, images, preprocessing=recipe.preprocessing)
         from convsurgeon.base.files import write_file
         from convsurgeon.deployment.exporting.file import refuse_existing_file
 
@@ -111,7 +123,9 @@ def plan_command(
 def _apply_line(path: Path, recipe: Recipe, calibrate: Path | None) -> str:
     """The command that carries a plan out; a plan holds neither weights nor images, so it names them."""
     weights = () if recipe.weights == "auto" else ("--weights", str(recipe.weights))
-    images = () if calibrate is None else ("--calibrate", str(calibrate))
+    images = [] if calibrate is None else ["--calibrate", str(calibrate)]
+    for name, value in recipe.preprocessing.given.items() if calibrate is not None else ():
+        images.extend((f"--{name}", value))
     return shlex.join(["convsurgeon", "apply", str(path), *weights, *images])
 
 
@@ -120,6 +134,7 @@ def _apply_line(path: Path, recipe: Recipe, calibrate: Path | None) -> str:
 @calibration_options
 @refine_option
 @evaluation_options
+@preprocessing_options
 @model_options
 @output_options
 def apply_command(
@@ -144,9 +159,10 @@ def apply_command(
         from convsurgeon.planning.plan import read_plan_file
 
         plan = read_plan_file(plan_file)
-        recipe = merged(None, model=plan.model, **given)
+        preprocessing = taken_preprocessing(given, Preprocessing())
+        recipe = merged(None, model=plan.model, preprocessing=preprocessing, **given)
         folder = output or default_folder(plan.model, plan.method)
-        data = DataRequest(calibrate, images, evaluate, classes, refine).with_classes_used()
+        data = DataRequest(calibrate, images, evaluate, classes, refine, recipe.preprocessing).with_classes_used()
         _refuse_existing(folder, force, dry_run)
     loaded = _load(recipe, device)
     if recipe.input is None:
@@ -158,7 +174,8 @@ def apply_command(
         _dry(plan, patient, as_json)
         return
     calibration, evaluation = data.both(loaded, patient.survey, recipe.seed)
-    _operate(patient, plan, calibration, evaluation, recipe.seed, refine, folder, force, as_json)
+    prepared = data.prepared(loaded)
+    _operate(patient, plan, calibration, evaluation, prepared, recipe.seed, refine, folder, force, as_json)
 
 
 def _refuse_existing(folder: Path, force: bool, dry_run: bool) -> None:
@@ -173,9 +190,9 @@ def _refuse_existing(folder: Path, force: bool, dry_run: bool) -> None:
 def _load(recipe: Recipe, device: str) -> LoadedModel:
     """The model that a recipe names, with a warning where its weights turned out random."""
     with working(f"loading {recipe.model}"):
-        from convsurgeon.models.loading import load_model
+        from convsurgeon.cli.loading import load_telling
 
-        loaded = load_model(
+        loaded = load_telling(
             recipe.model or "", weights=recipe.weights, input_shape=recipe.input, device=device, seed=recipe.seed
         )
     if loaded.weights.origin == "random" and recipe.weights != "none":
@@ -205,6 +222,7 @@ def _operate(
     plan: Plan,
     calibration: Unlabelled | None,
     evaluation: ImageBatches | None,
+    preparation: Preparation | None,
     seed: int,
     refine: int,
     folder: Path,
@@ -220,7 +238,9 @@ def _operate(
             seed=seed,
             calibration=calibration,
             refine=refine,
+            judging=calibration.judging if calibration else None,
             evaluation=evaluation,
+            preparation=preparation,
             progress=progress,
         )
     warn_of_skipped(calibration.batches if calibration else None, evaluation)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, MutableMapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,12 +11,15 @@ import click
 
 from convsurgeon.base.errors import UsageError
 from convsurgeon.cli.screen import warn
+from convsurgeon.cli.setting_options import setting_options, settings_given
+from convsurgeon.models.preprocessing import Preparation, Preprocessing
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from convsurgeon.models.images import ImageBatches, Transform
+    from convsurgeon.models.images import ImageBatches
     from convsurgeon.models.loading import LoadedModel
+    from convsurgeon.models.weights import Transform
     from convsurgeon.survey.sites import Survey
 
 __all__ = [
@@ -25,12 +28,16 @@ __all__ = [
     "calibration_options",
     "class_count",
     "evaluation_options",
-    "preprocessing",
+    "preprocessing_options",
     "refine_option",
+    "taken_preprocessing",
     "warn_of_skipped",
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+# Enough to tell shares of 2 % apart; more would take longer than they tell.
+_JUDGED = 500
 
 
 def calibration_options(command: Command) -> Command:
@@ -80,6 +87,20 @@ def evaluation_options(command: Command) -> Command:
     return command
 
 
+preprocessing_options = setting_options(Preprocessing(), Preprocessing.model_fields)
+
+
+def taken_preprocessing(given: MutableMapping[str, Any], base: Preprocessing) -> Preprocessing:
+    """The options taken out of those given, in place of ``base``'s values.
+
+    Raises:
+        UsageError: a value that is none of its kind.
+    """
+    names = list(Preprocessing.model_fields)
+    said = {name: given.pop(name, None) for name in names}
+    return settings_given(Preprocessing, names, {name: said[name] or getattr(base, name) for name in names})
+
+
 def warn_of_skipped(*folders: ImageBatches | None) -> None:
     """Say how many files were left out because they could not be read."""
     for batches in folders:
@@ -99,12 +120,39 @@ class DataRequest:
     evaluate: Path | None = None
     classes: Path | None = None
     refine: int = 0
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
 
     def __post_init__(self) -> None:
         if self.refine and self.calibrate is None:
             raise UsageError("--refine takes its steps on calibration images; pass --calibrate DIR too.")
         if self.images and self.calibrate is None:
             raise UsageError("--images says how many images to calibrate on; pass --calibrate DIR too.")
+
+    def prepared(self, loaded: LoadedModel) -> Preparation | None:
+        """How images become the model's inputs, or None where there are none: what was given wins over the weights'."""
+        if self.calibrate is None and self.evaluate is None:
+            return None
+        return self.preparation(loaded)
+
+    def preparation(self, loaded: LoadedModel) -> Preparation:
+        """How images become the model's inputs."""
+        from convsurgeon.models.loading import is_factory
+
+        if self.preprocessing.given:
+            return Preparation(source="given", settings=self.preprocessing)
+        if loaded.transform is None:
+            return Preparation(source="guessed")
+        return Preparation(source="factory" if is_factory(loaded.spec) else "weights")
+
+    def transform(self, loaded: LoadedModel, *, announced: bool = False) -> Transform:
+        """The same as code; a guess is said, unless that was ``announced`` before."""
+        preparation = self.preparation(loaded)
+        if loaded.transform is not None and preparation.source != "given":
+            return loaded.transform
+        if preparation.source == "guessed" and not announced:
+            warn(f"{preparation.describe()}.")
+        shapes = loaded.example_inputs.shapes()
+        return preparation.settings.transform(shapes[0] if len(shapes) == 1 else ())
 
     def with_classes_used(self) -> DataRequest:
         """The same, or an error where class names were given and no folder that they could name."""
@@ -126,14 +174,14 @@ class DataRequest:
         from convsurgeon.transfer.image_count import images_needed
 
         limit = self.images or images_needed(survey, batch_of(loaded.example_inputs))
-        found = calibration_images(self.calibrate, preprocessing(loaded), limit=limit, seed=seed)
+        found = calibration_images(self.calibrate, self.transform(loaded), limit=limit + _JUDGED, seed=seed)
         if loaded.weights.origin == "random":
             warn("--calibrate is ignored: random weights are not worth fitting.")
             return None
-        return Unlabelled(found)
+        return Unlabelled(found.part(0, limit), found.part(limit))
 
     def evaluation(self, loaded: LoadedModel, *, announced: bool) -> ImageBatches | None:
-        """Labelled batches; None without ``--evaluate``; ``announced`` as for ``preprocessing``.
+        """Labelled batches; None without ``--evaluate``; ``announced`` as for ``transform``.
 
         Raises:
             UsageError: the model is no classifier.
@@ -145,7 +193,7 @@ class DataRequest:
 
         return labelled_images(
             self.evaluate,
-            preprocessing(loaded, announced=announced),
+            self.transform(loaded, announced=announced),
             outputs=class_count(loaded),
             categories=loaded.categories,
             classes_file=self.classes,
@@ -154,9 +202,14 @@ class DataRequest:
 
 @dataclass(frozen=True)
 class Unlabelled:
-    """The images of labelled batches, as often as asked."""
+    """The images of labelled batches, as often as asked; ``others`` of the same folder are judged on, too."""
 
     batches: ImageBatches
+    others: ImageBatches
+
+    def judging(self) -> Iterator[Tensor]:
+        """Images that nothing is fitted on."""
+        return (images for images, _ in self.others)
 
     def __iter__(self) -> Iterator[Tensor]:
         found = False
@@ -168,21 +221,6 @@ class Unlabelled:
                 f"none of the {len(self.batches)} images to calibrate on can be read, e.g. {self.batches.skipped[0]}; "
                 "pass --calibrate a folder of files such as .jpg or .png."
             )
-
-
-def preprocessing(loaded: LoadedModel, *, announced: bool = False) -> Transform:
-    """The weights' own preprocessing, or a plain one, which is said unless that was ``announced`` before."""
-    from convsurgeon.models.images import plain_transform
-
-    if loaded.transform is not None:
-        return loaded.transform
-    shapes = loaded.example_inputs.shapes()
-    if not announced:
-        warn(
-            f"the preprocessing of {loaded.spec} is not known: images are resized, cropped to the input size and "
-            "scaled to 0…1."
-        )
-    return plain_transform(shapes[0] if len(shapes) == 1 else ())
 
 
 def class_count(loaded: LoadedModel) -> int:

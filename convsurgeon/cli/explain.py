@@ -30,12 +30,12 @@ def inspect_command(model: str, device: str, as_json: bool, **given: Any) -> Non
     No weights are read unless --weights asks for them.
     """
     with working(f"inspecting {model}"):
-        from convsurgeon.models.loading import load_model
+        from convsurgeon.cli.loading import load_telling
         from convsurgeon.report import inspection
         from convsurgeon.survey.sites import survey
 
         recipe = merged(_WITHOUT_WEIGHTS, model=model, **given)
-        loaded = load_model(model, weights=recipe.weights, input_shape=recipe.input, device=device, seed=recipe.seed)
+        loaded = load_telling(model, weights=recipe.weights, input_shape=recipe.input, device=device, seed=recipe.seed)
         found = survey(loaded.model, loaded.example_inputs)
     if as_json:
         click.echo(json.dumps(inspection.as_data(loaded.spec, found), indent=2))

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from convsurgeon.base.errors import UsageError
+from convsurgeon.cli.data import taken_preprocessing
 from convsurgeon.cli.setting_options import Spelling, setting_options
 from convsurgeon.planning.recipe import Recipe, merged
 from convsurgeon.planning.rules import Rules
@@ -30,7 +31,7 @@ _SPELLINGS: Mapping[str, Spelling] = {
 _DEFAULTS = Recipe()
 _MODEL = ("weights", "input", "seed")
 # The model is an argument.
-_PLAN = tuple(name for name in Recipe.model_fields if name not in ("model", *_MODEL))
+_PLAN = tuple(name for name in Recipe.model_fields if name not in ("model", "preprocessing", *_MODEL))
 # Another method for some layers takes a table, which only a file has.
 _RULES = tuple(name for name in Rules.model_fields if name != "layers")
 
@@ -66,7 +67,8 @@ def given_recipe(recipe_file: Path | None, given: Mapping[str, Any]) -> Recipe:
     changes = {name: value for name, value in given.items() if value not in (None, ())}
     base = merged(recipe_file)
     rules = base.rules.model_copy(update={name: changes.pop(name) for name in _RULES if name in changes})
-    recipe = merged(base, rules=rules, **changes)
+    preprocessing = taken_preprocessing(changes, base.preprocessing)
+    recipe = merged(base, rules=rules, preprocessing=preprocessing, **changes)
     if recipe.model is None:
         raise UsageError("no model given: name one (convsurgeon convert resnet50), or a recipe that does.")
     return recipe

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from convsurgeon.cli.data import DataRequest, evaluation_options
+from convsurgeon.cli.data import DataRequest, evaluation_options, preprocessing_options, taken_preprocessing
 from convsurgeon.cli.exit_codes import INTERRUPTED
 from convsurgeon.cli.options import json_option
 from convsurgeon.cli.recover_images import Pictures
@@ -18,6 +18,7 @@ from convsurgeon.cli.recover_original import trained_original
 from convsurgeon.cli.recover_run import RecoverRun
 from convsurgeon.cli.screen import is_main_process
 from convsurgeon.families import LEARNABLE
+from convsurgeon.models.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from convsurgeon.recovery.callback import Callback
@@ -30,6 +31,7 @@ __all__ = ["recover_command"]
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder of images to train on.")
 @click.option("--labels/--no-labels", default=None, help="Read subfolders as classes.  [default: where there are any]")
 @evaluation_options
+@preprocessing_options
 @training_options
 @image_options
 @click.option(
@@ -98,7 +100,9 @@ def recover_command(
     learned = _learned_groups(folder, learn_groups, budget)
     run.refuse_existing()
     original = trained_original(folder, weights, trust_factory, settings.seed)
-    pictures = Pictures(data, labels, DataRequest(None, evaluate=evaluate, classes=classes), images)
+    preprocessing = taken_preprocessing(given, _prepared_before(folder))
+    request = DataRequest(None, evaluate=evaluate, classes=classes, preprocessing=preprocessing)
+    pictures = Pictures(data, labels, request, images)
     try:
         run.train(original, pictures, settings, device, learned, as_json)
     except Interrupted as stop:
@@ -107,6 +111,14 @@ def recover_command(
             click.echo(f"{stop}\ngo on with: {again}{'' if resume else ' --resume'}", err=True)
         return INTERRUPTED
     return 0
+
+
+def _prepared_before(folder: Path) -> Preprocessing:
+    """What was said when DIR was converted."""
+    from convsurgeon.report.folder import read_report
+
+    preparation = read_report(folder).preparation
+    return Preprocessing() if preparation is None else preparation.settings
 
 
 def _learned_groups(folder: Path, learn_groups: bool, budget: tuple[str, ...]) -> tuple[Callback, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convsurgeon.base.errors import UnknownName, UsageError
-from convsurgeon.cli.data import DataRequest, class_count, preprocessing
+from convsurgeon.cli.data import DataRequest, class_count
 from convsurgeon.recovery import ImageSettings
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Pictures:
     def _all(self, loaded: LoadedModel) -> ImageBatches:
         from convsurgeon.models.images import calibration_images, labelled_images
 
-        transform = preprocessing(loaded)
+        transform = self.request.transform(loaded)
         everything = calibration_images(self.folder, transform, limit=sys.maxsize, seed=self.settings.seed)
         if not self._are_classes(everything, loaded):
             return everything

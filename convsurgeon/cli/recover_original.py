@@ -22,13 +22,13 @@ def trained_original(folder: Path, weights: str | None, trust_factory: bool, see
     Raises:
         UsageError: it was the caller's own module, an untrusted factory's, or its weights are random.
     """
-    from convsurgeon.models.loading import load_model
+    from convsurgeon.cli.loading import load_telling
     from convsurgeon.report.folder import read_report
 
     report = read_report(folder)
     otherwise = f"recover it in Python: convsurgeon.recover(original, '{folder}', data)."
     name = rebuilt_by(folder, trust_factory, otherwise)
-    loaded = load_model(name, weights=weights or _recorded_weights(report), seed=seed)
+    loaded = load_telling(name, weights=weights or _recorded_weights(report), seed=seed)
     if loaded.weights.origin == "random":
         raise UsageError(
             f"the original {name} has random weights ({loaded.weights.detail.removeprefix('random: ')}), so there is "

@@ -74,4 +74,9 @@ def settings_given(record: type[R], names: Iterable[str], given: Mapping[str, An
     except ValidationError as error:
         first = error.errors()[0]
         option = str(first["loc"][0]).replace("_", "-")
-        raise UsageError(f"--{option} {first['input']}: {first['msg'][0].lower()}{first['msg'][1:]}.") from error
+        raise UsageError(f"--{option} {first['input']}: {_plain(first['msg'])}.") from error
+
+
+def _plain(message: str) -> str:
+    words = message.removeprefix("Value error, ")
+    return words[0].lower() + words[1:]

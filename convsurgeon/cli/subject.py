@@ -52,15 +52,15 @@ def open_subject(
         UsageError: options that belong to the other kind of subject, an original that nothing names, or a device that
             can't be used.
     """
+    from convsurgeon.cli.loading import load_telling
     from convsurgeon.conversion.saved import load
-    from convsurgeon.models.loading import load_model
     from convsurgeon.report.folder import MANIFEST
 
     folder = Path(subject)
     if not (folder / MANIFEST).is_file():
         if original is not None:
             raise UsageError(f"--original belongs to a saved conversion, and '{subject}' is none; leave it out.")
-        loaded = load_model(subject, weights=weights or "auto", input_shape=input_shape, device=device)
+        loaded = load_telling(subject, weights=weights or "auto", input_shape=input_shape, device=device)
         return loaded.model, loaded.example_inputs
     if weights is not None:
         raise UsageError(f"--weights belongs to a model's name; '{subject}' brings its own weights, leave it out.")
@@ -76,11 +76,11 @@ def open_original(
     Raises:
         UsageError: an original that nothing names, or an untrusted factory.
     """
-    from convsurgeon.models.loading import load_model
+    from convsurgeon.cli.loading import load_telling
     from convsurgeon.report.folder import read_saved_plan
 
     name = original or rebuilt_by(folder, trust_factory, "name it with --original MODEL.")
-    loaded = load_model(name, weights="none", input_shape=input_shape, device=device)
+    loaded = load_telling(name, weights="none", input_shape=input_shape, device=device)
     if input_shape is not None:
         return loaded
     shapes = read_saved_plan(folder).input_shapes

@@ -15,7 +15,8 @@ from convsurgeon.base.devices import require_weights
 from convsurgeon.base.errors import ModelLoadError, UsageError
 from convsurgeon.conversion.saved import load
 from convsurgeon.conversion.steps import Conversion
-from convsurgeon.models.images import ImageBatches, calibration_images, plain_transform
+from convsurgeon.models.images import ImageBatches, calibration_images
+from convsurgeon.models.preprocessing import Preprocessing
 from convsurgeon.recovery.batches import IterableSource, Source
 from convsurgeon.recovery.callback import Callback
 from convsurgeon.recovery.checkpoint import Checkpoints
@@ -35,6 +36,7 @@ from convsurgeon.recovery.sites import find_sites
 from convsurgeon.report.folder import read_manifest, read_report, read_saved_plan
 from convsurgeon.report.record import Report
 from convsurgeon.survey.sites import refuse_unusable
+from convsurgeon.transfer.accuracy import CHANCE
 
 __all__ = ["Recovered", "open_conversion", "recover"]
 
@@ -117,12 +119,12 @@ def recover(
     engine = make_engine(device, settings.precision)
     with untouched_generators(engine.device):
         teacher, student = _teacher(original, engine), _student(network, engine)
-        shapes = conversion.plan.input_shapes if isinstance(conversion, Conversion) else ()
+        report = conversion.report if isinstance(conversion, Conversion) else None
         lesson = Lesson(
             teacher=teacher,
             student=student,
             sites=find_sites(teacher, student),
-            source=_source(data, settings, images or ImageSettings(), shapes, engine),
+            source=_source(data, settings, images or ImageSettings(), report, engine),
             judge=Judge(teacher, evaluation, engine),
             engine=engine,
             settings=settings,
@@ -183,11 +185,13 @@ def _source(
     data: Iterable[Any] | Path | str,
     settings: RecoverSettings,
     images: ImageSettings,
-    shapes: tuple[tuple[int, ...], ...],
+    report: Report | None,
     engine: Engine,
 ) -> Source:
     if isinstance(data, (str, Path)):
-        transform = plain_transform(shapes[0] if len(shapes) == 1 else ())
+        shapes = report.plan.input_shapes if report else ()
+        prepared = report.preparation.settings if report and report.preparation else Preprocessing()
+        transform = prepared.transform(shapes[0] if len(shapes) == 1 else ())
         data = calibration_images(Path(data), transform, limit=_EVERY_IMAGE, seed=images.seed)
     if isinstance(data, ImageBatches):
         return ImageSource(data.files, data.transform, images, engine.rank, engine.processes)
@@ -206,8 +210,12 @@ def _recovered(conversion: Conversion, model: nn.Module, history: History, callb
 
 def _with_history(report: Report, history: History) -> Report:
     """What was measured before the training (errors left, agreement) no longer holds."""
+    doubts = []
+    if history.original.is_chance:
+        doubts.append(CHANCE.format(classes=history.original.classes))
     return report.model_copy(
         update={
+            "notes": (*doubts, *report.notes),
             "inherited": f"{report.inherited}, then trained by distillation from the original",
             "fidelity": None,
             "recovery": history,

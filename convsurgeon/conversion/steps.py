@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,23 +15,24 @@ from convsurgeon.base.batch_axis import rebatched
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.base.progress import Progress, silent
 from convsurgeon.conversion.advice import fuse_first
+from convsurgeon.conversion.fidelity import judged
 from convsurgeon.conversion.in_time import Bench, TimedPlanning, Timekeeper, known_latencies, plan_in_time
 from convsurgeon.conversion.saved import save
 from convsurgeon.conversion.too_few_inputs import refuse_too_few
 from convsurgeon.models.origin import WeightsOrigin
+from convsurgeon.models.preprocessing import Preparation
 from convsurgeon.planning.latencies import Latencies
 from convsurgeon.planning.make import make_plan
 from convsurgeon.planning.options import PROXY, Damage
 from convsurgeon.planning.plan import Plan
 from convsurgeon.planning.problem import Problem, pose
 from convsurgeon.planning.recipe import Recipe
-from convsurgeon.report.record import Fidelity, Report
+from convsurgeon.report.record import Report
 from convsurgeon.runtimes.registry import Runtime, find_runtime, require
 from convsurgeon.surgery.operate import operate
 from convsurgeon.surgery.verify import verify
 from convsurgeon.survey.sites import Survey, survey
 from convsurgeon.transfer import (
-    Agreement,
     Calibration,
     DamageSettings,
     Inherited,
@@ -39,7 +40,6 @@ from convsurgeon.transfer import (
     inherit,
     measure_damage,
 )
-from convsurgeon.transfer.accuracy import top1_accuracy
 
 __all__ = ["Conversion", "Patient", "carry_out", "planned", "timekeeper"]
 
@@ -177,13 +177,16 @@ def carry_out(
     seed: int,
     calibration: Iterable[Any] | None = None,
     refine: int = 0,
+    judging: Callable[[], Iterable[Any]] | None = None,
     evaluation: Iterable[tuple[Tensor, Tensor]] | None = None,
+    preparation: Preparation | None = None,
     progress: Progress | None = None,
 ) -> Conversion:
     """Surgery, weight transfer, verification and report of one plan.
 
     Random weights are not fitted: the new layers stay as the seed made them. ``refine`` gradient steps follow each
-    layer's closed-form fit on calibration inputs. ``evaluation`` yields labelled batches
+    layer's closed-form fit on calibration inputs. ``judging`` gives further inputs, to judge agreement on only;
+    ``preparation`` says how images became inputs. ``evaluation`` yields labelled batches
     (inputs [N, …], labels [N]) on which both models' top-1 accuracy is reported.
 
     Raises:
@@ -203,6 +206,7 @@ def carry_out(
             plan,
             calibration,
             norms=patient.survey.norms(),
+            judging=judging,
             settings=InheritSettings(seed=seed, refine_steps=refine),
             progress=progress or silent,
         )
@@ -214,41 +218,16 @@ def carry_out(
         if refine and calibration is not None:
             words += f", then by {refine} gradient steps a layer"
     notes = verify(patient.model, network, plan, patient.survey, patient.inputs, carried.recalibrated)
+    fidelity, doubts = judged(patient.model, network, carried, patient.weights, evaluation, progress or silent)
+    if preparation is not None and preparation.source == "guessed":
+        doubts.insert(0, preparation.describe())
     report = Report(
         plan=plan,
         weights=patient.weights,
         inherited=words,
-        notes=(*notes, *fuse_first(patient.model, patient.survey, plan), *carried.warnings),
+        notes=(*doubts, *notes, *fuse_first(patient.model, patient.survey, plan), *carried.warnings),
         errors={site.name: site.held_back_error for site in carried.sites if site.held_back_error is not None},
-        fidelity=_fidelity(patient.model, network, carried.agreement, evaluation, progress or silent),
+        fidelity=fidelity,
+        preparation=preparation,
     )
     return Conversion(network, plan, report, patient.rebuild)
-
-
-def _fidelity(
-    original: nn.Module,
-    converted: nn.Module,
-    agreement: Agreement | None,
-    evaluation: Iterable[tuple[Tensor, Tensor]] | None,
-    progress: Progress,
-) -> Fidelity | None:
-    if agreement is None and evaluation is None:
-        return None
-    fidelity = Fidelity()
-    if agreement is not None:
-        fidelity = Fidelity(
-            inputs=agreement.images,
-            held_back=agreement.held_back,
-            output_error=agreement.output_error,
-            top1_agreement=agreement.top1,
-        )
-    if evaluation is None:
-        return fidelity
-    progress("evaluating", 0, 2, "the original")
-    before = top1_accuracy(original, evaluation)
-    progress("evaluating", 1, 2, "the converted network")
-    after = top1_accuracy(converted, evaluation)
-    progress("evaluating", 2, 2, "")
-    return fidelity.model_copy(
-        update={"evaluated": after.images, "accuracy_before": before.top1, "accuracy_after": after.top1}
-    )

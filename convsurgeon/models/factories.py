@@ -73,6 +73,11 @@ class Factory:
     make: Callable[[], Any]
     folder: Path
 
+    @property
+    def states_inputs(self) -> bool:
+        """Whether its author said what the model is called with."""
+        return hasattr(self.make, "example_inputs")
+
     def build(self) -> nn.Module:
         """Call the factory.
 

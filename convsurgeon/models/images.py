@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image, UnidentifiedImageError
@@ -14,47 +13,18 @@ from torch import Tensor
 
 from convsurgeon.base.errors import UnknownName, UsageError, did_you_mean, first_line
 from convsurgeon.models.image_file import ENDINGS, open_rgb
+from convsurgeon.models.weights import Transform
 
 __all__ = [
     "ImageBatches",
     "LabelledFolder",
-    "Transform",
     "calibration_images",
     "labelled_images",
-    "plain_transform",
     "read_image",
 ]
 
-Transform = Callable[[Any], Tensor]
-
 BATCH_SIZE = 32
 _NAMES_SHOWN = 5
-
-
-def plain_transform(shape: Sequence[int]) -> Transform:
-    """For models whose own preprocessing is not known: shorter side to size, centre crop, [C, H, W] in 0…1.
-
-    ``shape`` is the model's input [N, C, H, W] with C = 1 (read as grey) or 3 (read as RGB).
-
-    Raises:
-        UsageError: another shape; images can't be made into it.
-    """
-    if len(shape) != 4 or shape[1] not in (1, 3):
-        raise UsageError(
-            f"images can't be made into the model's input {list(shape)}; expected [N, 1, H, W] or [N, 3, H, W]. "
-            "From Python, pass calibration= any iterable of inputs."
-        )
-    from torchvision.transforms import v2
-
-    return v2.Compose(
-        [
-            v2.PILToTensor(),
-            v2.RGB() if shape[1] == 3 else v2.Grayscale(),
-            v2.Resize(min(shape[2:]), antialias=True),
-            v2.CenterCrop(list(shape[2:])),
-            v2.ToDtype(torch.float32, scale=True),
-        ]
-    )
 
 
 def read_image(path: Path, transform: Transform) -> Tensor | str:
@@ -78,6 +48,10 @@ class ImageBatches:
     files: tuple[tuple[Path, int], ...]
     transform: Transform
     skipped: list[str] = field(default_factory=list)
+
+    def part(self, start: int, stop: int | None = None) -> ImageBatches:
+        """Some of the files."""
+        return ImageBatches(self.files[start:stop], self.transform)
 
     def __len__(self) -> int:
         return len(self.files)

@@ -50,6 +50,7 @@ class LoadedModel:
         weights: where they came from.
         categories: the class names of pretrained weights, where known.
         transform: the pretrained weights' preprocessing, PIL image to [C, H, W], where known.
+        guessed_input: nothing says what the model is called with, so the inputs' shape is an assumption.
     """
 
     spec: str
@@ -58,6 +59,7 @@ class LoadedModel:
     weights: WeightsOrigin
     categories: tuple[str, ...] | None
     transform: Transform | None
+    guessed_input: bool = False
 
 
 def load_model(
@@ -94,7 +96,8 @@ def load_model(
         source = source if weighted.spec == source.spec else _resolve(weighted.spec)
         model = weighted.model.eval().to(target)
         inputs = source.inputs(shape, seed, model).to(target).like(model)
-    return LoadedModel(weighted.spec, model, inputs, weighted.origin, weighted.categories, weighted.transform)
+    guessed = shape is None and not source.states_inputs
+    return LoadedModel(weighted.spec, model, inputs, weighted.origin, weighted.categories, weighted.transform, guessed)
 
 
 def build_model(spec: str, *, device: str | torch.device = "cpu") -> nn.Module:

@@ -22,6 +22,11 @@ class NamedModel(Protocol):
         """The name, normalised."""
         ...
 
+    @property
+    def states_inputs(self) -> bool:
+        """Whether it is known what the model is called with."""
+        ...
+
     def build(self) -> nn.Module:
         """The architecture, with random weights."""
         ...

@@ -72,6 +72,11 @@ class TimmModel:
         """``timm:NAME``."""
         return PREFIX + self.name
 
+    @property
+    def states_inputs(self) -> bool:
+        """Its configuration does."""
+        return True
+
     def build(self) -> nn.Module:
         """Build the architecture with random weights from torch's current generator.
 

@@ -88,6 +88,11 @@ class TorchvisionModel:
         default = find_weights(self.name, "DEFAULT")
         return self.name if needs(self.member) == needs(default) else f"{self.name}@{self.member.name}"
 
+    @property
+    def states_inputs(self) -> bool:
+        """Its family and weights do."""
+        return True
+
     def build(self) -> nn.Module:
         """Build the architecture with random weights from torch's current generator.
 

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, field_validator
 from convsurgeon.base.errors import RecipeError, UnknownName, did_you_mean
 from convsurgeon.base.records import Record
 from convsurgeon.families import parse_method
+from convsurgeon.models.preprocessing import Preprocessing
 from convsurgeon.planning.rules import LayerRule, Rules
 from convsurgeon.planning.targets import parse_targets
 from convsurgeon.planning.words import MethodField, TargetsField, read_or_value_error
@@ -43,6 +44,9 @@ class Recipe(Record):
     )
     seed: int = Field(0, description="Seed of fresh weights, example inputs and subsampling.")
     rules: Rules = Field(Rules(), description="Which convolutions may be replaced.")
+    preprocessing: Preprocessing = Field(
+        Preprocessing(), description="How images become inputs, where not as the weights say."
+    )
     time_layers: bool = Field(
         False, description="Time every candidate on this machine; a latency target does so by itself."
     )
@@ -93,6 +97,8 @@ def read_recipe(path: Path | str) -> Recipe:
 
 def _known_keys(location: tuple[Any, ...]) -> list[str]:
     """The keys that may stand where an unknown one was found."""
+    if location[:1] == ("preprocessing",) and len(location) > 1:
+        return list(Preprocessing.model_fields)
     if location[:1] != ("rules",) or len(location) == 1:
         return list(Recipe.model_fields)
     return list(LayerRule.model_fields if len(location) > 2 else Rules.model_fields)

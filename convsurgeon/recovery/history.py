@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from convsurgeon.base.proportion import no_better_than_chance
 from convsurgeon.base.records import Record
 from convsurgeon.recovery.settings import RecoverSettings
 
@@ -11,14 +12,20 @@ __all__ = ["History", "HistoryRow", "Score"]
 class Score(Record):
     """One judgement on ``images`` held-out inputs.
 
-    ``accuracy``: top-1 where there are labels. Otherwise ``agreement``: the share with the original's top-1 class,
-    and ``output_error`` = ‖o − ô‖² / ‖o − mean(o)‖². All are None where nothing was held out.
+    ``accuracy``: top-1 among ``classes`` where there are labels. Otherwise ``agreement``: the share with the
+    original's top-1 class, and ``output_error`` = ‖o − ô‖² / ‖o − mean(o)‖². All are None where nothing was held out.
     """
 
     images: int = 0
     accuracy: float | None = None
     agreement: float | None = None
     output_error: float | None = None
+    classes: int = 0
+
+    @property
+    def is_chance(self) -> bool:
+        """Whether guessing among ``classes`` could well have been right as often."""
+        return self.accuracy is not None and no_better_than_chance(self.accuracy, self.images, self.classes)
 
     def at_least(self, other: Score | None) -> bool:
         """Accuracy as high, or else an output error as small; without either the later one is taken."""

@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader, Dataset
 from convsurgeon.base.errors import UsageError
 from convsurgeon.base.generators import seeded
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.models.images import Transform, read_image
+from convsurgeon.models.images import read_image
+from convsurgeon.models.weights import Transform
 from convsurgeon.recovery.batches import UNLABELLED, Batch
 from convsurgeon.recovery.randomness import mixed
 from convsurgeon.recovery.settings import Augment, ImageSettings

@@ -53,7 +53,7 @@ class Judge:
             return self._accuracy(model) if self.labelled else self._closeness(model)
 
     def _accuracy(self, model: nn.Module) -> Score:
-        counts = torch.zeros(2, device=self._engine.device)
+        counts, classes = torch.zeros(2, device=self._engine.device), 0
         for inputs, labels in self._share(model):
             output = inputs.call(model)
             if not isinstance(output, Tensor) or output.dim() != 2 or labels is None:
@@ -62,9 +62,10 @@ class Judge:
                 )
             known = labels.to(output.device) != UNLABELLED
             right = (output.argmax(1) == labels.to(output.device)) & known
+            classes = output.shape[1]
             counts += torch.stack([right.sum(), known.sum()])
         right, seen = self._engine.total(counts).tolist()
-        return Score(images=int(seen), accuracy=right / max(1, seen))
+        return Score(images=int(seen), accuracy=right / max(1, seen), classes=classes)
 
     def _closeness(self, model: nn.Module) -> Score:
         mine = self._share(model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from convsurgeon.base.proportion import interval
 from convsurgeon.planning.plan import CostRecord, LayerLatency, PlanLatency, PlanLayer
 from convsurgeon.planning.targets import human, human_ms, parse_targets
 from convsurgeon.report.record import Fidelity, Report
@@ -50,6 +51,8 @@ def target_lines(report: Report) -> list[str]:
     lines.append(f"new layers: {report.inherited}")
     if report.fidelity is not None:
         lines.extend(_fidelity_lines(report.fidelity))
+    if report.preparation is not None and report.preparation.source != "guessed":
+        lines.append(report.preparation.describe())
     if report.recovery is not None:
         lines.append(f"recovery: {report.recovery.describe()}")
     shapes = ", ".join(str(list(shape)) for shape in report.plan.input_shapes)
@@ -100,13 +103,22 @@ def _fidelity_lines(fidelity: Fidelity) -> list[str]:
     if fidelity.output_error is not None:
         parts.append(f"output error {fidelity.output_error:.2%}")
     if fidelity.top1_agreement is not None:
-        parts.append(f"the same top-1 class as the original for {fidelity.top1_agreement:.1%}")
+        same = _share_seen(fidelity.top1_agreement, fidelity.inputs, 1)
+        parts.append(f"the same top-1 class as the original for {same}")
     if parts:
         kind = "held-back" if fidelity.held_back else "fitted-on (too few to hold any back)"
-        lines.append(f"on {fidelity.inputs} {kind} inputs: {', '.join(parts)}")
+        fitted = f"fitted on {fidelity.fitted} inputs; " if fidelity.fitted else ""
+        lines.append(f"{fitted}on {fidelity.inputs} {kind} inputs: {', '.join(parts)}")
     if fidelity.accuracy_before is not None and fidelity.accuracy_after is not None:
         lines.append(
             f"top-1 accuracy on {fidelity.evaluated} labelled images: "
-            f"{fidelity.accuracy_before:.2%} before, {fidelity.accuracy_after:.2%} after"
+            f"{_share_seen(fidelity.accuracy_before, fidelity.evaluated, 2)} before, "
+            f"{_share_seen(fidelity.accuracy_after, fidelity.evaluated, 2)} after"
         )
     return lines
+
+
+def _share_seen(share: float, count: int, decimals: int) -> str:
+    """A share with its 95 % interval: 100 % of eight images may be 68 % of all."""
+    low, high = interval(share, count)
+    return f"{100 * share:.{decimals}f} % (95 % interval {100 * low:.1f} to {100 * high:.1f} %)"

@@ -10,6 +10,7 @@ from pydantic import Field
 from convsurgeon._version import __version__
 from convsurgeon.base.records import Record
 from convsurgeon.models.origin import WeightsOrigin
+from convsurgeon.models.preprocessing import Preparation
 from convsurgeon.planning.plan import CostRecord, Plan
 from convsurgeon.recovery.history import History
 
@@ -17,13 +18,14 @@ __all__ = ["Fidelity", "Report", "of_version_1"]
 
 
 class Fidelity(Record):
-    """How close the converted model is to its original on ``inputs`` inputs.
+    """How close the converted model, fitted on ``fitted`` inputs, is to its original on ``inputs`` inputs.
 
     ``held_back`` says that these were not fitted on. ``output_error`` is ‖y − ŷ‖² / ‖y − mean(y)‖²,
     ``top1_agreement`` the share of inputs with the same top-1 class, ``accuracy_before`` and ``accuracy_after``
     top-1 accuracy on ``evaluated`` labelled images.
     """
 
+    fitted: int = 0
     inputs: int = 0
     held_back: bool = True
     output_error: float | None = None
@@ -37,7 +39,8 @@ class Report(Record):
     """A plan and what became of it, with exact integers (MACs of one forward on the example inputs).
 
     ``inherited`` says how the new layers got their weights, ``notes`` what else is worth knowing (the plan has notes of
-    its own), ``errors`` the relative error left in the outputs of layers of the converted network, by name.
+    its own), ``errors`` the relative error left in the outputs of layers of the converted network, by name,
+    ``preparation`` how images became inputs.
     """
 
     schema_version: Literal[2] = 2
@@ -49,6 +52,7 @@ class Report(Record):
     errors: dict[str, float] = Field(default_factory=dict)
     fidelity: Fidelity | None = None
     recovery: History | None = None
+    preparation: Preparation | None = None
 
     @property
     def before(self) -> CostRecord:

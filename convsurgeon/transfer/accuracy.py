@@ -9,16 +9,30 @@ import torch
 from torch import Tensor, nn
 
 from convsurgeon.base.errors import UsageError
+from convsurgeon.base.proportion import no_better_than_chance
 
-__all__ = ["Accuracy", "top1_accuracy"]
+__all__ = ["CHANCE", "Accuracy", "top1_accuracy"]
+
+# What is said of an original that is as good as guessing, which hides all that a conversion may break.
+CHANCE = (
+    "the ORIGINAL is no better than chance among {classes} classes on the labelled images, so these accuracies say "
+    "nothing: its images want another preparation (--mean, --std, --resize, --crop) or another order of classes "
+    "(--classes), or its weights are untrained"
+)
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """``top1``: the share of ``images`` whose largest output is the label's."""
+    """``top1``: the share of ``images`` whose largest output, of ``classes``, is the label's."""
 
     images: int
     top1: float
+    classes: int
+
+    @property
+    def is_chance(self) -> bool:
+        """Whether guessing could well have been right as often."""
+        return no_better_than_chance(self.top1, self.images, self.classes)
 
 
 def top1_accuracy(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Accuracy:
@@ -31,7 +45,7 @@ def top1_accuracy(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) ->
     """
     parameter = next(model.parameters(), torch.empty(0))
     modes = [(module, module.training) for module in model.modules()]
-    right = seen = 0
+    right = seen = classes = 0
     model.eval()
     try:
         with torch.no_grad():
@@ -40,10 +54,10 @@ def top1_accuracy(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) ->
                 if not isinstance(output, Tensor) or output.dim() != 2:
                     raise UsageError("accuracy needs a classifier: one output tensor [N, classes].")
                 right += int((output.argmax(1) == labels.to(output.device)).sum())
-                seen += len(labels)
+                seen, classes = seen + len(labels), output.shape[1]
     finally:
         for module, training in modes:
             module.training = training
     if seen == 0:
         raise UsageError("there is no readable image to evaluate on.")
-    return Accuracy(seen, right / seen)
+    return Accuracy(seen, right / seen, classes)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from convsurgeon.base.copies import duplicate
+from convsurgeon.base.inputs import as_inputs
 from convsurgeon.base.progress import Progress, silent
 from convsurgeon.families.regression.patches import output_size
 from convsurgeon.families.regression.problems import unknowns_of
@@ -58,12 +59,13 @@ class SiteFit:
 
 @dataclass(frozen=True)
 class Inherited:
-    """The sites in execution order, the norms whose statistics changed, and how far the models agree (None without
-    calibration inputs)."""
+    """The sites in execution order, the norms whose statistics changed, how far the models agree (None without
+    calibration inputs), and on how many ``images`` all was fitted."""
 
     sites: tuple[SiteFit, ...]
     recalibrated: tuple[str, ...]
     agreement: Agreement | None
+    images: int = 0
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -77,6 +79,7 @@ def inherit(
     plan: Plan,
     calibration: Iterable[Any] | None,
     *,
+    judging: Callable[[], Iterable[Any]] | None = None,
     norms: Mapping[str, str] | None = None,
     settings: InheritSettings | None = None,
     progress: Progress | None = None,
@@ -84,7 +87,8 @@ def inherit(
     """Fit every replaced convolution of ``converted`` (in place) to what ``original`` computes there.
 
     Front to back: a site's inputs come from the converted network as fitted so far, its targets from the original, so
-    that later sites undo earlier errors. Without calibration inputs the fits see the weights alone. ``norms`` are the
+    that later sites undo earlier errors. ``judging`` gives inputs to judge the result on besides those held back.
+    Without calibration inputs the fits see the weights alone. ``norms`` are the
     survey's, read from the graph where they are not given; ``progress`` is told of every site. The original is not
     touched.
 
@@ -99,7 +103,10 @@ def inherit(
     run = _Run(reference, converted, plan.replaced, Calibration.of(calibration), settings)
     with evaluating(reference, converted), run.unfitted_as_original():
         run.fit_all(norms_behind(reference) if norms is None else norms, progress)
-        return run.judged()
+        progress("judging", 0, 1, "the converted network")
+        judged = run.judged([] if judging is None else judging())
+        progress("judging", 1, 1, "")
+        return judged
 
 
 def _all_blind(
@@ -143,6 +150,7 @@ class _Run:
         self.convs: dict[str, Any] = {row.name: reference.get_submodule(row.name) for row in rows}
         self.results: dict[str, FitResult] = {}
         self.folded: dict[str, str] = {}
+        self.images = 0
 
     @contextmanager
     def unfitted_as_original(self) -> Iterator[None]:
@@ -163,6 +171,7 @@ class _Run:
         norms = self._norms(known)
         watched = [*(row.name for row in self.rows), *norms.values()]
         traffic = count_traffic(self.reference, watched, self.calibration.fitting(self.reference))
+        self.images = max((traffic[row.name].images for row in self.rows), default=0)
         sizes = [traffic[row.name].sampled_bytes(unknowns_of(row.shape)) for row in self.rows]
         done = 0
         for group in groups_within(sizes, self.settings.memory_bytes):
@@ -213,15 +222,21 @@ class _Run:
                 if (len(x), *output_size(x, row.shape)) == (len(sample.x), *sample.x.shape[2:]):
                     yield replace(sample, x=x)
 
-    def judged(self) -> Inherited:
-        """Errors left and agreement, on images held back from the fits; on the fitted ones if there are no others."""
+    def judged(self, others: Iterable[Any]) -> Inherited:
+        """Errors left and agreement, on images held back from the fits and ``others``; on the fitted ones if there are
+        none."""
+        unseen = (as_inputs(element).like(self.reference) for element in others)
+        others = list(islice(unseen, 1))
         held = list(islice(self.calibration.held_back(self.reference), 1))
-        source = self.calibration.held_back if held else self.calibration.fitting
+        apart = bool(held or others)
+        source = (self.calibration.held_back if apart else self.calibration.fitting)(self.reference)
+        seen = chain(source, others, unseen)
         errors = self._errors_left() if held else {}
         return Inherited(
             sites=tuple(SiteFit(r.name, self.results[r.name], errors.get(r.name)) for r in self.rows),
             recalibrated=tuple(self.folded.values()),
-            agreement=agreement(self.reference, self.converted, source(self.reference), held_back=bool(held)),
+            agreement=agreement(self.reference, self.converted, seen, held_back=apart),
+            images=self.images,
         )
 
     def _errors_left(self) -> dict[str, float]:

@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 
 from convsurgeon.base.errors import UnknownName, UsageError
-from convsurgeon.models.images import calibration_images, labelled_images, plain_transform, read_image
+from convsurgeon.models.images import calibration_images, labelled_images, read_image
+from convsurgeon.models.preprocessing import Preprocessing
 
-TRANSFORM = plain_transform((1, 3, 8, 8))
+TRANSFORM = Preprocessing().transform((1, 3, 8, 8))
 
 
 def _image(path: Path, colour: tuple[int, int, int] = (255, 0, 0), size: tuple[int, int] = (12, 10)) -> None:
@@ -33,15 +34,15 @@ def test_images_are_made_into_the_models_input(tmp_path: Path) -> None:
 def test_a_grey_model_gets_grey_images(tmp_path: Path) -> None:
     """An input with one channel reads colour images as grey."""
     _image(tmp_path / "a.png")
-    ((images, _),) = list(calibration_images(tmp_path, plain_transform((1, 1, 8, 8)), limit=9, seed=0))
+    ((images, _),) = list(calibration_images(tmp_path, Preprocessing().transform((1, 1, 8, 8)), limit=9, seed=0))
     assert images.shape == (1, 1, 8, 8)
 
 
 def test_images_make_no_other_input() -> None:
     """An input that is neither grey nor colour is refused; the accepted twin has three channels."""
     with pytest.raises(UsageError, match=r"\[1, 4, 8, 8\]; expected \[N, 1, H, W\] or \[N, 3, H, W\]"):
-        plain_transform((1, 4, 8, 8))
-    plain_transform((1, 3, 8, 8))
+        Preprocessing().transform((1, 4, 8, 8))
+    Preprocessing().transform((1, 3, 8, 8))
 
 
 def test_the_draw_follows_the_seed(tmp_path: Path) -> None:
@@ -146,7 +147,7 @@ def test_more_than_eight_bits_are_scaled(mode: str, tmp_path: Path) -> None:
     path = tmp_path / "ramp.tif"
     Image.fromarray((ramp * full).astype(dtype)).save(path)
     assert Image.open(path).mode == mode
-    found = read_image(path, plain_transform((1, 3, 16, 16)))
+    found = read_image(path, Preprocessing().transform((1, 3, 16, 16)))
     assert not isinstance(found, str)
     assert float((found - torch.from_numpy(ramp).float()).abs().max()) < 0.004
 

@@ -15,7 +15,8 @@ from torch import nn
 
 from convsurgeon import ImageSettings, RecoverSettings, recover
 from convsurgeon.base.errors import ModelLoadError, ModelRunError, TrainingFailed, UnknownName, UsageError
-from convsurgeon.models.images import ImageBatches, calibration_images, plain_transform
+from convsurgeon.models.images import ImageBatches, calibration_images
+from convsurgeon.models.preprocessing import Preprocessing
 from convsurgeon.recovery.images import ImageSource, split_files
 from tests.recovery.lessons import IMAGE, converted, equal, original, settings
 
@@ -176,8 +177,8 @@ def _seen(source: ImageSource, epoch: int, first: int = 0) -> list[torch.Tensor]
 @pytest.mark.parametrize("augment", ["none", "crop", "crop-flip"])
 def test_images_are_the_same_however_they_are_read(augment: str, folder: Path) -> None:
     """Order and augmentation depend on seed, epoch and file: not on workers, processes or where reading starts."""
-    files = calibration_images(folder, plain_transform(IMAGE), limit=99, seed=0).files
-    transform = plain_transform(IMAGE)
+    files = calibration_images(folder, Preprocessing().transform(IMAGE), limit=99, seed=0).files
+    transform = Preprocessing().transform(IMAGE)
 
     def source(rank: int = 0, processes: int = 1, workers: int = 0, seed: int = 0) -> ImageSource:
         chosen = ImageSettings(batch=4, augment=augment, workers=workers, seed=seed)  # type: ignore[arg-type]
@@ -204,7 +205,7 @@ def test_augmentation_changes_images_and_keeps_their_size(folder: Path) -> None:
     files = tuple((folder / f"{i}.png", 0) for i in range(8))
     for augment, changes in (("none", False), ("crop", True), ("crop-flip", True)):
         chosen = ImageSettings(batch=8, augment=augment)  # type: ignore[arg-type]
-        source = ImageSource(files, plain_transform(IMAGE), chosen)
+        source = ImageSource(files, Preprocessing().transform(IMAGE), chosen)
         (first,), (second,) = _seen(source, 0), _seen(source, 1)
         assert first.shape == (8, *IMAGE[1:])
         pictures = [sorted(batch.flatten(1).sum(1).tolist()) for batch in (first, second)]
@@ -234,9 +235,8 @@ def test_images_of_different_sizes_are_refused(folder: Path) -> None:
             NET, HALF, ImageBatches(files, lambda image: pil_to_tensor(image) / 255), settings=settings(),
             images=ImageSettings(augment="none"),
         )  # fmt: skip
-    assert (
-        recover(NET, HALF, ImageBatches(files, plain_transform(IMAGE)), settings=settings(steps=1)).history.steps == 1
-    )
+    usable = ImageBatches(files, Preprocessing().transform(IMAGE))
+    assert recover(NET, HALF, usable, settings=settings(steps=1)).history.steps == 1
 
 
 def test_data_is_let_go_of_when_a_run_ends_in_an_error() -> None:

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from convsurgeon import ImageSettings, Recovered, RecoverSettings, recover
 from convsurgeon.base.errors import OutputExists, UnknownName, UsageError
-from convsurgeon.models.images import plain_transform
+from convsurgeon.models.preprocessing import Preprocessing
 from convsurgeon.recovery.batches import IterableSource
 from convsurgeon.recovery.checkpoint import BEST, LAST
 from convsurgeon.recovery.feed import Feed
@@ -172,12 +172,12 @@ def test_checkpoints_are_whole_files_without_pickle(tmp_path: Path) -> None:
 def test_a_checkpoint_of_other_images_is_refused() -> None:
     """The flags of unreadable files belong to as many files; those of fewer or none are another run's."""
     files = tuple((Path(f"{i}.png"), -1) for i in range(8))
-    source = ImageSource(files, plain_transform(IMAGE), ImageSettings(batch=4))
+    source = ImageSource(files, Preprocessing().transform(IMAGE), ImageSettings(batch=4))
     for other, message in (
         (files[:7], "was trained on 7 images, and now there are 8"),
         ((), "was trained on other data"),
     ):
-        state = ImageSource(other, plain_transform(IMAGE)).state() if other else {}
+        state = ImageSource(other, Preprocessing().transform(IMAGE)).state() if other else {}
         with pytest.raises(UsageError, match=message):
             source.load_state(state)
     flags = torch.zeros(8, dtype=torch.int32)

@@ -1,0 +1,26 @@
+"""A model by its name, with a word where its input had to be guessed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from convsurgeon.cli.screen import warn
+
+if TYPE_CHECKING:
+    from convsurgeon.models.loading import LoadedModel
+
+__all__ = ["load_telling"]
+
+
+def load_telling(spec: str, **options: Any) -> LoadedModel:
+    """``load_model``, and a warning where nothing says what the model is called with."""
+    from convsurgeon.models.loading import load_model
+
+    loaded = load_model(spec, **options)
+    if loaded.guessed_input:
+        shapes = ", ".join(str(list(shape)) for shape in loaded.example_inputs.shapes())
+        warn(
+            f"nothing says what {loaded.spec} is called with; {shapes} is ASSUMED, and all MACs and times are for it. "
+            "Pass --input N,C,H,W, or give the factory an attribute example_inputs."
+        )
+    return loaded

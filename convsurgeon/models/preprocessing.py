@@ -1,0 +1,133 @@
+"""How an image becomes a model's input, in the words of people: sizes, crop, interpolation, mean and deviation.
+
+Reports hold these records, so torch is imported only where a transform is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, field_validator
+
+from convsurgeon.base.errors import UsageError
+from convsurgeon.base.records import Record
+
+if TYPE_CHECKING:
+    from convsurgeon.models.weights import Transform
+
+__all__ = ["Preparation", "Preprocessing"]
+
+_LARGEST_SIDE, _LARGEST_SHIFT = 16_384, 1e6
+
+
+class Preprocessing(Record):
+    """Resize, centre crop, scale to 0…1, then (x − mean) / std for each channel; each field is an option, too."""
+
+    mean: tuple[float, ...] | None = Field(None, description="Subtracted from channels in 0…1: 0.485,0.456,0.406.")
+    std: tuple[float, ...] | None = Field(None, description="Channels are divided by it: 0.229,0.224,0.225.")
+    resize: tuple[int, ...] | None = Field(
+        None, description="Shorter side (256), or height and width (256,320), before the crop.  [default: the crop's]"
+    )
+    crop: tuple[int, ...] | None = Field(
+        None, description="Centre crop: 224, or height and width.  [default: the model's input]"
+    )
+    interpolation: Literal["bilinear", "bicubic", "nearest"] | None = Field(
+        None, description="Of the resizing: bilinear, bicubic or nearest.  [default: bilinear]"
+    )
+
+    @field_validator("mean", "std", "resize", "crop", mode="before")
+    @classmethod
+    def _numbers(cls, value: Any) -> Any:
+        if isinstance(value, (int, float)):
+            return (value,)
+        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("resize", "crop")
+    @classmethod
+    def _sizes(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if value is not None and (len(value) not in (1, 2) or not all(0 < size <= _LARGEST_SIDE for size in value)):
+            raise ValueError(f"{_list(value)} is no size; expected one or two numbers from 1 to {_LARGEST_SIDE}")
+        return value
+
+    @field_validator("mean", "std")
+    @classmethod
+    def _per_channel(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if value is not None and (len(value) not in (1, 3) or not all(abs(part) < _LARGEST_SHIFT for part in value)):
+            raise ValueError(f"{_list(value)} is not one finite number for each of 1 or 3 channels")
+        return value
+
+    @field_validator("std")
+    @classmethod
+    def _divisor(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if value is not None and min(value) <= 0:
+            raise ValueError(f"{_list(value)} can't be divided by; expected numbers above 0")
+        return value
+
+    @property
+    def given(self) -> dict[str, str]:
+        """What was said, in the words of the options."""
+        return {name: value if isinstance(value, str) else _list(value) for name, value in self if value is not None}
+
+    def transform(self, shape: Sequence[int]) -> Transform:
+        """From a PIL image to [C, H, W].
+
+        ``shape`` is the model's input [N, C, H, W] with C = 1 (read as grey) or 3 (read as RGB).
+
+        Raises:
+            UsageError: another shape, which images can't be made into, or means for another number of channels.
+        """
+        if len(shape) != 4 or shape[1] not in (1, 3):
+            raise UsageError(
+                f"images can't be made into the model's input {list(shape)}; expected [N, 1, H, W] or [N, 3, H, W]. "
+                "From Python, pass calibration= any iterable of inputs."
+            )
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if values is not None and len(values) not in (1, shape[1]):
+                raise UsageError(f"{name} has {len(values)} numbers; the model's input has {shape[1]} channels.")
+        import torch
+        from torchvision.transforms import InterpolationMode, v2
+
+        crop = list(self.crop or shape[2:])
+        resize = list(self.resize or (min(crop),))
+        steps = [
+            v2.PILToTensor(),
+            v2.RGB() if shape[1] == 3 else v2.Grayscale(),
+            v2.Resize(resize, interpolation=InterpolationMode(self.interpolation or "bilinear"), antialias=True),
+            v2.CenterCrop(crop),
+            v2.ToDtype(torch.float32, scale=True),
+        ]
+        if self.mean is not None or self.std is not None:
+            steps.append(v2.Normalize(self._each(self.mean, 0.0, shape[1]), self._each(self.std, 1.0, shape[1])))
+        return v2.Compose(steps)
+
+    @staticmethod
+    def _each(values: tuple[float, ...] | None, default: float, channels: int) -> list[float]:
+        values = values or (default,)
+        return list(values if len(values) == channels else values * channels)
+
+
+class Preparation(Record):
+    """How the images of a run became inputs, and who said so.
+
+    ``given``: options, a recipe or an earlier run; ``weights``: the pretrained weights' own; ``factory``: its
+    ``transform``; ``guessed``: nobody, so that the settings are the plain ones.
+    """
+
+    source: Literal["given", "weights", "factory", "guessed"]
+    settings: Preprocessing = Preprocessing()
+
+    def describe(self) -> str:
+        """In one sentence."""
+        if self.source == "guessed":
+            return (
+                "images were prepared in a GUESSED way (resized, cropped to the input size, scaled to 0…1), since "
+                "nothing says how this model wants them; --mean, --std, --resize and --crop do, or [preprocessing]"
+            )
+        said = ", ".join(f"{name} {value}" for name, value in self.settings.given.items())
+        words = {"weights": "by the weights' own preprocessing", "factory": "by the factory's transform"}
+        return f"images prepared {words.get(self.source, f'as given: {said}')}"
+
+
+def _list(values: Any) -> str:
+    return ",".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)

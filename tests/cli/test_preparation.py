@@ -1,0 +1,149 @@
+"""The command line prepares images as it is told, and says where nobody told it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from convsurgeon.cli import app
+from convsurgeon.report.folder import read_report
+
+# Trained, as it were, on channels in −1…1: the sign of each image's brightness is its class.
+FACTORY = """
+import torch
+from torch import nn
+
+def build():
+    convs = [nn.Conv2d(i, o, 3, padding=1) for i, o in ((3, 16), (16, 16), (16, 2))]
+    net = nn.Sequential(*convs, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with torch.no_grad():
+        for conv in convs:
+            conv.weight.mul_(0.01); conv.bias.zero_()
+        net[0].weight[0] += 1.0
+        net[1].weight[0, 0] += 1.0
+        net[2].weight[0, 0] += -1.0
+        net[2].weight[1, 0] += 1.0
+    return net
+"""
+INPUTS = "build.example_inputs = torch.rand(1, 3, 16, 16)\n"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a factory, its images and its classes."""
+    monkeypatch.chdir(tmp_path)
+    Path("net.py").write_text(FACTORY + INPUTS)
+    generator = torch.Generator().manual_seed(0)
+    for i in range(80):
+        folder = Path("images") / ("dark" if i % 2 else "light")
+        folder.mkdir(parents=True, exist_ok=True)
+        level = 60 if i % 2 else 190
+        pixels = (torch.rand(20, 20, 3, generator=generator) * 40 + level).byte().numpy()
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    Path("classes.txt").write_text("dark\nlight\n")
+    return tmp_path
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command left behind."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def run(home: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Runs one command there."""
+
+    def once(*words: str) -> Ended:
+        code = app.run(words)
+        return Ended(code, *capsys.readouterr())
+
+    return once
+
+
+CONVERT = [
+    "convert",
+    "net.py:build",
+    "--method",
+    "igc",
+    "--target",
+    "macs=60%",
+    "--calibrate",
+    "images",
+    "--images",
+    "48",
+]
+LABELS = ["--evaluate", "images", "--classes", "classes.txt"]
+
+
+def test_a_guessed_preparation_at_chance_is_said_and_the_right_one_is_not(
+    home: Path, run: Callable[..., Ended]
+) -> None:
+    """A guess, and an original at chance, are said and stay in the report; said preprocessing ends both."""
+    guessed = run(*CONVERT, *LABELS, "-o", "guessed")
+    assert guessed.exit_code == 0, guessed.stderr
+    assert "GUESSED" in guessed.stderr
+    notes = " ".join(read_report(home / "guessed").notes)
+    assert "GUESSED" in notes
+    assert "ORIGINAL is no better than chance among 2 classes" in notes
+    given = run(*CONVERT, *LABELS, "--mean", "0.5", "--std", "0.5", "-o", "given")
+    assert given.exit_code == 0, given.stderr
+    report = read_report(home / "given")
+    assert report.fidelity is not None
+    assert report.fidelity.accuracy_before == 1.0
+    assert "GUESSED" not in " ".join(report.notes) + given.stderr
+    assert "chance" not in " ".join(report.notes)
+    assert report.preparation is not None
+    assert report.preparation.settings.given == {"mean": "0.5", "std": "0.5"}
+
+
+def test_images_beyond_those_fitted_on_are_judged_on(home: Path, run: Callable[..., Ended]) -> None:
+    """What --images leaves of the folder is judged on, with the eighth held back."""
+    assert run(*CONVERT, "-o", "out").exit_code == 0
+    fidelity = read_report(home / "out").fidelity
+    assert fidelity is not None
+    assert (fidelity.fitted, fidelity.inputs, fidelity.held_back) == (42, 6 + 32, True)
+
+
+def test_a_recipe_says_it_too_and_an_option_wins(home: Path, run: Callable[..., Ended]) -> None:
+    """The table [preprocessing] holds what the options say."""
+    Path("recipe.toml").write_text("[preprocessing]\nmean = [0.1, 0.2, 0.3]\nstd = 0.25\n")
+    done = run(*CONVERT, "--recipe", "recipe.toml", "--std", "0.5", "-o", "out")
+    assert done.exit_code == 0, done.stderr
+    preparation = read_report(home / "out").preparation
+    assert preparation is not None
+    assert preparation.settings.given == {"mean": "0.1,0.2,0.3", "std": "0.5"}
+
+
+def test_a_recovery_prepares_images_as_the_conversion_did(home: Path, run: Callable[..., Ended]) -> None:
+    """The folder keeps the preprocessing; recover takes it, unless it is told otherwise."""
+    assert run(*CONVERT, "--mean", "0.5", "--std", "0.5", "-o", "out").exit_code == 0
+    again = ("recover", "out", "--data", "images", "--trust-factory", "--steps", "2", *LABELS)
+    done = run(*again, "-o", "same", "--json")
+    assert done.exit_code == 0, done.stderr
+    recovery = json.loads(done.stdout)["recovery"]
+    assert recovery["original"]["accuracy"] == 1.0
+    other = run(*again, "--mean", "0", "--std", "1", "-o", "other", "--json")
+    assert other.exit_code == 0, other.stderr
+    assert json.loads(other.stdout)["recovery"]["original"]["accuracy"] == 0.5
+    assert "no better than chance" in " ".join(json.loads(other.stdout)["notes"])
+
+
+def test_an_input_that_nobody_stated_is_said_to_be_assumed(home: Path, run: Callable[..., Ended]) -> None:
+    """A factory without example_inputs is counted at an assumed size, which is said."""
+    stated = run("inspect", "net.py:build")
+    Path("net.py").write_text(FACTORY)
+    assumed = run("inspect", "net.py:build")
+    asked = run("inspect", "net.py:build", "--input", "1,3,16,16")
+    assert [result.exit_code for result in (stated, assumed, asked)] == [0, 0, 0]
+    assert "[1, 3, 224, 224] is ASSUMED" in assumed.stderr
+    assert "ASSUMED" not in stated.stderr + asked.stderr
