@@ -111,8 +111,9 @@ def plan_command(
 def _apply_line(path: Path, recipe: Recipe, calibrate: Path | None) -> str:
     """The command that carries a plan out; a plan holds neither weights nor images, so it names them."""
     weights = () if recipe.weights == "auto" else ("--weights", str(recipe.weights))
+    key = () if recipe.weights_key is None else ("--weights-key", recipe.weights_key)
     images = () if calibrate is None else ("--calibrate", str(calibrate))
-    return shlex.join(["convsurgeon", "apply", str(path), *weights, *images])
+    return shlex.join(["convsurgeon", "apply", str(path), *weights, *key, *images])
 
 
 @click.command("apply")
@@ -176,7 +177,12 @@ def _load(recipe: Recipe, device: str) -> LoadedModel:
         from convsurgeon.models.loading import load_model
 
         loaded = load_model(
-            recipe.model or "", weights=recipe.weights, input_shape=recipe.input, device=device, seed=recipe.seed
+            recipe.model or "",
+            weights=recipe.weights,
+            weights_key=recipe.weights_key,
+            input_shape=recipe.input,
+            device=device,
+            seed=recipe.seed,
         )
     if loaded.weights.origin == "random" and recipe.weights != "none":
         warn(

@@ -39,6 +39,7 @@ __all__ = ["recover_command"]
     metavar="auto|DEFAULT|FILE",
     help="The original's trained weights.  [default: those that DIR was converted from]",
 )
+@click.option("--weights-key", metavar="KEY", help="Where in the file of weights, if it holds several.")
 @click.option(
     "--device", default="auto", show_default=True, help="Device to train on; auto takes a GPU if there is one."
 )
@@ -72,6 +73,7 @@ def recover_command(
     evaluate: Path | None,
     classes: Path | None,
     weights: str | None,
+    weights_key: str | None,
     device: str,
     trust_factory: bool,
     checkpoints: Path | None,
@@ -97,7 +99,7 @@ def recover_command(
     run = RecoverRun(folder, target or folder.with_name(f"{folder.name}-recovered"), force, resume, checkpoints)
     learned = _learned_groups(folder, learn_groups, budget)
     run.refuse_existing()
-    original = trained_original(folder, weights, trust_factory, settings.seed)
+    original = trained_original(folder, weights, weights_key, trust_factory, settings.seed)
     pictures = Pictures(data, labels, DataRequest(None, evaluate=evaluate, classes=classes), images)
     try:
         run.train(original, pictures, settings, device, learned, as_json)

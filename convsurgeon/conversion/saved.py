@@ -15,7 +15,7 @@ from convsurgeon.base.copies import duplicate
 from convsurgeon.base.errors import ModelLoadError, UsageError
 from convsurgeon.base.files import write_folder
 from convsurgeon.models.loading import build_model, is_factory
-from convsurgeon.models.weights import load_strictly
+from convsurgeon.models.strict_fit import load_strictly
 from convsurgeon.planning.plan import Plan
 from convsurgeon.report.folder import MANIFEST, PLAN, REPORT, Manifest, read_manifest, read_saved_plan
 from convsurgeon.report.record import Report

@@ -64,6 +64,7 @@ def load_model(
     spec: str,
     *,
     weights: str | Path = "auto",
+    weights_key: str | None = None,
     input_shape: str | Sequence[int] | None = None,
     device: str | torch.device = "cpu",
     seed: int = 0,
@@ -75,6 +76,7 @@ def load_model(
         weights: ``auto`` (pretrained where cached or downloadable, else random and saying so), ``DEFAULT`` or
             a name such as ``IMAGENET1K_V1`` (these fail if they can't be had), ``none`` (random), or a file.
             A factory's own weights count as the caller's under ``auto``.
+        weights_key: the dotted path of the state dict in a file that holds several.
         input_shape: ``"1,3,224,224"`` or integers; for a detector that many images, for RAFT both frames.
         device: where the model and the inputs live.
         seed: of random weights and of the example inputs; torch's global generator is left as it was.
@@ -86,7 +88,7 @@ def load_model(
     """
     target = usable_device(device)
     shape = None if input_shape is None else parse_shape(input_shape)
-    request = parse_weights(weights)
+    request = parse_weights(weights, weights_key)
     with seeded(seed):
         source = _resolve(spec)
         weighted = source.load(request, seed)
