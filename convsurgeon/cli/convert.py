@@ -195,8 +195,10 @@ def _load(recipe: Recipe, device: str) -> LoadedModel:
 def _admit(loaded: LoadedModel) -> Patient:
     with working(f"counting {loaded.spec}"):
         from convsurgeon.conversion.steps import Patient
+        from convsurgeon.models.rebuild import Rebuild
 
-        return Patient.admit(loaded.model, loaded.example_inputs, loaded.weights, name=loaded.spec, rebuild=loaded.spec)
+        rebuild = Rebuild.of(loaded.spec)
+        return Patient.admit(loaded.model, loaded.example_inputs, loaded.weights, name=loaded.spec, rebuild=rebuild)
 
 
 def _plan(patient: Patient, recipe: Recipe, calibration: Unlabelled | None) -> Plan:
@@ -235,9 +237,9 @@ def _operate(
         click.echo(done.report.to_json(), nl=False)
         return
     _show(done.report)
-    from convsurgeon.models.loading import is_factory
+    from convsurgeon.models.loading import is_code
 
-    trust = ", trust_factory=True" if patient.rebuild and is_factory(patient.rebuild) else ""
+    trust = ", trust_factory=True" if patient.rebuild and is_code(patient.rebuild) else ""
     click.echo(f'saved to {folder}; load it with: convsurgeon.load("{folder}"{trust})')
 
 

@@ -99,14 +99,16 @@ def rebuilt_by(folder: Path, trust_factory: bool, otherwise: str) -> str:
     Raises:
         UsageError: it was the caller's own module, or a factory that nobody trusts.
     """
-    from convsurgeon.models.loading import is_factory
-    from convsurgeon.report.folder import read_manifest
+    from convsurgeon.models.loading import is_code
+    from convsurgeon.report.folder import read_manifest, rebuild_of
 
-    name = read_manifest(folder).rebuild
-    if name is None:
+    rebuild = rebuild_of(read_manifest(folder), folder)
+    if rebuild is None:
         raise UsageError(
             f"'{folder}' was converted from a model object, so nothing says how to build the original; {otherwise}"
         )
-    if is_factory(name) and not trust_factory:
-        raise UsageError(f"'{folder}' is built by the factory '{name}', which is code. Pass --trust-factory to run it.")
-    return name
+    if is_code(rebuild) and not trust_factory:
+        raise UsageError(
+            f"'{folder}' is built by the factory '{rebuild.name}', which is code. Pass --trust-factory to run it."
+        )
+    return rebuild.from_here()

@@ -32,7 +32,7 @@ from convsurgeon.recovery.moment import MomentCallback
 from convsurgeon.recovery.randomness import untouched_generators
 from convsurgeon.recovery.settings import ImageSettings, RecoverSettings
 from convsurgeon.recovery.sites import find_sites
-from convsurgeon.report.folder import read_manifest, read_report, read_saved_plan
+from convsurgeon.report.folder import read_manifest, read_report, read_saved_plan, rebuild_of
 from convsurgeon.report.record import Report
 from convsurgeon.survey.sites import refuse_unusable
 
@@ -145,7 +145,8 @@ def open_conversion(folder: Path | str, original: nn.Module) -> Conversion:
     """
     path = Path(folder)
     manifest = read_manifest(path)
-    return Conversion(load(path, model=original), read_saved_plan(path), read_report(path), manifest.rebuild)
+    network = load(path, model=original)
+    return Conversion(network, read_saved_plan(path), read_report(path), rebuild_of(manifest, path))
 
 
 def _as_conversion(original: nn.Module, converted: Conversion | nn.Module | Path | str) -> Conversion | nn.Module:

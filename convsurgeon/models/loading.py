@@ -21,6 +21,7 @@ from convsurgeon.base.inputs import Inputs
 from convsurgeon.models import factories, timm_models, torchvision_models
 from convsurgeon.models.input_sizes import parse_shape
 from convsurgeon.models.origin import WeightsOrigin
+from convsurgeon.models.rebuild import Rebuild
 from convsurgeon.models.source import ModelSource, NamedModel
 from convsurgeon.models.weights import Transform, parse_weights
 
@@ -29,6 +30,7 @@ __all__ = [
     "LoadedModel",
     "build_model",
     "default_inputs",
+    "is_code",
     "is_factory",
     "known_models",
     "load_model",
@@ -170,6 +172,11 @@ def source_of(spec: str) -> ModelSource:
 def is_factory(spec: str) -> bool:
     """Whether the name stands for code of the user's own, which building the model would run."""
     return source_of(spec).is_code
+
+
+def is_code(rebuild: Rebuild) -> bool:
+    """Whether building a saved network again runs code of the user's own, also where that is not to be found here."""
+    return rebuild.file is not None or is_factory(rebuild.name)
 
 
 def _resolve(spec: str) -> NamedModel:
