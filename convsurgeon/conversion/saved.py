@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from torch import nn
 from convsurgeon.base.copies import duplicate
 from convsurgeon.base.errors import ModelLoadError, UsageError
 from convsurgeon.base.files import write_folder
+from convsurgeon.conversion.remembered import Facts, remember
 from convsurgeon.models.loading import build_model, is_code
 from convsurgeon.models.rebuild import Rebuild
 from convsurgeon.models.strict_fit import load_strictly
@@ -25,6 +27,7 @@ from convsurgeon.report.folder import (
     Manifest,
     describe,
     read_manifest,
+    read_report,
     read_saved_plan,
     rebuild_of,
 )
@@ -118,6 +121,9 @@ def load(directory: Path | str, *, model: nn.Module | None = None, trust_factory
     _check_digest(folder, manifest)
     network = operate(base, plan).eval()
     _restore(network, folder / WEIGHTS)
+    # A network is whole without its report, which only tells of it; it is then one that nothing is known of.
+    with suppress(UsageError):
+        remember(network, Facts(plan, read_report(folder), rebuild_of(manifest, folder)))
     return network
 
 

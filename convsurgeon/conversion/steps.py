@@ -16,6 +16,7 @@ from convsurgeon.base.inputs import Inputs
 from convsurgeon.base.progress import Progress, silent
 from convsurgeon.conversion.advice import fuse_first
 from convsurgeon.conversion.in_time import Bench, TimedPlanning, Timekeeper, known_latencies, plan_in_time
+from convsurgeon.conversion.remembered import Facts, remember
 from convsurgeon.conversion.saved import save
 from convsurgeon.conversion.too_few_inputs import refuse_too_few
 from convsurgeon.models.origin import WeightsOrigin
@@ -85,6 +86,10 @@ class Conversion:
     plan: Plan
     report: Report
     rebuild: Rebuild | None = None
+
+    def __post_init__(self) -> None:
+        """A network that travels alone, without its conversion, can still be recovered and saved."""
+        remember(self.model, Facts(self.plan, self.report, self.rebuild))
 
     def save(self, directory: Path | str, *, force: bool = False) -> Path:
         """Write a folder that ``convsurgeon.load`` reads: safetensors weights, plan and report as JSON.
