@@ -37,7 +37,7 @@ class Rebuild:
         here = _file_behind(self.name)
         named = {self.file: f"{self.file}:{function}"} if where.endswith(".py") else {}
         if here is not None:
-            named.setdefault(here.resolve(), self.name)
+            named[here.resolve()] = self.name
         found = [file for file in named if file.is_file()]
         same = next((file for file in found if _digest(file) == self.sha256), None)
         if same is not None:
