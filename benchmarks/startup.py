@@ -41,6 +41,7 @@ def _stages(model_name: str, method: str) -> list[tuple[str, float]]:
     from convsurgeon.conversion.saved import save
     from convsurgeon.conversion.steps import Patient, planned
     from convsurgeon.models.loading import load_model
+    from convsurgeon.models.rebuild import Rebuild
     from convsurgeon.planning.recipe import Recipe
     from convsurgeon.report.record import Report
     from convsurgeon.surgery.operate import operate
@@ -50,7 +51,7 @@ def _stages(model_name: str, method: str) -> list[tuple[str, float]]:
     patient = _timed(
         rows,
         "survey",
-        lambda: Patient.admit(loaded.model, loaded.example_inputs, loaded.weights, rebuild=loaded.spec),
+        lambda: Patient.admit(loaded.model, loaded.example_inputs, loaded.weights, rebuild=Rebuild.of(loaded.spec)),
     )
     plan = _timed(rows, "plan", lambda: planned(patient, Recipe(model=model_name, method=method)))
     new = _timed(rows, "surgery", lambda: operate(loaded.model, plan))

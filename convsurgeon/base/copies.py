@@ -46,5 +46,6 @@ def _deepcopy(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
         where = f" ({', '.join(itertools.islice(holders, 3))} hold tensors with gradient history)" if holders else ""
         raise ModelLoadError(
             f"the model can't be copied: {first_line(error)}{where}. "
-            "Surgery works on a copy; detach such tensors, or remove old-style weight_norm first."
+            "Surgery works on a copy; detach such tensors, or remove old-style weight_norm (remove_weight_norm) and "
+            "pruning masks (prune.remove) first."
         ) from error

@@ -16,11 +16,11 @@ from convsurgeon.budgets.config import Entry
 from convsurgeon.budgets.entries import Budget
 from convsurgeon.budgets.latency import latency_ms
 from convsurgeon.budgets.measurement import Measured, measure
-from convsurgeon.models.loading import build_model, default_inputs, is_factory
+from convsurgeon.models.loading import build_model, default_inputs, is_code
 from convsurgeon.planning.make import make_plan
 from convsurgeon.planning.problem import pose
 from convsurgeon.planning.recipe import read_recipe
-from convsurgeon.report.folder import MANIFEST, read_manifest, read_saved_plan
+from convsurgeon.report.folder import MANIFEST, read_manifest, read_saved_plan, rebuild_of
 from convsurgeon.surgery.operate import operate
 from convsurgeon.survey.sites import survey
 
@@ -90,14 +90,14 @@ def _saved(folder: Path, shape: tuple[int, ...] | None, trusted: bool, device: s
 
 
 def _rebuilt_from(folder: Path, trusted: bool) -> str:
-    name = read_manifest(folder).rebuild
-    if name is None:
+    rebuild = rebuild_of(read_manifest(folder), folder)
+    if rebuild is None:
         raise UsageError(f"'{folder}' was converted from a model object, so nothing says how to build it.")
-    if is_factory(name) and not trusted:
+    if is_code(rebuild) and not trusted:
         raise UsageError(
-            f"'{folder}' is built by the factory '{name}', which is code; set trust_factory = true to run it."
+            f"'{folder}' is built by the factory '{rebuild.name}', which is code; set trust_factory = true to run it."
         )
-    return name
+    return rebuild.from_here()
 
 
 def _follow_file(model: nn.Module, path: Path) -> None:

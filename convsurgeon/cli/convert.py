@@ -123,10 +123,11 @@ def plan_command(
 def _apply_line(path: Path, recipe: Recipe, calibrate: Path | None) -> str:
     """The command that carries a plan out; a plan holds neither weights nor images, so it names them."""
     weights = () if recipe.weights == "auto" else ("--weights", str(recipe.weights))
+    key = () if recipe.weights_key is None else ("--weights-key", recipe.weights_key)
     images = [] if calibrate is None else ["--calibrate", str(calibrate)]
     for name, value in recipe.preprocessing.given.items() if calibrate is not None else ():
         images.extend((f"--{name}", value))
-    return shlex.join(["convsurgeon", "apply", str(path), *weights, *images])
+    return shlex.join(["convsurgeon", "apply", str(path), *weights, *key, *images])
 
 
 @click.command("apply")
@@ -193,7 +194,12 @@ def _load(recipe: Recipe, device: str) -> LoadedModel:
         from convsurgeon.cli.loading import load_telling
 
         loaded = load_telling(
-            recipe.model or "", weights=recipe.weights, input_shape=recipe.input, device=device, seed=recipe.seed
+            recipe.model or "",
+            weights=recipe.weights,
+            weights_key=recipe.weights_key,
+            input_shape=recipe.input,
+            device=device,
+            seed=recipe.seed,
         )
     if loaded.weights.origin == "random" and recipe.weights != "none":
         warn(
@@ -206,8 +212,10 @@ def _load(recipe: Recipe, device: str) -> LoadedModel:
 def _admit(loaded: LoadedModel) -> Patient:
     with working(f"counting {loaded.spec}"):
         from convsurgeon.conversion.steps import Patient
+        from convsurgeon.models.rebuild import Rebuild
 
-        return Patient.admit(loaded.model, loaded.example_inputs, loaded.weights, name=loaded.spec, rebuild=loaded.spec)
+        rebuild = Rebuild.of(loaded.spec)
+        return Patient.admit(loaded.model, loaded.example_inputs, loaded.weights, name=loaded.spec, rebuild=rebuild)
 
 
 def _plan(patient: Patient, recipe: Recipe, calibration: Unlabelled | None) -> Plan:
@@ -249,9 +257,9 @@ def _operate(
         click.echo(done.report.to_json(), nl=False)
         return
     _show(done.report)
-    from convsurgeon.models.loading import is_factory
+    from convsurgeon.models.loading import is_code
 
-    trust = ", trust_factory=True" if patient.rebuild and is_factory(patient.rebuild) else ""
+    trust = ", trust_factory=True" if patient.rebuild and is_code(patient.rebuild) else ""
     click.echo(f'saved to {folder}; load it with: convsurgeon.load("{folder}"{trust})')
 
 

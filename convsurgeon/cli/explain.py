@@ -35,7 +35,14 @@ def inspect_command(model: str, device: str, as_json: bool, **given: Any) -> Non
         from convsurgeon.survey.sites import survey
 
         recipe = merged(_WITHOUT_WEIGHTS, model=model, **given)
-        loaded = load_telling(model, weights=recipe.weights, input_shape=recipe.input, device=device, seed=recipe.seed)
+        loaded = load_telling(
+            model,
+            weights=recipe.weights,
+            weights_key=recipe.weights_key,
+            input_shape=recipe.input,
+            device=device,
+            seed=recipe.seed,
+        )
         found = survey(loaded.model, loaded.example_inputs)
     if as_json:
         click.echo(json.dumps(inspection.as_data(loaded.spec, found), indent=2))

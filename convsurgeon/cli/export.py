@@ -39,6 +39,7 @@ def export_command(
     subject: str,
     input_shape: str | None,
     weights: str | None,
+    weights_key: str | None,
     original: str | None,
     trust_factory: bool,
     output: Path,
@@ -58,7 +59,7 @@ def export_command(
         from convsurgeon.deployment.exporting.file import require_writable
 
         require_writable(output, None, force)
-        model, inputs = open_subject(subject, original, input_shape, weights, trust_factory)
+        model, inputs = open_subject(subject, original, input_shape, weights, weights_key, trust_factory)
         done = export(model, inputs, output, lowered=not no_lower, precision=precision, force=force)
     if as_json:
         click.echo(json.dumps(_record(done), indent=2, ensure_ascii=False))

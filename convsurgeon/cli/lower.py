@@ -47,6 +47,7 @@ def lower_command(
     batch: int | None,
     input_shape: str | None,
     weights: str | None,
+    weights_key: str | None,
     original: str | None,
     trust_factory: bool,
     device: str,
@@ -71,7 +72,7 @@ def lower_command(
         beside = path.with_suffix(".json")
         for file in (path, beside):
             refuse_existing_file(file, force)
-        model, inputs = open_subject(subject, original, input_shape, weights, trust_factory, device)
+        model, inputs = open_subject(subject, original, input_shape, weights, weights_key, trust_factory, device)
         if batch is not None:
             inputs = rebatched(inputs, batch)
         lowered = lower(model, inputs, runtime=None if runtime == "none" else runtime, precision=precision)

@@ -26,10 +26,11 @@ _SPELLINGS: Mapping[str, Spelling] = {
     "allow_slower": {"switch": "--allow-slower/--no-slower"},
     "runtime": {"metavar": "NAME"},
     "weights": {"metavar": "auto|DEFAULT|none|FILE"},
+    "weights_key": {"metavar": "KEY"},
     "input": {"metavar": "N,C,H,W"},
 }
 _DEFAULTS = Recipe()
-_MODEL = ("weights", "input", "seed")
+_MODEL = ("weights", "weights_key", "input", "seed")
 # The model is an argument.
 _PLAN = tuple(name for name in Recipe.model_fields if name not in ("model", "preprocessing", *_MODEL))
 # Another method for some layers takes a table, which only a file has.

@@ -41,6 +41,7 @@ __all__ = ["recover_command"]
     metavar="auto|DEFAULT|FILE",
     help="The original's trained weights.  [default: those that DIR was converted from]",
 )
+@click.option("--weights-key", metavar="KEY", help="Where in the file of weights, if it holds several.")
 @click.option(
     "--device", default="auto", show_default=True, help="Device to train on; auto takes a GPU if there is one."
 )
@@ -74,6 +75,7 @@ def recover_command(
     evaluate: Path | None,
     classes: Path | None,
     weights: str | None,
+    weights_key: str | None,
     device: str,
     trust_factory: bool,
     checkpoints: Path | None,
@@ -99,7 +101,7 @@ def recover_command(
     run = RecoverRun(folder, target or folder.with_name(f"{folder.name}-recovered"), force, resume, checkpoints)
     learned = _learned_groups(folder, learn_groups, budget)
     run.refuse_existing()
-    original = trained_original(folder, weights, trust_factory, settings.seed)
+    original = trained_original(folder, weights, weights_key, trust_factory, settings.seed)
     preprocessing = taken_preprocessing(given, _prepared_before(folder))
     request = DataRequest(None, evaluate=evaluate, classes=classes, preprocessing=preprocessing)
     pictures = Pictures(data, labels, request, images)

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["trained_original"]
 
 
-def trained_original(folder: Path, weights: str | None, trust_factory: bool, seed: int) -> LoadedModel:
+def trained_original(
+    folder: Path, weights: str | None, weights_key: str | None, trust_factory: bool, seed: int
+) -> LoadedModel:
     """The network that DIR was converted from, with its weights and example inputs of the planned shapes.
 
     Raises:
@@ -28,7 +30,9 @@ def trained_original(folder: Path, weights: str | None, trust_factory: bool, see
     report = read_report(folder)
     otherwise = f"recover it in Python: convsurgeon.recover(original, '{folder}', data)."
     name = rebuilt_by(folder, trust_factory, otherwise)
-    loaded = load_telling(name, weights=weights or _recorded_weights(report), seed=seed)
+    if weights is None:
+        weights, weights_key = _recorded_weights(report), weights_key or report.weights.key
+    loaded = load_telling(name, weights=weights, weights_key=weights_key, seed=seed)
     if loaded.weights.origin == "random":
         raise UsageError(
             f"the original {name} has random weights ({loaded.weights.detail.removeprefix('random: ')}), so there is "

@@ -30,6 +30,7 @@ def subject_options(command: Command) -> Command:
             click.argument("subject", metavar="DIR|MODEL"),
             click.option("--input", "input_shape", metavar="N,C,H,W", help="Input shape, e.g. 8,3,224,224."),
             click.option("--weights", metavar="auto|DEFAULT|none|FILE", help="Of MODEL.  [default: auto]"),
+            click.option("--weights-key", metavar="KEY", help="Where in the file of weights, if it holds several."),
             click.option("--original", metavar="MODEL", help="The original of DIR, where DIR does not name it."),
             click.option("--trust-factory", is_flag=True, help="Run the factory that DIR names."),
         )
@@ -43,6 +44,7 @@ def open_subject(
     original: str | None,
     input_shape: str | None,
     weights: str | None,
+    weights_key: str | None,
     trust_factory: bool,
     device: str = "cpu",
 ) -> tuple[nn.Module, Inputs]:
@@ -60,9 +62,13 @@ def open_subject(
     if not (folder / MANIFEST).is_file():
         if original is not None:
             raise UsageError(f"--original belongs to a saved conversion, and '{subject}' is none; leave it out.")
-        loaded = load_telling(subject, weights=weights or "auto", input_shape=input_shape, device=device)
+        loaded = load_telling(
+            subject, weights=weights or "auto", weights_key=weights_key, input_shape=input_shape, device=device
+        )
+        for note in loaded.weights.notes:
+            click.echo(f"note: {note}", err=True)
         return loaded.model, loaded.example_inputs
-    if weights is not None:
+    if weights is not None or weights_key is not None:
         raise UsageError(f"--weights belongs to a model's name; '{subject}' brings its own weights, leave it out.")
     loaded = open_original(folder, original, input_shape, trust_factory, device)
     return load(folder, model=loaded.model).to(device), loaded.example_inputs
@@ -93,14 +99,16 @@ def rebuilt_by(folder: Path, trust_factory: bool, otherwise: str) -> str:
     Raises:
         UsageError: it was the caller's own module, or a factory that nobody trusts.
     """
-    from convsurgeon.models.loading import is_factory
-    from convsurgeon.report.folder import read_manifest
+    from convsurgeon.models.loading import is_code
+    from convsurgeon.report.folder import read_manifest, rebuild_of
 
-    name = read_manifest(folder).rebuild
-    if name is None:
+    rebuild = rebuild_of(read_manifest(folder), folder)
+    if rebuild is None:
         raise UsageError(
             f"'{folder}' was converted from a model object, so nothing says how to build the original; {otherwise}"
         )
-    if is_factory(name) and not trust_factory:
-        raise UsageError(f"'{folder}' is built by the factory '{name}', which is code. Pass --trust-factory to run it.")
-    return name
+    if is_code(rebuild) and not trust_factory:
+        raise UsageError(
+            f"'{folder}' is built by the factory '{rebuild.name}', which is code. Pass --trust-factory to run it."
+        )
+    return rebuild.from_here()

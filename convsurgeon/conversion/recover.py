@@ -13,6 +13,7 @@ from torch import nn
 from convsurgeon.base.copies import duplicate
 from convsurgeon.base.devices import require_weights
 from convsurgeon.base.errors import ModelLoadError, UsageError
+from convsurgeon.conversion.remembered import known_facts
 from convsurgeon.conversion.saved import load
 from convsurgeon.conversion.steps import Conversion
 from convsurgeon.models.images import ImageBatches, calibration_images
@@ -33,7 +34,7 @@ from convsurgeon.recovery.moment import MomentCallback
 from convsurgeon.recovery.randomness import untouched_generators
 from convsurgeon.recovery.settings import ImageSettings, RecoverSettings
 from convsurgeon.recovery.sites import find_sites
-from convsurgeon.report.folder import read_manifest, read_report, read_saved_plan
+from convsurgeon.report.folder import read_manifest, read_report, read_saved_plan, rebuild_of
 from convsurgeon.report.record import Report
 from convsurgeon.survey.sites import refuse_unusable
 from convsurgeon.transfer.accuracy import CHANCE
@@ -47,7 +48,7 @@ _EVERY_IMAGE = 1 << 62
 class Recovered:
     """The trained network (class, device, dtype and mode of the converted one) and how it got there.
 
-    ``conversion`` holds it with its plan and report, where a Conversion was recovered; None for a bare module.
+    ``conversion`` holds it with its plan and report; None for a module that neither ``convert`` nor ``load`` made.
     """
 
     model: nn.Module
@@ -86,7 +87,8 @@ def recover(
 
     Args:
         original: the network before the conversion, with its trained weights.
-        converted: what ``convert`` returned, the folder it was saved to, or a module made from the original.
+        converted: what ``convert`` returned or ``load`` did, the folder it was saved to, or a module made from the
+            original.
         data: batches, read once per epoch: a DataLoader, or any iterable of inputs as the model takes them or of
             pairs (inputs, integer labels [N]). Or images: a folder, or ``convsurgeon.models.images.ImageBatches``.
         evaluation: held-out batches; with labels accuracy is measured, otherwise closeness to the original.
@@ -147,12 +149,15 @@ def open_conversion(folder: Path | str, original: nn.Module) -> Conversion:
     """
     path = Path(folder)
     manifest = read_manifest(path)
-    return Conversion(load(path, model=original), read_saved_plan(path), read_report(path), manifest.rebuild)
+    network = load(path, model=original)
+    return Conversion(network, read_saved_plan(path), read_report(path), rebuild_of(manifest, path))
 
 
 def _as_conversion(original: nn.Module, converted: Conversion | nn.Module | Path | str) -> Conversion | nn.Module:
     if isinstance(converted, (str, Path)):
         return open_conversion(converted, original)
+    if isinstance(converted, nn.Module) and (facts := known_facts(converted)) is not None:
+        return Conversion(converted, facts.plan, facts.report, facts.rebuild)
     return converted
 
 

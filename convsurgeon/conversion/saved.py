@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -14,10 +15,22 @@ from torch import nn
 from convsurgeon.base.copies import duplicate
 from convsurgeon.base.errors import ModelLoadError, UsageError
 from convsurgeon.base.files import write_folder
-from convsurgeon.models.loading import build_model, is_factory
-from convsurgeon.models.weights import load_strictly
+from convsurgeon.conversion.remembered import Facts, remember
+from convsurgeon.models.loading import build_model, is_code
+from convsurgeon.models.rebuild import Rebuild
+from convsurgeon.models.strict_fit import load_strictly
 from convsurgeon.planning.plan import Plan
-from convsurgeon.report.folder import MANIFEST, PLAN, REPORT, Manifest, read_manifest, read_saved_plan
+from convsurgeon.report.folder import (
+    MANIFEST,
+    PLAN,
+    REPORT,
+    Manifest,
+    describe,
+    read_manifest,
+    read_report,
+    read_saved_plan,
+    rebuild_of,
+)
 from convsurgeon.report.record import Report
 from convsurgeon.surgery.operate import operate
 
@@ -26,7 +39,7 @@ __all__ = ["load", "save"]
 WEIGHTS = "model.safetensors"
 
 
-def save(directory: Path, model: nn.Module, plan: Plan, report: Report, rebuild: str | None, force: bool) -> Path:
+def save(directory: Path, model: nn.Module, plan: Plan, report: Report, rebuild: Rebuild | None, force: bool) -> Path:
     """Write the folder: all of it, or nothing.
 
     Raises:
@@ -40,7 +53,13 @@ def save(directory: Path, model: nn.Module, plan: Plan, report: Report, rebuild:
         save_file(tensors, folder / WEIGHTS, metadata={"aliases": json.dumps(aliases), "strides": json.dumps(strides)})
         # safetensors writes for the owner alone; the result is as readable as its other files.
         (folder / WEIGHTS).chmod(0o644)
-        manifest = Manifest(rebuild=rebuild, torch=str(torch.__version__), weights_sha256=_digest(folder / WEIGHTS))
+        manifest = Manifest.model_validate(
+            {
+                **describe(rebuild, directory),
+                "torch": str(torch.__version__),
+                "weights_sha256": _digest(folder / WEIGHTS),
+            }
+        )
         (folder / PLAN).write_text(plan.to_json(), encoding="utf-8")
         (folder / REPORT).write_text(report.to_json(), encoding="utf-8")
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -93,7 +112,7 @@ def load(directory: Path | str, *, model: nn.Module | None = None, trust_factory
     Raises:
         UnknownName: no saved model there.
         UsageError: the architecture is the caller's own or a factory's, and none was given or trusted.
-        ModelLoadError: damaged files, or weights that do not fit.
+        ModelLoadError: damaged files, weights that do not fit, or a factory's file that is gone or another one.
     """
     folder = Path(directory)
     manifest = read_manifest(folder)
@@ -102,6 +121,9 @@ def load(directory: Path | str, *, model: nn.Module | None = None, trust_factory
     _check_digest(folder, manifest)
     network = operate(base, plan).eval()
     _restore(network, folder / WEIGHTS)
+    # A network is whole without its report, which only tells of it; it is then one that nothing is known of.
+    with suppress(UsageError):
+        remember(network, Facts(plan, read_report(folder), rebuild_of(manifest, folder)))
     return network
 
 
@@ -124,16 +146,17 @@ def _digest(path: Path) -> str:
 def _base(manifest: Manifest, folder: Path, model: nn.Module | None, trust_factory: bool) -> nn.Module:
     if model is not None:
         return duplicate(model)
-    if manifest.rebuild is None:
+    rebuild = rebuild_of(manifest, folder)
+    if rebuild is None:
         raise UsageError(
             f"'{folder}' was converted from a model object; pass the original architecture: load(dir, model=...)."
         )
-    if is_factory(manifest.rebuild) and not trust_factory:
+    if is_code(rebuild) and not trust_factory:
         raise UsageError(
-            f"'{folder}' is built by the factory '{manifest.rebuild}', which is code. Pass trust_factory=True "
+            f"'{folder}' is built by the factory '{rebuild.name}', which is code. Pass trust_factory=True "
             "(--trust-factory on the command line) to run it, or pass model=... yourself."
         )
-    return build_model(manifest.rebuild)
+    return build_model(rebuild.from_here())
 
 
 def _restore(model: nn.Module, path: Path) -> None:

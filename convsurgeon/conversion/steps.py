@@ -17,10 +17,12 @@ from convsurgeon.base.progress import Progress, silent
 from convsurgeon.conversion.advice import fuse_first
 from convsurgeon.conversion.fidelity import judged
 from convsurgeon.conversion.in_time import Bench, TimedPlanning, Timekeeper, known_latencies, plan_in_time
+from convsurgeon.conversion.remembered import Facts, remember
 from convsurgeon.conversion.saved import save
 from convsurgeon.conversion.too_few_inputs import refuse_too_few
 from convsurgeon.models.origin import WeightsOrigin
 from convsurgeon.models.preprocessing import Preparation
+from convsurgeon.models.rebuild import Rebuild
 from convsurgeon.planning.latencies import Latencies
 from convsurgeon.planning.make import make_plan
 from convsurgeon.planning.options import PROXY, Damage
@@ -48,7 +50,7 @@ __all__ = ["Conversion", "Patient", "carry_out", "planned", "timekeeper"]
 class Patient:
     """A model on the table: what it is called with, what was found in it, where it and its weights come from.
 
-    ``rebuild`` is the name that builds the architecture again; None for a caller's own object.
+    ``rebuild`` is what builds the architecture again; None for a caller's own object.
     """
 
     model: nn.Module
@@ -56,7 +58,7 @@ class Patient:
     survey: Survey
     weights: WeightsOrigin
     name: str = "model"
-    rebuild: str | None = None
+    rebuild: Rebuild | None = None
 
     @classmethod
     def admit(
@@ -66,7 +68,7 @@ class Patient:
         weights: WeightsOrigin,
         *,
         name: str = "model",
-        rebuild: str | None = None,
+        rebuild: Rebuild | None = None,
     ) -> Patient:
         """Survey a model; it is untouched.
 
@@ -83,7 +85,11 @@ class Conversion:
     model: nn.Module
     plan: Plan
     report: Report
-    rebuild: str | None = None
+    rebuild: Rebuild | None = None
+
+    def __post_init__(self) -> None:
+        """A network that travels alone, without its conversion, can still be recovered and saved."""
+        remember(self.model, Facts(self.plan, self.report, self.rebuild))
 
     def save(self, directory: Path | str, *, force: bool = False) -> Path:
         """Write a folder that ``convsurgeon.load`` reads: safetensors weights, plan and report as JSON.

@@ -31,10 +31,11 @@ from convsurgeon.base.errors import (
     first_line,
 )
 from convsurgeon.base.inputs import Inputs, as_inputs
+from convsurgeon.models.from_file import load_from_file
 from convsurgeon.models.input_sizes import random_inputs
 from convsurgeon.models.origin import WeightsOrigin
 from convsurgeon.models.source import ModelSource
-from convsurgeon.models.weights import WeightedModel, WeightsRequest, load_strictly, random_origin, read_state_dict
+from convsurgeon.models.weights import WeightedModel, WeightsRequest, random_origin
 
 __all__ = ["SOURCE", "Factory", "find_factory"]
 
@@ -111,8 +112,7 @@ class Factory:
         if request.kind == "none":
             origin = random_origin(f"as asked for, whatever {self.spec} loads", seed)
         elif request.kind == "file":
-            load_strictly(model, read_state_dict(request.path), str(request.path), self.spec)
-            origin = WeightsOrigin("file", str(request.path))
+            model, origin = load_from_file(model, request, self.spec)
         else:
             origin = WeightsOrigin("caller", f"as {self.spec} makes them")
         categories = getattr(self.make, "categories", None)

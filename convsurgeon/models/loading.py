@@ -21,6 +21,7 @@ from convsurgeon.base.inputs import Inputs
 from convsurgeon.models import factories, timm_models, torchvision_models
 from convsurgeon.models.input_sizes import parse_shape
 from convsurgeon.models.origin import WeightsOrigin
+from convsurgeon.models.rebuild import Rebuild
 from convsurgeon.models.source import ModelSource, NamedModel
 from convsurgeon.models.weights import Transform, parse_weights
 
@@ -29,6 +30,7 @@ __all__ = [
     "LoadedModel",
     "build_model",
     "default_inputs",
+    "is_code",
     "is_factory",
     "known_models",
     "load_model",
@@ -66,6 +68,7 @@ def load_model(
     spec: str,
     *,
     weights: str | Path = "auto",
+    weights_key: str | None = None,
     input_shape: str | Sequence[int] | None = None,
     device: str | torch.device = "cpu",
     seed: int = 0,
@@ -77,6 +80,7 @@ def load_model(
         weights: ``auto`` (pretrained where cached or downloadable, else random and saying so), ``DEFAULT`` or
             a name such as ``IMAGENET1K_V1`` (these fail if they can't be had), ``none`` (random), or a file.
             A factory's own weights count as the caller's under ``auto``.
+        weights_key: the dotted path of the state dict in a file that holds several.
         input_shape: ``"1,3,224,224"`` or integers; for a detector that many images, for RAFT both frames.
         device: where the model and the inputs live.
         seed: of random weights and of the example inputs; torch's global generator is left as it was.
@@ -88,7 +92,7 @@ def load_model(
     """
     target = usable_device(device)
     shape = None if input_shape is None else parse_shape(input_shape)
-    request = parse_weights(weights)
+    request = parse_weights(weights, weights_key)
     with seeded(seed):
         source = _resolve(spec)
         weighted = source.load(request, seed)
@@ -171,6 +175,11 @@ def source_of(spec: str) -> ModelSource:
 def is_factory(spec: str) -> bool:
     """Whether the name stands for code of the user's own, which building the model would run."""
     return source_of(spec).is_code
+
+
+def is_code(rebuild: Rebuild) -> bool:
+    """Whether building a saved network again runs code of the user's own, also where that is not to be found here."""
+    return rebuild.file is not None or is_factory(rebuild.name)
 
 
 def _resolve(spec: str) -> NamedModel:

@@ -22,7 +22,9 @@ from convsurgeon.base.errors import (
 )
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.models import downloads
+from convsurgeon.models.checkpoints import read_checkpoint
 from convsurgeon.models.downloads import OFFLINE_VARIABLE, WeightsFile, fetch, is_offline, open_url
+from convsurgeon.models.from_file import load_from_file
 from convsurgeon.models.input_sizes import random_inputs
 from convsurgeon.models.origin import WeightsOrigin
 from convsurgeon.models.source import ModelSource
@@ -30,9 +32,7 @@ from convsurgeon.models.weights import (
     Transform,
     WeightedModel,
     WeightsRequest,
-    load_strictly,
     random_origin,
-    read_state_dict,
 )
 
 __all__ = ["SOURCE", "TimmModel", "timm_model"]
@@ -94,7 +94,7 @@ class TimmModel:
         if request.kind == "none":
             return self._random("as asked for", seed)
         if request.kind == "file":
-            return self._from_file(request.path)
+            return WeightedModel(self.spec, *load_from_file(self.build(), request, self.spec, self._with_state))
         if request.kind == "named" and request.name != "DEFAULT":
             architecture = self.name.partition(".")[0]
             raise UsageError(
@@ -109,7 +109,7 @@ class TimmModel:
             if request.kind == "auto":
                 return self._random(words, seed)
             raise WeightsUnavailable(f"{words}. Weights auto or none go on with random ones.") from error
-        model = self._with_state(read_state_dict(file.path))
+        model = self._with_state(read_checkpoint(file.path).state)
         origin = WeightsOrigin("pretrained", f"timm {self._tagged_name()}, {file.how}")
         return WeightedModel(self.spec, model, origin, self._categories(), _transform(model))
 
@@ -138,18 +138,6 @@ class TimmModel:
         for config in (model.pretrained_cfg, model.default_cfg):
             config.pop("state_dict", None)
         return cast(nn.Module, model)
-
-    def _from_file(self, path: Path) -> WeightedModel:
-        state = read_state_dict(path)
-        model = self.build()
-        try:
-            load_strictly(model, state, str(path), self.spec)
-        except ModelLoadError as mismatch:
-            try:
-                model = self._with_state(state)
-            except ModelLoadError:
-                raise mismatch from None
-        return WeightedModel(self.spec, model, WeightsOrigin("file", str(path)))
 
     def _random(self, reason: str, seed: int) -> WeightedModel:
         return WeightedModel(self.spec, self.build(), random_origin(reason, seed))

@@ -29,7 +29,9 @@ from convsurgeon.base.errors import (
     first_line,
 )
 from convsurgeon.base.inputs import Inputs
+from convsurgeon.models.checkpoints import read_checkpoint
 from convsurgeon.models.downloads import fetch
+from convsurgeon.models.from_file import load_from_file
 from convsurgeon.models.input_sizes import Layout, random_inputs
 from convsurgeon.models.origin import WeightsOrigin
 from convsurgeon.models.source import ModelSource
@@ -38,9 +40,7 @@ from convsurgeon.models.weights import (
     Transform,
     WeightedModel,
     WeightsRequest,
-    load_strictly,
     random_origin,
-    read_state_dict,
 )
 
 __all__ = ["SOURCE", "TorchvisionModel", "torchvision_model", "torchvision_names"]
@@ -118,7 +118,8 @@ class TorchvisionModel:
         if request.kind == "none":
             return self._random("as asked for", seed)
         if request.kind == "file":
-            return self._from_file(request.path)
+            # torchvision's own files hold heads and key names that its builders drop or translate
+            return WeightedModel(self.spec, *load_from_file(self.build(), request, self.spec, self._translated))
         asked = self._named(request.name) if request.kind == "named" else self
         try:
             return asked._pretrained()
@@ -188,13 +189,11 @@ class TorchvisionModel:
 
     def _pretrained(self) -> WeightedModel:
         file = fetch(self.member.url)
-        state = read_state_dict(file.path)
+        state = read_checkpoint(file.path).state
         try:
-            model = self._call_builder(state)
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise ModelLoadError(
-                f"{self.member} ({file.path}) does not fit torchvision's {self.name}: {first_line(error)}."
-            ) from error
+            model = self._translated(state)
+        except ModelLoadError as error:
+            raise ModelLoadError(f"{self.member} ({file.path}): {error}") from error
         categories = self.member.meta.get("categories")
         return WeightedModel(
             self.spec,
@@ -204,18 +203,13 @@ class TorchvisionModel:
             self._transform(),
         )
 
-    def _from_file(self, path: Path) -> WeightedModel:
-        state = read_state_dict(path)
-        model = self.build()
+    def _translated(self, state: Mapping[str, torch.Tensor]) -> nn.Module:
         try:
-            load_strictly(model, state, str(path), self.spec)
-        except ModelLoadError as mismatch:
-            # torchvision's own files hold heads and key names that its builders drop or translate
-            try:
-                model = self._call_builder(state)
-            except (RuntimeError, ValueError, KeyError):
-                raise mismatch from None
-        return WeightedModel(self.spec, model, WeightsOrigin("file", str(path)))
+            return self._call_builder(state)
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise ModelLoadError(
+                f"what they hold does not fit torchvision's {self.name}: {first_line(error)}."
+            ) from error
 
     def _transform(self) -> Transform | None:
         """The preprocessing of one PIL image; none for clips and frame pairs."""

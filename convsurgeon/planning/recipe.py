@@ -37,7 +37,10 @@ class Recipe(Record):
     weights: str = Field(
         "auto",
         description="Pretrained if they can be had (auto), pretrained or fail (DEFAULT), random (none), or a state "
-        "dict as .safetensors or .pth.",
+        "dict as .safetensors, .pth, .ckpt or .bin.",
+    )
+    weights_key: str | None = Field(
+        None, description="Where in the file of weights, if it holds several: state_dict_ema, ema.state_dict."
     )
     input: tuple[int, ...] | None = Field(
         None, description="Input shape, e.g. 1,3,224,224.", examples=[[1, 3, 224, 224]]

@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from torch import nn
 
 from convsurgeon.base.errors import UsageError
+from convsurgeon.families.unit import UNITS
 from convsurgeon.survey.roles import norms_behind
 
 __all__ = ["Sites", "find_sites"]
+
+
+_EXPECTED = "expected the network that this original was converted to."
 
 
 @dataclass(frozen=True)
@@ -34,13 +38,15 @@ def find_sites(original: nn.Module, converted: nn.Module) -> Sites:
     """Compare the two networks name by name; the original is in eval mode.
 
     Raises:
-        UsageError: the networks are of different classes, so one was not made from the other.
+        UsageError: the networks are of different classes, or what was not replaced has other parameters, so one was
+            not made from the other.
     """
-    if type(original) is not type(converted):
+    if not _same_class(original, converted):
         raise UsageError(
             f"the converted network is a {type(converted).__name__} and the original a {type(original).__name__}; "
-            "expected the network that this original was converted to."
+            f"{_EXPECTED}"
         )
+    _refuse_other_shapes(original, converted, "")
     first_names: dict[int, str] = {}
     for name in _differing(original, converted, ""):
         first_names.setdefault(id(converted.get_submodule(name)), name)
@@ -56,7 +62,25 @@ def _differing(original: nn.Module, converted: nn.Module, prefix: str) -> Iterat
         other = original._modules.get(name)
         if other is None:
             continue
-        if type(other) is not type(child):
+        if not _same_class(other, child):
             yield prefix + name
         else:
+            _refuse_other_shapes(other, child, prefix + name)
             yield from _differing(other, child, f"{prefix}{name}.")
+
+
+def _same_class(original: nn.Module, converted: nn.Module) -> bool:
+    """By name: a file that is run twice, as factories are, makes each of its classes twice."""
+    ours, theirs = type(original), type(converted)
+    return ours is theirs or (ours.__qualname__ == theirs.__qualname__ and not issubclass(theirs, UNITS))
+
+
+def _refuse_other_shapes(original: nn.Module, converted: nn.Module, name: str) -> None:
+    ours, theirs = (
+        {key: tuple(value.shape) for key, value in module.named_parameters(recurse=False)}
+        for module in (original, converted)
+    )
+    if ours != theirs:
+        raise UsageError(
+            f"'{name}' has the parameters {theirs} in the converted network and {ours} in the original; {_EXPECTED}"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -10,10 +11,21 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from convsurgeon._version import __version__
 from convsurgeon.base.errors import ModelLoadError, RecipeError, UnknownName
+from convsurgeon.models.rebuild import Rebuild
 from convsurgeon.planning.plan import Plan, read_plan
 from convsurgeon.report.record import Report, of_version_1
 
-__all__ = ["MANIFEST", "PLAN", "REPORT", "Manifest", "read_manifest", "read_report", "read_saved_plan"]
+__all__ = [
+    "MANIFEST",
+    "PLAN",
+    "REPORT",
+    "Manifest",
+    "describe",
+    "read_manifest",
+    "read_report",
+    "read_saved_plan",
+    "rebuild_of",
+]
 
 MANIFEST, PLAN, REPORT = "convsurgeon.json", "plan.json", "report.json"
 
@@ -21,7 +33,8 @@ MANIFEST, PLAN, REPORT = "convsurgeon.json", "plan.json", "report.json"
 class Manifest(BaseModel):
     """What a folder holds. ``rebuild`` is the name that builds the original architecture; None: a caller's own.
 
-    ``weights_sha256`` is the digest of the weights' file; the first conversions were saved without.
+    ``weights_sha256`` is the digest of the weights' file, ``source`` the path from the folder to the file whose code
+    ``rebuild`` names, ``source_sha256`` its digest; the first conversions were saved without.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -31,6 +44,26 @@ class Manifest(BaseModel):
     rebuild: str | None
     torch: str
     weights_sha256: str | None = None
+    source: str | None = None
+    source_sha256: str | None = None
+
+
+def describe(rebuild: Rebuild | None, directory: Path) -> dict[str, str | None]:
+    """How a manifest in ``directory`` tells what builds the architecture, without a path of this machine's own."""
+    if rebuild is None or rebuild.file is None:
+        return {"rebuild": None if rebuild is None else rebuild.name}
+    where, _, function = rebuild.name.rpartition(":")
+    name = f"{Path(where).name}:{function}" if Path(where).expanduser().is_absolute() else rebuild.name
+    source = Path(os.path.relpath(rebuild.file, directory.resolve())).as_posix()
+    return {"rebuild": name, "source": source, "source_sha256": rebuild.sha256}
+
+
+def rebuild_of(manifest: Manifest, folder: Path) -> Rebuild | None:
+    """What builds the architecture of the network in ``folder``; None for a caller's own."""
+    if manifest.rebuild is None:
+        return None
+    file = None if manifest.source is None else (folder.resolve() / manifest.source).resolve()
+    return Rebuild(manifest.rebuild, file, manifest.source_sha256)
 
 
 def read_manifest(folder: Path) -> Manifest:

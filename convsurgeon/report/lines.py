@@ -57,7 +57,7 @@ def target_lines(report: Report) -> list[str]:
         lines.append(f"recovery: {report.recovery.describe()}")
     shapes = ", ".join(str(list(shape)) for shape in report.plan.input_shapes)
     lines.append(f"counted for one forward on inputs {shapes}; one MAC = one multiply-accumulate")
-    lines.extend(f"note: {note}" for note in (*report.plan.notes, *report.notes))
+    lines.extend(f"note: {note}" for note in (*report.weights.notes, *report.plan.notes, *report.notes))
     return lines
 
 

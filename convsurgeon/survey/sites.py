@@ -18,6 +18,7 @@ from convsurgeon.families.cost import ConvShape, Cost, conv_cost
 from convsurgeon.families.family import Refusal
 from convsurgeon.families.torch_convs import conv_shape
 from convsurgeon.families.unit import UNITS, CompactConv
+from convsurgeon.survey.altered import calls_other_modules, computed_by_hook
 from convsurgeon.survey.counting import CountedOn, count_params, run_on_copy
 from convsurgeon.survey.roles import Role, TracedBy, read_roles
 from convsurgeon.survey.sources import CONVS, Source, source_of
@@ -232,6 +233,8 @@ def _obstacle(module: nn.Module, source: Source | Refusal, seen: _Calls, tied: s
         return "called with more than its input"
     if any(parameter.is_complex() for parameter in module.parameters()):
         return "complex weights"
+    if (computed := computed_by_hook(module)) is not None:
+        return computed
     if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:
         return "carries hooks, which a replacement would lose"
     if any(id(parameter) in tied for parameter in module.parameters()):
@@ -253,7 +256,8 @@ def refuse_unusable(model: nn.Module) -> None:
     """Refuse what surgery can't or should not open.
 
     Raises:
-        ModelLoadError: wrapped (DDP, FSDP, DataParallel), scripted, compiled, quantised or lazy models.
+        ModelLoadError: wrapped (DDP, FSDP, DataParallel), scripted, compiled, quantised or lazy models, or one with a
+            forward that its copy could not follow.
     """
     if not isinstance(model, nn.Module):
         raise ModelLoadError(f"the model is a {type(model).__name__}; expected a torch.nn.Module.")
@@ -278,6 +282,11 @@ def _unusable(module: nn.Module) -> str | None:
         "FXFloatFunctional",
     ):
         return f"the model is quantised ({kind}): convert the float model first and quantise the result afterwards"
+    if calls_other_modules(module):
+        return (
+            "a forward was put on the object that calls the original's modules, which a copy would call too: define it "
+            "in a class, or bind it, model.forward = types.MethodType(function, model)"
+        )
     if isinstance(module, nn.modules.lazy.LazyModuleMixin) and module.has_uninitialized_params():
         return "the model has uninitialised lazy layers: run it once on real inputs first"
     return None

@@ -19,7 +19,7 @@ from convsurgeon.conversion import verbs
 from convsurgeon.planning.targets import parse_targets
 
 # What Python takes as objects: the model, its inputs, and whether its weights are worth carrying over.
-OBJECTS = {"model": "model", "input": "example_inputs", "weights": "random_weights"}
+OBJECTS = {"model": "model", "input": "example_inputs", "weights": "random_weights", "weights_key": "model"}
 # What the command line has as an argument, as the options of its own fields, and in files alone.
 NO_OPTION = {"model", "rules", "layers"}
 FIELDS = {**Recipe.model_fields, **Rules.model_fields}

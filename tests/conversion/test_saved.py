@@ -206,6 +206,42 @@ def test_a_factory_is_not_run_unasked(tmp_path: Path, monkeypatch: pytest.Monkey
     assert Path("ran").exists()
 
 
+@pytest.mark.parametrize("name", ["mine.py:build", "mine:build"])
+def test_a_factory_is_found_from_the_folder_and_no_other_is_taken(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A saved network is built by the file it came from, wherever load is called; another file of that name is refused.
+
+    A module, which is found by where one stands, is taken only if it is the same.
+    """
+    home, away = tmp_path / "home", tmp_path / "away"
+    code = (
+        "from torch import nn\ndef build():\n    return nn.Sequential(nn.Conv2d(3, 64, 3), nn.Conv2d(64, 64, 3))\n"
+        "build.example_inputs = __import__('torch').zeros(1, 3, 8, 8)\n"
+    )
+    for folder, text in ((home, code), (away, f"{code}# not the same\n")):
+        folder.mkdir()
+        (folder / "mine.py").write_text(text)
+    monkeypatch.chdir(home)
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    from convsurgeon.cli.app import run
+
+    assert run(["convert", name, "--method", "compconv128", "--weights", "none", "-o", "saved"]) == 0
+    assert str(tmp_path) not in (home / "saved" / "convsurgeon.json").read_text()
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    network = load("saved", trust_factory=True)
+    monkeypatch.chdir(away)
+    if name == "mine.py:build":
+        assert load(home / "saved", trust_factory=True)
+        (home / "mine.py").write_text("def build(): raise RuntimeError('edited')\n")
+    with pytest.raises(ModelLoadError, match=r"is another file \(its SHA-256 differs\).*model=.*--original MODEL"):
+        load(home / "saved", trust_factory=True)
+    assert load(home / "saved", model=nn.Sequential(nn.Conv2d(3, 64, 3), nn.Conv2d(64, 64, 3)))
+    (away / "mine.py").write_text(code)
+    again = load(home / "saved", trust_factory=True)
+    assert torch.equal(again(torch.ones(1, 3, 8, 8)), network(torch.ones(1, 3, 8, 8)))
+
+
 def test_an_existing_folder_is_not_overwritten(tmp_path: Path) -> None:
     """An existing folder is refused; force replaces a saved model, and nothing but a saved model."""
     done = _converted(Plain())

@@ -233,6 +233,26 @@ def test_a_file_in_torchvisions_own_form_fits(name: str, tmp_path: Path) -> None
     assert _same(load_model(name, weights=tmp_path / "again.pth").model, loaded.model)
 
 
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda weight: weight * float("nan"), r"not finite .*conv1\.weight"),
+        (lambda weight: weight.to(torch.int8), r"conv1\.weight is int8 in the file, float32 in the model"),
+        (lambda weight: weight, None),
+    ],
+)
+def test_a_builder_is_handed_no_spoilt_numbers(spoil: Any, words: str | None, tmp_path: Path) -> None:
+    """Numbers that mean nothing are refused before torchvision's builder could take them without a word."""
+    state = zoo.resnet18().state_dict()
+    state["conv1.weight"] = spoil(state["conv1.weight"])
+    torch.save(state, tmp_path / "w.pth")
+    if words is None:
+        assert load_model("resnet18", weights=tmp_path / "w.pth").weights.origin == "file"
+        return
+    with pytest.raises(ModelLoadError, match=words):
+        load_model("resnet18", weights=tmp_path / "w.pth")
+
+
 def test_a_file_with_other_classes_is_refused(tmp_path: Path) -> None:
     """A checkpoint with another number of classes is refused with both shapes and what to do."""
     torch.save(zoo.resnet18(num_classes=10).state_dict(), tmp_path / "w.pth")

@@ -1,10 +1,7 @@
-"""What a weights option means, the files it may name, and the strict fit into a model."""
+"""What a weights option means, and the strict fit into a model."""
 
 from __future__ import annotations
 
-import os
-import pickle
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,8 +9,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from convsurgeon.base.errors import ModelLoadError, UnknownName
-from convsurgeon.models.weights import load_strictly, parse_weights, read_state_dict
+from convsurgeon.base.errors import ModelLoadError, UnknownName, UsageError
+from convsurgeon.models.checkpoints import read_checkpoint
+from convsurgeon.models.strict_fit import load_strictly
+from convsurgeon.models.weights import parse_weights
 
 
 @pytest.mark.parametrize(
@@ -55,84 +54,21 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
         parse_weights(str(tmp_path))
 
 
+def test_a_key_needs_a_file(tmp_path: Path) -> None:
+    """A place in a file is refused where the weights are no file."""
+    path = tmp_path / "w.pth"
+    path.touch()
+    assert parse_weights(path, "ema").key == "ema"
+    with pytest.raises(UsageError, match="'ema' is a place in a file, and the weights 'auto' are none"):
+        parse_weights("auto", "ema")
+
+
 def _net() -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
 
 
 def _same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
     return left.keys() == right.keys() and all(torch.equal(left[key], right[key]) for key in left)
-
-
-@pytest.mark.parametrize("wrapper", [None, "state_dict", "model", "model_state_dict"])
-@pytest.mark.parametrize("prefix", ["", "module."])
-def test_checkpoints_are_unwrapped(wrapper: str | None, prefix: str, tmp_path: Path) -> None:
-    """A state dict is found under the usual keys of a checkpoint and behind DDP's prefix."""
-    state = _net().state_dict()
-    content: object = {prefix + key: tensor for key, tensor in state.items()}
-    torch.save({wrapper: content, "epoch": 3} if wrapper else content, tmp_path / "w.pth")
-    assert _same(read_state_dict(tmp_path / "w.pth"), state)
-
-
-def test_a_module_named_module_keeps_its_name(tmp_path: Path) -> None:
-    """The prefix "module." is stripped only where every key has it."""
-    state = {"module.weight": torch.ones(1), "head.weight": torch.ones(1)}
-    torch.save(state, tmp_path / "w.pth")
-    assert read_state_dict(tmp_path / "w.pth").keys() == state.keys()
-
-
-def test_safetensors_are_read(tmp_path: Path) -> None:
-    """A .safetensors file gives the tensors that were saved."""
-    state = _net().state_dict()
-    save_file(state, tmp_path / "w.safetensors")
-    assert _same(read_state_dict(tmp_path / "w.safetensors"), state)
-
-
-class _Payload:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        return (os.mkdir, (str(self.path),))
-
-
-@pytest.mark.parametrize("save", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content))])
-def test_code_in_a_pickle_never_runs(save: Callable[[object, Path], None], tmp_path: Path) -> None:
-    """A file that would run code when unpickled is refused, and its code does not run."""
-    save({"weight": torch.ones(1), "x": _Payload(tmp_path / "ran")}, tmp_path / "w.pth")
-    with pytest.raises(ModelLoadError, match="can't be read as weights") as caught:
-        read_state_dict(tmp_path / "w.pth")
-    assert not (tmp_path / "ran").exists()
-    assert "weights_only" not in str(caught.value)
-    save({"weight": torch.ones(1)}, tmp_path / "twin.pth")
-    if save is torch.save:
-        assert read_state_dict(tmp_path / "twin.pth").keys() == {"weight"}
-
-
-def test_a_pickled_module_is_refused_by_its_class(tmp_path: Path) -> None:
-    """A whole pickled module is refused with the name of what is in it and what to save instead."""
-    torch.save(_net(), tmp_path / "w.pth")
-    with pytest.raises(ModelLoadError, match=r"holds Python objects \(torch.*Sequential\).*model\.state_dict\(\)"):
-        read_state_dict(tmp_path / "w.pth")
-
-
-@pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
-@pytest.mark.parametrize("content", [b"", b"no weights at all", b"PK\x03\x04 half a zip"])
-def test_a_corrupt_file_is_one_clear_message(name: str, content: bytes, tmp_path: Path) -> None:
-    """A file of another kind, or cut short, is refused in one line that names it."""
-    path = tmp_path / name
-    path.write_bytes(content)
-    with pytest.raises(ModelLoadError, match=r"can't be read as weights: .+ Expected a .safetensors file") as caught:
-        read_state_dict(path)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("content", [{}, torch.ones(1), [1, 2], {"weight": 3}, {1: torch.ones(1)}])
-def test_a_file_without_a_state_dict_is_refused(content: object, tmp_path: Path) -> None:
-    """Names with tensors are expected; anything else that torch.save wrote is refused."""
-    torch.save(content, tmp_path / "w.pth")
-    with pytest.raises(ModelLoadError, match=r"expected a state dict|expected names and tensors"):
-        read_state_dict(tmp_path / "w.pth")
 
 
 def test_a_fitting_state_is_loaded_bit_for_bit() -> None:
@@ -184,7 +120,7 @@ def test_a_layout_version_outlives_the_file(ending: str, tmp_path: Path) -> None
     source, path = _Versioned(2, 2), tmp_path / f"w.{ending}"
     torch.save(source.state_dict(), path) if ending == "pth" else save_file(source.state_dict(), path)
     target = _Versioned(2, 2)
-    load_strictly(target, read_state_dict(path), "w", "net")
+    load_strictly(target, read_checkpoint(path).state, "w", "net")
     assert torch.equal(target.weight, source.weight)
 
 
@@ -209,3 +145,46 @@ def test_weights_that_are_no_numbers_are_named(value: float) -> None:
         return
     with pytest.raises(ModelLoadError, match=r"not finite \(NaN or infinity\): .*0\.weight"):
         load_strictly(model, state, "the file", "the model")
+
+
+@pytest.mark.parametrize(
+    ("saved", "words"),
+    [
+        (torch.int8, "weight is int8 in the file, float32 in the model"),
+        (torch.uint8, "weight is uint8 in the file"),
+        (torch.bool, "weight is bool in the file"),
+        (torch.float8_e4m3fn, "weight is float8_e4m3fn in the file"),
+        (torch.complex64, "weight is complex64 in the file"),
+        (torch.float16, None),
+        (torch.bfloat16, None),
+        (torch.float64, None),
+    ],
+)
+def test_a_dtype_that_means_something_else_is_refused(saved: torch.dtype, words: str | None) -> None:
+    """Integers, bits and scaled numbers are no floating-point weights; another precision is, and a note says so."""
+    model, state = _net(), _net().state_dict()
+    state["0.weight"] = torch.ones(4, 3, 1, 1).to(saved)
+    if words is not None:
+        with pytest.raises(
+            ModelLoadError, match=rf"means? something else: 0\.{words}.*pass those of the float network"
+        ):
+            load_strictly(model, state, "w.pth", "net")
+        return
+    name = str(saved).removeprefix("torch.")
+    assert load_strictly(model, state, "w.pth", "net") == (
+        f"1 tensors are {name} in the file and float32 in the model",
+    )
+    assert bool((model[0].weight == 1).all())
+
+
+@pytest.mark.parametrize(("count", "fits"), [(12.0, True), (float("inf"), False)])
+def test_a_counter_in_half_precision_must_be_whole(count: float, fits: bool) -> None:
+    """A counter cast to half precision with its state dict is read while it is a number, not when it has overflowed."""
+    model, state = _net(), _net().state_dict()
+    state["1.num_batches_tracked"] = torch.tensor(count).half()
+    if fits:
+        load_strictly(model, state, "w.pth", "net")
+        assert int(model[1].num_batches_tracked) == 12
+        return
+    with pytest.raises(ModelLoadError, match=r"1\.num_batches_tracked is float16 in the file, int64 in the model"):
+        load_strictly(model, state, "w.pth", "net")

@@ -117,13 +117,14 @@ def test_a_wrapped_network_is_refused(wrap: Callable[[nn.Module], nn.Module], me
 
 
 def test_networks_that_do_not_belong_together_are_refused() -> None:
-    """Another class, or nothing left to train, is said; a bare module trains but can't be saved with a plan."""
+    """Another class, or nothing left to train, is said; a copy trains but can't be saved with a plan."""
     with pytest.raises(UsageError, match="the converted network is a Linear and the original a Net"):
         recover(NET, nn.Linear(2, 2), [X], settings=settings())
     frozen = copy.deepcopy(HALF.model).requires_grad_(False)
     with pytest.raises(UsageError, match="nothing to train: every parameter of the converted network is frozen"):
         recover(NET, frozen, [X], settings=settings())
-    done = recover(NET, HALF.model, [X], settings=settings(steps=1))
+    assert recover(NET, HALF.model, [X], settings=settings(steps=1)).conversion is not None
+    done = recover(NET, copy.deepcopy(HALF.model), [X], settings=settings(steps=1))
     with pytest.raises(UsageError, match="only a Conversion can be saved"):
         done.save("nowhere")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,7 @@ def test_a_bare_module_has_no_plan_to_learn_by() -> None:
     """Learning groups needs the conversion with its plan, not its model alone."""
     net, done = opened()
     with pytest.raises(UsageError, match="needs the plan, and a bare module has none"):
-        recover(net, done.model, DATA, settings=SHORT, learn_groups=True, target="macs=50%")
+        recover(net, copy.deepcopy(done.model), DATA, settings=SHORT, learn_groups=True, target="macs=50%")
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
