@@ -91,6 +91,10 @@ class Inputs:
         """Every tensor in the inputs, in order."""
         return [leaf for leaf in tree_leaves((self.args, dict(self.kwargs))) if isinstance(leaf, torch.Tensor)]
 
+    def finite(self) -> bool:
+        """Whether no tensor holds NaN or infinity."""
+        return all(bool(tensor.isfinite().all()) for tensor in self.tensors())
+
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         """The shape of every tensor, in order."""
         return tuple(tuple(tensor.shape) for tensor in self.tensors())

@@ -145,7 +145,7 @@ def _timed_inputs(patient: Patient, settings: Recipe) -> Inputs:
 
 
 def _measured(patient: Patient, problem: Problem, calibration: Iterable[Any], progress: Progress) -> Damage:
-    choices, data = problem.choices, Calibration.of(calibration)
+    choices, data = problem.choices, Calibration.of(calibration, patient.inputs)
     table = measure_damage(
         patient.model,
         {c.site.name: [option.spec for option in c.options] for c in choices if c.options},
@@ -201,7 +201,7 @@ def carry_out(
             patient.model,
             network,
             plan,
-            calibration,
+            None if calibration is None else Calibration.of(calibration, patient.inputs),
             norms=patient.survey.norms(),
             settings=InheritSettings(seed=seed, refine_steps=refine),
             progress=progress or silent,

@@ -106,7 +106,8 @@ def convert(
         rules: which convolutions may be replaced.
         recipe: a Recipe or its TOML file; the arguments above win over it.
         calibration: unlabelled inputs to measure damage and to fit the new layers on, batch by batch, each element
-            as ``example_inputs``; read several times. Without it the fit sees the weights alone, which keeps far less.
+            as ``example_inputs``, or a pair or dict with one part that is (a DataLoader of images and labels); read
+            several times. Without it the fit sees the weights alone, which keeps far less.
         refine: gradient steps at each layer after its closed-form fit on the calibration inputs, for what closed
             forms can't reach.
         random_weights: the model is untrained, so its weights are not worth carrying over.

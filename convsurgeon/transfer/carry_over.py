@@ -28,6 +28,7 @@ from convsurgeon.transfer.fit import FitResult, fit_samples
 from convsurgeon.transfer.refine import refine
 from convsurgeon.transfer.stand_in import stand_down, stand_in
 from convsurgeon.transfer.traffic import Traffic, count_traffic, groups_within, sample_targets
+from convsurgeon.transfer.variety import Variety
 
 __all__ = ["InheritSettings", "Inherited", "SiteFit", "inherit"]
 
@@ -59,23 +60,24 @@ class SiteFit:
 @dataclass(frozen=True)
 class Inherited:
     """The sites in execution order, the norms whose statistics changed, and how far the models agree (None without
-    calibration inputs)."""
+    calibration inputs); ``notes`` are about the inputs."""
 
     sites: tuple[SiteFit, ...]
     recalibrated: tuple[str, ...]
     agreement: Agreement | None
+    notes: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Sites with too few samples, as lines for people."""
-        return tuple(f"{site.name}: {site.fit.warning}" for site in self.sites if site.fit.warning)
+        """What is odd about the inputs, and sites with too few samples, as lines for people."""
+        return (*self.notes, *(f"{site.name}: {site.fit.warning}" for site in self.sites if site.fit.warning))
 
 
 def inherit(
     original: nn.Module,
     converted: nn.Module,
     plan: Plan,
-    calibration: Iterable[Any] | None,
+    calibration: Iterable[Any] | Calibration | None,
     *,
     norms: Mapping[str, str] | None = None,
     settings: InheritSettings | None = None,
@@ -89,7 +91,7 @@ def inherit(
     touched.
 
     Raises:
-        UsageError: calibration inputs of the wrong kind, or none.
+        UsageError: calibration inputs of the wrong kind, or none, or not finite, or without anything to tell apart.
         ModelRunError: a model fails on the calibration inputs.
     """
     settings = settings or InheritSettings()
@@ -141,6 +143,7 @@ class _Run:
         self.settings = settings
         self.modules = {row.name: converted.get_submodule(row.name) for row in rows}
         self.convs: dict[str, Any] = {row.name: reference.get_submodule(row.name) for row in rows}
+        self.variety = Variety()
         self.results: dict[str, FitResult] = {}
         self.folded: dict[str, str] = {}
 
@@ -162,7 +165,9 @@ class _Run:
         """
         norms = self._norms(known)
         watched = [*(row.name for row in self.rows), *norms.values()]
-        traffic = count_traffic(self.reference, watched, self.calibration.fitting(self.reference))
+        inputs = self.variety.watch(self.calibration.fitting(self.reference))
+        traffic = count_traffic(self.reference, watched, inputs)
+        self.variety.refuse_none()
         sizes = [traffic[row.name].sampled_bytes(unknowns_of(row.shape)) for row in self.rows]
         done = 0
         for group in groups_within(sizes, self.settings.memory_bytes):
@@ -222,6 +227,7 @@ class _Run:
             sites=tuple(SiteFit(r.name, self.results[r.name], errors.get(r.name)) for r in self.rows),
             recalibrated=tuple(self.folded.values()),
             agreement=agreement(self.reference, self.converted, source(self.reference), held_back=bool(held)),
+            notes=tuple(note for note in (self.calibration.note, self.variety.note()) if note),
         )
 
     def _errors_left(self) -> dict[str, float]:
