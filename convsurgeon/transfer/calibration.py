@@ -70,11 +70,7 @@ class Calibration:
         first = 0
         for number, element in enumerate(self.source, 1):
             inputs = self.elements.read(element)
-            if not inputs.finite():
-                raise UsageError(
-                    f"calibration batch {number} ({inputs.describe()}) holds NaN or infinity, on which nothing can be "
-                    "fitted; leave such inputs out, or mend what prepares them."
-                )
+            inputs.refuse_unfinite(f"calibration batch {number}", "nothing can be fitted")
             images = images_in(inputs)
             numbers = torch.arange(first, first + images)
             wanted = (numbers % HELD_BACK_EVERY == HELD_BACK_EVERY - 1) == held_back
