@@ -115,6 +115,8 @@ def planned(
     """
     tell = progress or silent
     problem = pose(patient.survey, settings, model=patient.name)
+    if patient.weights.origin != "random":
+        problem = problem.fitted()
     if calibration is not None and patient.weights.origin != "random" and problem.targets:
         problem = problem.rated(_measured(patient, problem, calibration, tell))
     runtime = find_runtime(settings.runtime)

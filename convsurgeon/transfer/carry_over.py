@@ -25,6 +25,7 @@ from convsurgeon.transfer.batch_norm import fold, keeps_statistics
 from convsurgeon.transfer.calibration import Calibration
 from convsurgeon.transfer.capture import evaluating, site_calls, watch
 from convsurgeon.transfer.fit import FitResult, fit_samples
+from convsurgeon.transfer.memory import memory_named
 from convsurgeon.transfer.refine import refine
 from convsurgeon.transfer.stand_in import stand_down, stand_in
 from convsurgeon.transfer.traffic import Traffic, count_traffic, groups_within, sample_targets
@@ -122,7 +123,8 @@ def _all_blind(
 
 def _blind(reference: nn.Module, converted: nn.Module, row: PlanLayer, settings: InheritSettings) -> FitResult:
     module, conv = converted.get_submodule(row.name), plainly(reference.get_submodule(row.name))
-    return fit_samples(module, conv, None, seed=settings.seed, norm_behind=False)
+    with memory_named(row.name):
+        return fit_samples(module, conv, None, seed=settings.seed, norm_behind=False)
 
 
 class _Run:
@@ -199,7 +201,8 @@ class _Run:
         module, conv = self.modules[row.name], plainly(self.convs[row.name])
         reached = any(len(sample.chosen) for calls in targets for sample in calls)
         samples = Samples(lambda: self._samples(row, targets)).within(self.settings.memory_bytes) if reached else None
-        result = fit_samples(module, conv, samples, seed=self.settings.seed, norm_behind=norm is not None)
+        with memory_named(row.name):
+            result = fit_samples(module, conv, samples, seed=self.settings.seed, norm_behind=norm is not None)
         if samples is not None and self.settings.refine_steps:
             result = refine(module, samples, result, steps=self.settings.refine_steps)
         stand_down(module)
