@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 import convsurgeon
+from compatibility.calibrated import calibrated
 from compatibility.conversions import attempt
 from compatibility.exporting import exported
 from compatibility.quick_init import quick_init
@@ -47,12 +48,13 @@ class Settings:
     ``seconds`` of CPU time and ``gib`` of memory bound one network's whole examination.
     """
 
-    methods: tuple[str, ...] = ("compconv", "igc", "dgconv", "auto")
+    methods: tuple[str, ...] = ("compconv", "igc", "dgconv", "spatial", "tucker", "auto")
     most_macs: int = 20_000_000_000
     export_method: str = "auto"
     export_macs: int = 2_000_000_000
     seconds: int = 900
     gib: int = 22
+    calibrated: bool = True
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ def examine(subject: Subject, settings: Settings, at: Callable[[str], None] = la
         stages.run("inspect", lambda: _inspected(model, size))
         trained = stages.run("training step", lambda: _trained(model, subject, size)) or "no training step"
         patient = _Patient(subject, model, size, digest(model), trained)
+        if settings.calibrated:
+            stages.run("calibrated", lambda: _calibrated(model, subject, size))
         cells = [_cell(patient, method, settings, at) for method in settings.methods]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     seconds = round(time.process_time() - start, 1)
@@ -138,6 +142,15 @@ def _trained(model: nn.Module, subject: Subject, size: Sized) -> tuple[int, froz
             continue
         return side, graded(twin)
     raise LeftOut(f"the original does not train on such inputs: {reasons[-1]}")
+
+
+def _calibrated(model: nn.Module, subject: Subject, size: Sized) -> None:
+    """On the smallest inputs that run."""
+    try:
+        _resize(subject, model, size.smallest)
+        calibrated(model, subject.inputs(1, size.smallest), varying=subject.varying)
+    finally:
+        _resize(subject, model, size.side)
 
 
 def _cell(patient: _Patient, method: str, settings: Settings, at: Callable[[str], None]) -> Cell:

@@ -91,6 +91,22 @@ class Inputs:
         """Every tensor in the inputs, in order."""
         return [leaf for leaf in tree_leaves((self.args, dict(self.kwargs))) if isinstance(leaf, torch.Tensor)]
 
+    def finite(self) -> bool:
+        """Whether no tensor holds NaN or infinity."""
+        return all(bool(tensor.isfinite().all()) for tensor in self.tensors())
+
+    def refuse_unfinite(self, what: str, worth: str) -> None:
+        """Refuse NaN and infinity in the words ``what`` these inputs are and what they are not ``worth``.
+
+        Raises:
+            UsageError: a tensor holds one.
+        """
+        if not self.finite():
+            raise UsageError(
+                f"{what} ({self.describe()}) holds NaN or infinity, on which {worth}; leave such inputs out, or mend "
+                "what prepares them."
+            )
+
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         """The shape of every tensor, in order."""
         return tuple(tuple(tensor.shape) for tensor in self.tensors())

@@ -121,6 +121,8 @@ def planned(
     """
     tell = progress or silent
     problem = pose(patient.survey, settings, model=patient.name)
+    if patient.weights.origin != "random":
+        problem = problem.fitted()
     if calibration is not None and patient.weights.origin != "random" and problem.targets:
         problem = problem.rated(_measured(patient, problem, calibration, tell))
     runtime = find_runtime(settings.runtime)
@@ -151,7 +153,7 @@ def _timed_inputs(patient: Patient, settings: Recipe) -> Inputs:
 
 
 def _measured(patient: Patient, problem: Problem, calibration: Iterable[Any], progress: Progress) -> Damage:
-    choices, data = problem.choices, Calibration.of(calibration)
+    choices, data = problem.choices, Calibration.of(calibration, patient.inputs)
     table = measure_damage(
         patient.model,
         {c.site.name: [option.spec for option in c.options] for c in choices if c.options},
@@ -210,7 +212,7 @@ def carry_out(
             patient.model,
             network,
             plan,
-            calibration,
+            None if calibration is None else Calibration.of(calibration, patient.inputs),
             norms=patient.survey.norms(),
             judging=judging,
             settings=InheritSettings(seed=seed, refine_steps=refine),

@@ -45,14 +45,14 @@ def plan(
     allow_slower: bool | None = None,
     runtime: str | None = None,
     latency_batch: int | None = None,
+    fit_memory: float | None = None,
     seed: int | None = None,
     progress: Progress | None = None,
 ) -> Plan:
     """Choose what each convolution becomes, without changing a weight; arguments and errors as in ``convert``."""
     clock = {"time_layers": time_layers, "allow_slower": allow_slower, "runtime": runtime}
-    settings = merged(
-        recipe, method=method, target=target, rules=rules, seed=seed, latency_batch=latency_batch, **clock
-    )
+    more = {"latency_batch": latency_batch, "fit_memory": fit_memory}
+    settings = merged(recipe, method=method, target=target, rules=rules, seed=seed, **clock, **more)
     patient = _admit(model, example_inputs, random_weights=False)
     return planned(patient, settings, calibration=calibration, progress=progress)
 
@@ -93,6 +93,7 @@ def convert(
     allow_slower: bool | None = None,
     runtime: str | None = None,
     latency_batch: int | None = None,
+    fit_memory: float | None = None,
     seed: int | None = None,
     progress: Progress | None = None,
 ) -> Conversion:
@@ -106,7 +107,8 @@ def convert(
         rules: which convolutions may be replaced.
         recipe: a Recipe or its TOML file; the arguments above win over it.
         calibration: unlabelled inputs to measure damage and to fit the new layers on, batch by batch, each element
-            as ``example_inputs``; read several times. Without it the fit sees the weights alone, which keeps far less.
+            as ``example_inputs``, or a pair or dict with one part that is (a DataLoader of images and labels); read
+            several times. Without it the fit sees the weights alone, which keeps far less.
         refine: gradient steps at each layer after its closed-form fit on the calibration inputs, for what closed
             forms can't reach.
         random_weights: the model is untrained, so its weights are not worth carrying over.
@@ -115,6 +117,8 @@ def convert(
         allow_slower: take swaps that were timed and do not pay, too.
         runtime: what layers are timed in: ``eager`` (the default), ``onnxruntime`` or ``openvino``.
         latency_batch: the batch size to time in; the example inputs' own without it.
+        fit_memory: GiB that fitting a layer may take (half of the memory at hand without it); layers that need more
+            stay, with the reason.
         seed: of fresh weights and of subsampling (default 0, or the recipe's).
         progress: called with the stage, layers done, layers in all, and the name of the next one.
 
@@ -123,9 +127,8 @@ def convert(
         ModelError: the model can't be opened, or fails on the inputs.
     """
     clock = {"time_layers": time_layers, "allow_slower": allow_slower, "runtime": runtime}
-    settings = merged(
-        recipe, method=method, target=target, rules=rules, seed=seed, latency_batch=latency_batch, **clock
-    )
+    more = {"latency_batch": latency_batch, "fit_memory": fit_memory}
+    settings = merged(recipe, method=method, target=target, rules=rules, seed=seed, **clock, **more)
     patient = _admit(model, example_inputs, random_weights)
     if isinstance(calibration, Iterator):
         # Measuring would leave nothing of it to fit on.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from convsurgeon.planning.fit_memory import within_memory
 from convsurgeon.planning.options import PROXY, Choices, Damage, candidates, rated
 from convsurgeon.planning.recipe import Recipe
 from convsurgeon.planning.targets import Target, parse_targets
@@ -45,6 +46,10 @@ class Problem:
     def timed(self) -> bool:
         """Whether layers have to be timed for it."""
         return self.recipe.time_layers or any(target.metric == "latency" for target in self.targets)
+
+    def fitted(self) -> Problem:
+        """Without what can't be fitted within the recipe's memory: for weights that are worth carrying over."""
+        return replace(self, choices=within_memory(self.choices, self.recipe.fit_memory))
 
     def rated(self, damage: Damage) -> Problem:
         """The same choices with another damage."""

@@ -59,6 +59,13 @@ class Recipe(Record):
     runtime: str = Field("eager", description="Time in eager, onnxruntime or openvino.")
     latency_batch: int | None = Field(None, description="Batch size to time in; the input's own without it.", ge=1)
 
+    fit_memory: float | None = Field(
+        None,
+        description="GiB of memory that fitting a layer may take, half of what there is without it; layers that need "
+        "more stay.",
+        gt=0,
+    )
+
     @field_validator("runtime")
     @classmethod
     def _known_runtime(cls, value: str) -> str:

@@ -23,7 +23,10 @@ UNLABELLED = -1
 
 @dataclass(frozen=True)
 class Batch:
-    """What one process sees of one step. ``labels`` [N] are integers, −1 where there is none; ``images`` is N."""
+    """What one process sees of one step; ``images`` is N.
+
+    ``labels`` [N], or [N, H, W] of every pixel, are integers, −1 where there is none.
+    """
 
     inputs: Inputs
     labels: Tensor | None
@@ -61,13 +64,14 @@ class Source(Protocol):
 def as_labelled(element: Any) -> tuple[Inputs, Tensor | None]:
     """Read one element of the data.
 
-    A pair (inputs, labels) has integer labels with as many entries as the inputs; everything else is inputs as the
-    model takes them: a tensor, a tuple of positional arguments, a dict of keyword arguments.
+    A pair (inputs, labels) has integer labels with as many entries as the inputs, or masks of them [N, H, W] beside
+    images [N, C, H, W]; everything else is inputs as the model takes them: a tensor, a tuple of positional arguments, a
+    dict of keyword arguments.
 
     Raises:
         UsageError: anything else.
     """
-    if isinstance(element, (tuple, list)) and len(element) == 2 and _are_labels(element[1]):
+    if isinstance(element, (tuple, list)) and len(element) == 2 and _are_labels(element[1], element[0]):
         inputs = as_inputs(element[0])
         if _size(inputs) not in (None, len(element[1])):
             raise UsageError(f"a batch has {_size(inputs)} inputs and {len(element[1])} labels; expected as many.")
@@ -75,9 +79,12 @@ def as_labelled(element: Any) -> tuple[Inputs, Tensor | None]:
     return as_inputs(element), None
 
 
-def _are_labels(value: Any) -> bool:
+def _are_labels(value: Any, inputs: Any) -> bool:
     whole = (torch.int64, torch.int32, torch.int16, torch.uint8)
-    return isinstance(value, Tensor) and value.dim() == 1 and value.dtype in whole
+    if not isinstance(value, Tensor) or value.dtype not in whole:
+        return False
+    masks = isinstance(inputs, Tensor) and inputs.dim() > 2 and value.shape[1:] == inputs.shape[2:]
+    return value.dim() == 1 or masks
 
 
 def _size(inputs: Inputs) -> int | None:

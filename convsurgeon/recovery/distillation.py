@@ -188,23 +188,26 @@ def _shapes(outputs: list[Tensor]) -> str:
 
 
 def _checked_labels(labels: Tensor | None, outputs: list[Tensor]) -> Tensor | None:
-    """Labels [N] on the outputs' device.
+    """Labels [N] or masks [N, H, W] on the outputs' device.
 
     Raises:
-        UsageError: the outputs are not one tensor [N, K], or a label is not one of 0 … K − 1 (−1: unknown).
+        UsageError: the outputs are not one tensor [N, K] or [N, K, H, W], or a label is not one of 0 … K − 1
+            (−1: unknown).
     """
     if labels is None:
         return None
-    if len(outputs) != 1 or outputs[0].dim() != 2:
+    if len(outputs) != 1 or outputs[0].dim() < 2 or outputs[0][:, 0].shape != labels.shape:
+        expected = ", ".join(map(str, (len(labels), "K", *labels.shape[1:])))
         raise UsageError(
-            f"labels need a classifier with one output [N, K]; this network returns {_shapes(outputs)}. "
-            "Set label_weight to 0."
+            f"labels {list(labels.shape)} need a network with one output [{expected}]; this one returns "
+            f"{_shapes(outputs)}. Set label_weight to 0."
         )
     classes = outputs[0].shape[1]
     low, high = int(labels.min()), int(labels.max())
     if low < UNLABELLED or high >= classes:
         raise UsageError(
             f"a batch has label {high if high >= classes else low}; the network has {classes} outputs, so labels go "
-            f"from 0 to {classes - 1} (−1: unknown). Map the classes to the outputs, or train without labels."
+            f"from 0 to {classes - 1} (−1: unknown, as are borders, often 255, in masks). Map the classes to the "
+            "outputs, or train without labels."
         )
     return labels.to(outputs[0].device).long()

@@ -89,6 +89,6 @@ class Evaluation:
             before=tally.before,
             after=after,
             kept_step=kept_step,
-            extras=tuple(words for callback in lesson.callbacks if (words := callback.status())),
+            extras=(*(words for callback in lesson.callbacks if (words := callback.status())), *tally.notes()),
             rows=tuple(tally.rows),
         )

@@ -39,7 +39,8 @@ class Judge:
         if self._data is not None and first is None:
             raise UsageError("evaluation yields no batch; pass held-out inputs, or None.")
         labels = as_labelled(first)[1] if first is not None else None
-        self.labelled = labels is not None and bool((labels != UNLABELLED).any())
+        # Masks are not counted: closeness to the original says as much of a network that labels pixels.
+        self.labelled = labels is not None and labels.dim() == 1 and bool((labels != UNLABELLED).any())
 
     def score(self, model: nn.Module) -> Score:
         """Judge a network; all processes call it alike and get the same answer.
@@ -94,6 +95,7 @@ class Judge:
             rank, processes = 0, 1
         if isinstance(getattr(data, "sampler", None), DistributedSampler):
             rank, processes = 0, 1
-        for element in islice(iter(data), rank, None, processes):
+        for number, element in islice(enumerate(data), rank, None, processes):
             inputs, labels = as_labelled(element)
+            inputs.refuse_unfinite(f"evaluation batch {number + 1}", "nothing can be judged")
             yield inputs.like(model), labels

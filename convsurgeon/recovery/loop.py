@@ -16,7 +16,7 @@ from convsurgeon.recovery.feed import Feed
 from convsurgeon.recovery.history import History
 from convsurgeon.recovery.interruption import Interrupted, StopRequest, stop_requests
 from convsurgeon.recovery.lesson import Lesson
-from convsurgeon.recovery.modes import norms_follow, set_modes
+from convsurgeon.recovery.modes import norms_follow, resting_alone, set_modes
 from convsurgeon.recovery.moment import MomentCallback
 from convsurgeon.recovery.optimiser import make_optimiser, rate, set_rates
 from convsurgeon.recovery.randomness import reseed
@@ -104,32 +104,38 @@ class Trainer:
         lesson, tally = self.lesson, self._tally
         # Dropout and the like depend on the step alone.
         reseed(lesson.settings.seed, tally.step, lesson.engine.rank)
-        loss = self._distillation.loss(network, batch)
+        with resting_alone(lesson.student, self._tally.rested):
+            loss = self._distillation.loss(network, batch)
         for callback in lesson.callbacks:
             loss = callback.transform(loss)
         news = torch.stack([loss.detach().float(), *torch.tensor([float(request.asked), batch.images]).to(loss.device)])
         total_loss, stops, images = lesson.engine.total(news).tolist()
         value = total_loss / lesson.engine.processes
-        self._refuse_unfinite(value, "loss")
+        self._refuse_unfinite(value, "loss", batch)
         set_rates(self._optimizer, rate(tally.step, self.total, lesson.settings.warmup))
         norm = lesson.engine.step(loss, self._optimizer, self._moved, lesson.settings.clip)
         if lesson.engine.precision != "fp16":
-            self._refuse_unfinite(norm, "gradient")
+            self._refuse_unfinite(norm, "gradient", batch)
         tally.count_step(value, int(images))
         self._feed.position += 1
         for callback in lesson.callbacks:
             callback.after_step(tally.step, self.total)
         return stops > 0
 
-    def _refuse_unfinite(self, value: float, what: str) -> None:
+    def _refuse_unfinite(self, value: float, what: str, batch: Batch) -> None:
         if math.isfinite(value):
             return
         kept = ""
         if self.lesson.checkpoints is not None:
             kept = f" The last good checkpoint is kept in '{self.lesson.checkpoints.folder}'."
+        remedy = "Lower the learning rates (lr_new, lr_old), or train in fp32."
+        if not batch.inputs.finite():
+            remedy = (
+                f"The inputs of this batch (number {self._feed.position + 1} of its epoch) hold NaN or infinity: leave "
+                "such inputs out, or mend what prepares them."
+            )
         raise TrainingFailed(
-            f"the {what} became {value} at step {self._tally.step + 1} of {self.total}.{kept} Lower the learning rates "
-            "(lr_new, lr_old), check the inputs for NaN, or train in fp32."
+            f"the {what} became {value} at step {self._tally.step + 1} of {self.total}.{kept} {remedy}"
         )
 
     def _wrapped(self) -> nn.Module:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+from typing import Any
+
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from convsurgeon.base.observe import Before, observed
 from convsurgeon.recovery.settings import RecoverSettings
 
-__all__ = ["norms_follow", "set_modes"]
+__all__ = ["norms_follow", "resting_alone", "set_modes"]
 
 
 def norms_follow(settings: RecoverSettings, step: int, total: int) -> bool:
@@ -34,3 +38,22 @@ def _follow_batches(module: nn.Module, learning: bool) -> None:
         module.training = learns and module.track_running_stats
     for child in module.children():
         _follow_batches(child, learns)
+
+
+def resting_alone(model: nn.Module, rested: set[str]) -> AbstractContextManager[None]:
+    """While the block runs, batch norms that meet a single value per channel keep their statistics for that call.
+
+    It has no variance to follow, and torch refuses it: the last image of an epoch, alone in its batch, where a network
+    pools to 1×1. The names of such norms are added to ``rested``.
+    """
+
+    def rest(name: str, norm: _BatchNorm) -> Before:
+        def check(args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
+            if args and args[0].numel() == norm.num_features:
+                norm.training = False
+                rested.add(name)
+
+        return check
+
+    following = [(n, m) for n, m in model.named_modules() if isinstance(m, _BatchNorm) and m.training]
+    return observed(before=[(norm, rest(name, norm)) for name, norm in following])

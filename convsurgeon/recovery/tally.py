@@ -28,6 +28,7 @@ class Tally:
     seconds: float = 0.0
     timed_images: int = 0
     timed_steps: int = 0
+    rested: set[str] = field(default_factory=set)
 
     @classmethod
     def at(cls, standing: Standing) -> Tally:
@@ -50,6 +51,15 @@ class Tally:
         self.images += images
         self.loss_sum += loss
         self.loss_count += 1
+
+    def notes(self) -> tuple[str, ...]:
+        """What is worth knowing about the batches."""
+        if not self.rested:
+            return ()
+        return (
+            f"some batches gave {', '.join(sorted(self.rested))} a single value per channel (one image, pooled to one "
+            "pixel), where batch norms kept their statistics",
+        )
 
     def clock(self, images: int, seconds: float) -> None:
         """How long a step took, reading its images included."""

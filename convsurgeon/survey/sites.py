@@ -20,6 +20,7 @@ from convsurgeon.families.torch_convs import conv_shape
 from convsurgeon.families.unit import UNITS, CompactConv
 from convsurgeon.survey.altered import calls_other_modules, computed_by_hook
 from convsurgeon.survey.counting import CountedOn, count_params, run_on_copy
+from convsurgeon.survey.reads import OutsideReads
 from convsurgeon.survey.roles import Role, TracedBy, read_roles
 from convsurgeon.survey.sources import CONVS, Source, source_of
 
@@ -93,6 +94,7 @@ class _Calls:
     one_size: bool = True
     batched: bool = True
     alone: bool = True
+    read: bool = False
 
 
 class _Watch:
@@ -101,11 +103,13 @@ class _Watch:
     def __init__(self, paths: list[tuple[str, ...]]) -> None:
         self.paths = paths
         self.seen: dict[str, _Calls] = {}
+        self.reads = OutsideReads()
 
     def attach(self, copy: nn.Module) -> None:
         """Start anew on this copy."""
         self.seen.clear()
         modules = {names[0]: copy.get_submodule(names[0]) for names in self.paths}
+        self.reads.attach(modules)
         observe(after=[(module, self._recorder(name, module)) for name, module in modules.items()])
 
     def _recorder(self, name: str, module: nn.Module) -> After:
@@ -139,7 +143,10 @@ def survey(model: nn.Module, inputs: Inputs) -> Survey:
     refuse_unusable(model)
     paths = _conv_paths(model)
     watch = _Watch(paths)
-    run = run_on_copy(model, inputs, watch.attach)
+    with watch.reads.watching():
+        run = run_on_copy(model, inputs, watch.attach)
+    for name in watch.reads.names & watch.seen.keys():
+        watch.seen[name].read = True
     roles = read_roles(run.copy)
     tied = _tied_weights(model)
     sites = [_site(names, model.get_submodule(names[0]), watch.seen.get(names[0]), roles, tied) for names in paths]
@@ -231,6 +238,8 @@ def _obstacle(module: nn.Module, source: Source | Refusal, seen: _Calls, tied: s
         return "called on inputs without a batch axis"
     if not seen.alone:
         return "called with more than its input"
+    if seen.read:
+        return "the model's forward reads its weight directly, which a replacement would not have"
     if any(parameter.is_complex() for parameter in module.parameters()):
         return "complex weights"
     if (computed := computed_by_hook(module)) is not None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from convsurgeon.base.errors import UsageError
+from convsurgeon.base.inputs import as_inputs
 from convsurgeon.base.proportion import no_better_than_chance
 
 __all__ = ["CHANCE", "Accuracy", "top1_accuracy"]
@@ -41,7 +42,7 @@ def top1_accuracy(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) ->
     The model runs in eval mode and is put back into the mode it had.
 
     Raises:
-        UsageError: no batch, or outputs that are not [N, classes].
+        UsageError: no batch, inputs that are not finite, or outputs that are not [N, classes].
     """
     parameter = next(model.parameters(), torch.empty(0))
     modes = [(module, module.training) for module in model.modules()]
@@ -49,7 +50,8 @@ def top1_accuracy(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) ->
     model.eval()
     try:
         with torch.no_grad():
-            for inputs, labels in batches:
+            for number, (inputs, labels) in enumerate(batches, 1):
+                as_inputs(inputs).refuse_unfinite(f"evaluation batch {number}", "nothing can be judged")
                 output = model(inputs.to(parameter.device, parameter.dtype))
                 if not isinstance(output, Tensor) or output.dim() != 2:
                     raise UsageError("accuracy needs a classifier: one output tensor [N, classes].")

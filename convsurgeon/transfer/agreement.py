@@ -42,6 +42,7 @@ def agreement(original: nn.Module, converted: nn.Module, batches: Iterable[Input
             if y.shape == other.shape:
                 leaves[i].add(y.double(), other.double())
         classified &= len(wanted) == 1 and wanted[0].dim() == 2 and wanted[0].shape[1] > 1
+        classified = classified and len(found) == 1 and found[0].shape == wanted[0].shape
         if classified:
             same += int((wanted[0].argmax(1) == found[0].argmax(1)).sum())
     error, spread = sum(leaf.error for leaf in leaves.values()), sum(leaf.spread for leaf in leaves.values())

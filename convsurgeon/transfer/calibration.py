@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from convsurgeon.base.errors import UsageError
-from convsurgeon.base.inputs import Inputs, as_inputs
+from convsurgeon.base.inputs import Inputs
+from convsurgeon.transfer.elements import Elements
 
 __all__ = ["HELD_BACK_EVERY", "Calibration", "first_images", "images_in", "inputs_for"]
 
@@ -20,18 +21,25 @@ HELD_BACK_EVERY = 8
 
 @dataclass(frozen=True)
 class Calibration:
-    """Inputs that can be read as often as needed, always the same in the same order."""
+    """Inputs that can be read as often as needed, always the same in the same order.
+
+    ``note`` says what of the source's elements is not used.
+    """
 
     source: Iterable[Any]
+    elements: Elements = field(default_factory=Elements)
+    note: str | None = None
 
     @classmethod
-    def of(cls, source: Iterable[Any] | Calibration) -> Calibration:
+    def of(cls, source: Iterable[Any] | Calibration, example: Inputs | None = None) -> Calibration:
         """From any iterable of model inputs; one that can be read only once is kept in memory.
 
-        Each element is what the model takes: a tensor, a tuple of positional arguments or a dict.
+        Each element is what the model takes: a tensor, a tuple of positional arguments or a dict. Where ``example``
+        inputs are given it may also hold more, e.g. labels, if just one part of it is like them.
 
         Raises:
-            UsageError: a single tensor or Inputs (pass a list of batches), or nothing in it.
+            UsageError: a single tensor or Inputs (pass a list of batches), nothing in it, or elements of which several
+                parts could be the model's input.
         """
         if isinstance(source, Calibration):
             return source
@@ -40,10 +48,11 @@ class Calibration:
                 f"calibration is a {type(source).__name__}; expected an iterable of inputs, e.g. [images] or a list "
                 "of batches."
             )
-        found = cls(list(source) if isinstance(source, Iterator) else source)
-        if next(iter(found.source), None) is None:
+        kept: Iterable[Any] = list(source) if isinstance(source, Iterator) else source
+        first, elements = next(iter(kept), None), Elements(example)
+        if first is None:
             raise UsageError("calibration holds no inputs; pass at least one batch.")
-        return found
+        return cls(kept, elements, elements.left_out(first))
 
     def fitting(self, model: nn.Module) -> Iterator[Inputs]:
         """The images to fit on, on the model's device and in its dtype."""
@@ -55,12 +64,13 @@ class Calibration:
 
     def count(self) -> int:
         """All images, held back or not."""
-        return sum(images_in(as_inputs(element)) for element in self.source)
+        return sum(images_in(self.elements.read(element)) for element in self.source)
 
     def _part(self, model: nn.Module, *, held_back: bool) -> Iterator[Inputs]:
         first = 0
-        for element in self.source:
-            inputs = as_inputs(element)
+        for number, element in enumerate(self.source, 1):
+            inputs = self.elements.read(element)
+            inputs.refuse_unfinite(f"calibration batch {number}", "nothing can be fitted")
             images = images_in(inputs)
             numbers = torch.arange(first, first + images)
             wanted = (numbers % HELD_BACK_EVERY == HELD_BACK_EVERY - 1) == held_back

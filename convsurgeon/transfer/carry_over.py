@@ -26,9 +26,11 @@ from convsurgeon.transfer.batch_norm import fold, keeps_statistics
 from convsurgeon.transfer.calibration import Calibration
 from convsurgeon.transfer.capture import evaluating, site_calls, watch
 from convsurgeon.transfer.fit import FitResult, fit_samples
+from convsurgeon.transfer.memory import memory_named
 from convsurgeon.transfer.refine import refine
 from convsurgeon.transfer.stand_in import stand_down, stand_in
 from convsurgeon.transfer.traffic import Traffic, count_traffic, groups_within, sample_targets
+from convsurgeon.transfer.variety import Variety
 
 __all__ = ["InheritSettings", "Inherited", "SiteFit", "inherit"]
 
@@ -60,24 +62,25 @@ class SiteFit:
 @dataclass(frozen=True)
 class Inherited:
     """The sites in execution order, the norms whose statistics changed, how far the models agree (None without
-    calibration inputs), and on how many ``images`` all was fitted."""
+    calibration inputs), and on how many ``images`` all was fitted; ``notes`` are about the inputs."""
 
     sites: tuple[SiteFit, ...]
     recalibrated: tuple[str, ...]
     agreement: Agreement | None
     images: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Sites with too few samples, as lines for people."""
-        return tuple(f"{site.name}: {site.fit.warning}" for site in self.sites if site.fit.warning)
+        """What is odd about the inputs, and sites with too few samples, as lines for people."""
+        return (*self.notes, *(f"{site.name}: {site.fit.warning}" for site in self.sites if site.fit.warning))
 
 
 def inherit(
     original: nn.Module,
     converted: nn.Module,
     plan: Plan,
-    calibration: Iterable[Any] | None,
+    calibration: Iterable[Any] | Calibration | None,
     *,
     judging: Callable[[], Iterable[Any]] | None = None,
     norms: Mapping[str, str] | None = None,
@@ -93,7 +96,7 @@ def inherit(
     touched.
 
     Raises:
-        UsageError: calibration inputs of the wrong kind, or none.
+        UsageError: calibration inputs of the wrong kind, or none, or not finite, or without anything to tell apart.
         ModelRunError: a model fails on the calibration inputs.
     """
     settings = settings or InheritSettings()
@@ -127,7 +130,8 @@ def _all_blind(
 
 def _blind(reference: nn.Module, converted: nn.Module, row: PlanLayer, settings: InheritSettings) -> FitResult:
     module, conv = converted.get_submodule(row.name), plainly(reference.get_submodule(row.name))
-    return fit_samples(module, conv, None, seed=settings.seed, norm_behind=False)
+    with memory_named(row.name):
+        return fit_samples(module, conv, None, seed=settings.seed, norm_behind=False)
 
 
 class _Run:
@@ -148,6 +152,7 @@ class _Run:
         self.settings = settings
         self.modules = {row.name: converted.get_submodule(row.name) for row in rows}
         self.convs: dict[str, Any] = {row.name: reference.get_submodule(row.name) for row in rows}
+        self.variety = Variety()
         self.results: dict[str, FitResult] = {}
         self.folded: dict[str, str] = {}
         self.images = 0
@@ -170,7 +175,9 @@ class _Run:
         """
         norms = self._norms(known)
         watched = [*(row.name for row in self.rows), *norms.values()]
-        traffic = count_traffic(self.reference, watched, self.calibration.fitting(self.reference))
+        inputs = self.variety.watch(self.calibration.fitting(self.reference))
+        traffic = count_traffic(self.reference, watched, inputs)
+        self.variety.refuse_none()
         self.images = max((traffic[row.name].images for row in self.rows), default=0)
         sizes = [traffic[row.name].sampled_bytes(unknowns_of(row.shape)) for row in self.rows]
         done = 0
@@ -203,7 +210,8 @@ class _Run:
         module, conv = self.modules[row.name], plainly(self.convs[row.name])
         reached = any(len(sample.chosen) for calls in targets for sample in calls)
         samples = Samples(lambda: self._samples(row, targets)).within(self.settings.memory_bytes) if reached else None
-        result = fit_samples(module, conv, samples, seed=self.settings.seed, norm_behind=norm is not None)
+        with memory_named(row.name):
+            result = fit_samples(module, conv, samples, seed=self.settings.seed, norm_behind=norm is not None)
         if samples is not None and self.settings.refine_steps:
             result = refine(module, samples, result, steps=self.settings.refine_steps)
         stand_down(module)
@@ -237,6 +245,7 @@ class _Run:
             recalibrated=tuple(self.folded.values()),
             agreement=agreement(self.reference, self.converted, seen, held_back=apart),
             images=self.images,
+            notes=tuple(note for note in (self.calibration.note, self.variety.note()) if note),
         )
 
     def _errors_left(self) -> dict[str, float]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from compatibility import calibrated as calibration
 from compatibility import examine as rooms
 from compatibility.examine import Settings, examine
 from compatibility.libraries import timm_models, torchvision_models
@@ -72,3 +73,14 @@ def test_a_wrong_count_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     (cell,) = examine(subject(wide), ONE).cells
     assert cell.checks["counts"].state == "failed"
     assert "the witnesses" in cell.checks["counts"].why
+
+
+def test_a_calibrated_conversion_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On shaken weights the fit on data is nearer to the original; one that is not, or is not finite, is a failure."""
+    assert examine(subject(wide), ONE).checks["calibrated"].state == "ok"
+    monkeypatch.setattr(calibration, "_SLACK", 0.0)
+    worse = examine(subject(wide), ONE).checks["calibrated"]
+    assert (worse.state, "fitted to the weights alone" in worse.why) == ("failed", True)
+    monkeypatch.setattr(calibration, "_finite", lambda found: False)
+    assert examine(subject(wide), ONE).checks["calibrated"].state == "left out"
+    assert examine(subject(narrow), ONE).checks["calibrated"].state == "left out"

@@ -74,7 +74,7 @@ def test_nan_is_equal_to_itself() -> None:
 
 
 class _Reads(nn.Module):
-    """Reads a convolution's weight beside calling it."""
+    """Reads a convolution's weight beside calling it, in a way that no survey notices."""
 
     def __init__(self, reads: bool) -> None:
         super().__init__()
@@ -82,13 +82,13 @@ class _Reads(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.second(self.first(x))
-        return x * self.second.weight.mean() if self.reads else x
+        return x * dict(self.second.named_parameters())["weight"].mean() if self.reads else x
 
 
 def test_code_that_reads_the_weight_is_named_with_the_remedy() -> None:
-    """A model whose forward reads .weight runs before surgery and not after: said so, with what to do."""
+    """A model whose forward reads a weight runs before surgery and not after: said so, with what to do."""
     network = _Reads(True)
-    with pytest.raises(ModelRunError, match=r"fails after it: .*CompConv has no single 'weight'.*--skip NAME"):
+    with pytest.raises(ModelRunError, match=r"fails after it: .*'weight'.*--skip NAME"):
         _verify(network, *_operated(network))
     twin = _Reads(False)
     assert _verify(twin, *_operated(twin)) == ()
@@ -132,3 +132,26 @@ def test_a_cost_that_depends_on_the_data_is_a_note() -> None:
     converted, plan = _operated(network)
     (note,) = _verify(network, converted, plan)
     assert note.startswith(f"the cost depends on the data: {plan.after.macs:,} MACs planned from the original's run")
+
+
+class _Typed(nn.Module):
+    """Calls its layers by their type, or all of them."""
+
+    def __init__(self, *, tested: bool) -> None:
+        super().__init__()
+        self.tested = tested
+        self.layers = nn.ModuleList([nn.Conv2d(3, 32, 3), nn.Conv2d(32, 32, 3)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            if not self.tested or isinstance(layer, nn.Conv2d):
+                x = layer(x)
+        return x
+
+
+def test_a_layer_that_is_no_longer_called_is_named() -> None:
+    """Where a forward tests types, a replacement that it passes over is an error with the remedy."""
+    twin, network = _Typed(tested=False), _Typed(tested=True)
+    assert _verify(twin, *_operated(twin)) == ()
+    with pytest.raises(ModelRunError, match=r"no longer called after surgery.*: layers\.1\..*--skip layers\.1 "):
+        _verify(network, *_operated(network))

@@ -1,0 +1,96 @@
+"""A calibrated conversion: weights away from their initialisation, a few random inputs, and what the fit is worth."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils._pytree import tree_map_only
+
+import convsurgeon
+from compatibility.stages import LeftOut, Wrong
+from compatibility.witness import Ran, ran
+from convsurgeon.base.errors import NothingToConvert
+
+__all__ = ["calibrated", "shaken"]
+
+METHOD = "igc-l4m2"  # without a choice, so that no damage has to be measured
+_INPUTS = 8
+_SLACK = 1.02  # of the error of the fit on weights alone; below that the data did no harm
+
+
+def calibrated(model: nn.Module, inputs: Any, *, varying: bool = False) -> None:
+    """Convert a shaken copy on random inputs like these; ``model`` is untouched. Outputs that are ``varying`` in
+    size (a detector's boxes) must be finite only.
+
+    Raises:
+        Wrong: outputs that are not finite, or further from the original's than those of a fit on the weights alone.
+        LeftOut: nothing to convert, or outputs that can't be compared.
+    """
+    model = shaken(model)
+    data = [_noise(inputs, seed) for seed in range(_INPUTS)]
+    before = [ran(model, each) for each in data]
+    if not all(_finite(each) for each in before):
+        raise LeftOut("the original's own outputs are not finite")
+    try:
+        made = convsurgeon.convert(model, inputs, method=METHOD, calibration=data)
+    except NothingToConvert as reason:
+        raise LeftOut("nothing to convert") from reason
+    blind = convsurgeon.apply(model, made.plan, inputs)
+    fitted, unfitted = ([ran(done.model, each) for each in data] for done in (made, blind))
+    if not all(_finite(each) for each in fitted):
+        raise Wrong("the calibrated network's outputs are not finite")
+    if varying:
+        return
+    pairs = [_distances(*each) for each in zip(before, fitted, unfitted, strict=True)]
+    ours, blinds = (sum(pair[i] for pair in pairs) for i in (0, 1))
+    if not any(pair[2] for pair in pairs):
+        raise LeftOut("outputs vary in size, so that they can't be compared")
+    if ours > _SLACK * blinds:
+        raise Wrong(f"output error {ours:.3g} calibrated, {blinds:.3g} fitted to the weights alone")
+
+
+def shaken(model: nn.Module) -> nn.Module:
+    """A copy as if it had been trained a little: no weight, and no batch norm, is where it began."""
+    twin, random = copy.deepcopy(model), torch.Generator().manual_seed(0)
+
+    def noise(like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=random).to(like)
+
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            if parameter.is_floating_point():
+                parameter.mul_(1 + 0.1 * noise(parameter))
+        for module in twin.modules():
+            if isinstance(module, _BatchNorm) and module.running_mean is not None and module.running_var is not None:
+                module.running_mean.add_(0.1 * noise(module.running_mean))
+                module.running_var.mul_(1 + 0.3 * noise(module.running_var).clamp(-2, 2))
+    return twin
+
+
+def _noise(inputs: Any, seed: int) -> Any:
+    random = torch.Generator().manual_seed(seed)
+
+    def drawn(tensor: Tensor) -> Tensor:
+        return torch.rand(tensor.shape, generator=random).to(tensor) if tensor.is_floating_point() else tensor
+
+    return tree_map_only(Tensor, drawn, inputs)
+
+
+def _finite(found: Ran) -> bool:
+    return all(bool(output.isfinite().all()) for output in found.outputs if output.is_floating_point())
+
+
+def _distances(wanted: Ran, fitted: Ran, unfitted: Ran) -> tuple[float, float, bool]:
+    """Squared distances of both from the original, over the outputs that have its shape in all of them."""
+    ours = blinds = 0.0
+    compared = False
+    for y, one, other in zip(wanted.outputs, fitted.outputs, unfitted.outputs, strict=False):
+        if y.is_floating_point() and y.shape == one.shape == other.shape and y.numel():
+            compared = True
+            ours += float((y.double() - one.double()).square().sum())
+            blinds += float((y.double() - other.double()).square().sum())
+    return ours, blinds, compared

@@ -1,0 +1,46 @@
+"""Layers whose fit would take more memory than there may be: left as they are, with the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from convsurgeon.base.machine_memory import memory_at_hand
+from convsurgeon.families.cost import ConvShape
+from convsurgeon.families.regression.problems import unknowns_of
+from convsurgeon.planning.options import Choices
+
+__all__ = ["fit_bytes", "within_memory"]
+
+# The covariance of a site's unfolded inputs in float64, the sums that it comes from, and its copies while solving.
+_COPIES = 6
+_DEFAULT_SHARE = 0.5
+_GIB = 1 << 30
+
+
+def fit_bytes(shape: ConvShape) -> int:
+    """About what fitting a unit for a convolution takes; also on its weights alone, which assumes white inputs."""
+    return 8 * (_COPIES + shape.groups - 1) * unknowns_of(shape) ** 2
+
+
+def within_memory(choices: Iterable[Choices], limit_gib: float | None) -> tuple[Choices, ...]:
+    """The same choices without those that can't be fitted in ``limit_gib`` (half of the memory at hand for None).
+
+    What learns starts as the convolution itself, which takes no fit.
+    """
+    limit = int(memory_at_hand() * _DEFAULT_SHARE) if limit_gib is None else int(limit_gib * _GIB)
+    return tuple(_within(choice, limit) for choice in choices)
+
+
+def _within(choice: Choices, limit: int) -> Choices:
+    needed = fit_bytes(choice.site.shape)
+    if needed <= limit or not choice.options:
+        return choice
+    learning = tuple(option for option in choice.options if option.spec.learns)
+    if learning:
+        return replace(choice, options=learning)
+    reason = (
+        f"fitting its {unknowns_of(choice.site.shape):,} unknowns per output takes about {needed / _GIB:.1f} GiB of "
+        f"memory, more than the limit of {limit / _GIB:.1f} GiB (--fit-memory GIB)"
+    )
+    return Choices(choice.site, (), reason, refused=True)
