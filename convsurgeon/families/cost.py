@@ -62,15 +62,19 @@ class ConvShape(BaseModel):
         return self.output_padding is not None
 
     def pads(self, size: Sequence[int]) -> tuple[tuple[int, int], ...]:
-        """What is added before and after each axis of a map of ``size`` (H, W)."""
+        """What is added before and after each axis of a map of ``size`` (H, W).
+
+        Numbers where the padding does not follow the size, which may then be anything, also while a graph is traced.
+        """
         reach = [d * (k - 1) for d, k in zip(self.dilation, self.kernel, strict=True)]
         if self.padding == "valid":
             return ((0, 0),) * len(reach)
         if self.padding == "same":
             return tuple((r // 2, r - r // 2) for r in reach)
         if self.padding == "dynamic":
-            wanted = [(-(-n // s) - 1) * s + r + 1 - n for n, s, r in zip(size, self.stride, reach, strict=True)]
-            return tuple((max(w, 0) // 2, max(w, 0) - max(w, 0) // 2) for w in wanted)
+            # Indexed, not iterated: a traced size has no end.
+            wanted = [_towards_whole_steps(size[axis], self.stride[axis], r) for axis, r in enumerate(reach)]
+            return tuple((w // 2, w - w // 2) for w in wanted)
         return tuple(pad if isinstance(pad, tuple) else (pad, pad) for pad in self.padding)
 
     def keeps_length(self, axis: int) -> bool:
@@ -93,6 +97,14 @@ class ConvShape(BaseModel):
         if self.groups > 1:
             text += f" groups {self.groups}"
         return f"{text} transposed" if self.transposed else text
+
+
+def _towards_whole_steps(length: int, stride: int, reach: int) -> int:
+    """What TensorFlow's SAME adds to an axis, in arithmetic that a traced length takes part in."""
+    if not reach:
+        return 0
+    missing = -length % stride + reach + 1 - stride
+    return missing if reach + 1 >= stride else max(missing, 0)
 
 
 def conv_cost(

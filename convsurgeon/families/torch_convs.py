@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch.nn.functional as F
@@ -18,9 +18,11 @@ __all__ = [
     "along_axis",
     "conv_like",
     "conv_shape",
+    "in_numbers",
     "padded",
     "plain_conv",
     "pointwise",
+    "with_ends",
 ]
 
 Conv: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
@@ -29,8 +31,15 @@ PAD_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate"
 
 def padded(x: Tensor, shape: ConvShape) -> Tensor:
     """``x`` [N, C, H, W] with the shape's padding around it, in its mode; itself where there is none."""
-    pads = [pad for ends in reversed(shape.pads(x.shape[2:])) for pad in ends]
-    return F.pad(x, pads, mode=PAD_MODES[shape.padding_mode]) if any(pads) else x
+    return with_ends(x, shape.pads(x.shape[2:]), PAD_MODES[shape.padding_mode])
+
+
+def with_ends(x: Tensor, ends: Sequence[tuple[int, int]], mode: str = "constant") -> Tensor:
+    """``x`` [N, C, H, W] with so much before and after each of its spatial axes; a negative number cuts off."""
+    pads = [pad for pair in reversed(ends) for pad in pair]
+    # What follows the size of a map is no number while a graph is traced, and can't be asked.
+    nothing = all(isinstance(pad, int) and not pad for pad in pads)
+    return x if nothing else F.pad(x, pads, mode=mode)
 
 
 class PaddedConv(_ConvNd):
@@ -88,7 +97,7 @@ def plain_conv(shape: ConvShape) -> Conv:
         shape.out_channels,
         shape.kernel,  # type: ignore[arg-type]
         stride=shape.stride,  # type: ignore[arg-type]
-        padding=0 if ours else shape.padding,  # type: ignore[arg-type]
+        padding=0 if ours else in_numbers(shape),
         dilation=shape.dilation,  # type: ignore[arg-type]
         groups=shape.groups,
         bias=shape.bias,
@@ -97,6 +106,12 @@ def plain_conv(shape: ConvShape) -> Conv:
     if isinstance(conv, PaddedConv):
         conv.shape = shape
     return conv
+
+
+def in_numbers(shape: ConvShape) -> Any:
+    """The padding as torch takes it, and in numbers wherever both ends get the same: quantisation takes no words."""
+    ends = shape.pads((0,) * len(shape.kernel))
+    return tuple(before for before, _ in ends) if all(before == after for before, after in ends) else shape.padding
 
 
 def _transposed(shape: ConvShape) -> Any:

@@ -26,6 +26,7 @@ from convsurgeon.runtimes.closeness import allowed, largest_disagreement
 from convsurgeon.runtimes.free_batch import free_axes
 from convsurgeon.runtimes.machine import dtype_name, dtype_of
 from convsurgeon.runtimes.runtime import missing
+from convsurgeon.runtimes.tensor_names import input_names, output_names
 
 __all__ = ["Exporter", "OnnxGraph", "onnx_missing", "quiet_exporters", "run_onnx", "session_for", "to_onnx"]
 
@@ -129,6 +130,8 @@ def _by_torch_export(model: nn.Module, inputs: Inputs, dynamic: bool) -> bytes:
         kwargs=dict(inputs.kwargs),
         dynamo=True,
         dynamic_shapes=free_axes(inputs) if dynamic else None,
+        input_names=input_names(model, inputs),
+        output_names=output_names(model, inputs),
         external_data=False,
         verbose=False,
     )
@@ -138,7 +141,7 @@ def _by_torch_export(model: nn.Module, inputs: Inputs, dynamic: bool) -> bytes:
 
 
 def _by_torchscript(model: nn.Module, inputs: Inputs, dynamic: bool) -> bytes:
-    names = [f"input{i}" if i else "input" for i in range(len(inputs.tensors()))]
+    names = input_names(model, inputs)
     size = batch_of(inputs)
     free = {
         name: {0: "batch"}
@@ -152,6 +155,7 @@ def _by_torchscript(model: nn.Module, inputs: Inputs, dynamic: bool) -> bytes:
         file,  # type: ignore[arg-type]
         dynamo=False,
         input_names=names,
+        output_names=output_names(model, inputs),
         dynamic_axes=free or None,
     )
     return file.getvalue()

@@ -38,9 +38,10 @@ def find_layer_runtime(name: str) -> Runtime:
     """
     runtime = find_runtime(name)
     if not runtime.times_layers:
+        *others, last = (known.name for known in RUNTIMES if known.times_layers)
         raise UsageError(
-            "layers can't be timed with torch.compile: alone they are not what the fused network runs. "
-            "Use --runtime eager, onnxruntime or openvino; 'bench' times whole networks with compile."
+            f"layers can't be timed with '{name}': alone they are not what the fused network runs. "
+            f"Use --runtime {', '.join(others)} or {last}; 'bench' times whole networks with {name}."
         )
     return runtime
 

@@ -93,7 +93,7 @@ def test_slow_swaps_are_left_out_or_taken(keeper: TableKeeper, capsys: pytest.Ca
     [
         (["--target", "latency=1%"], "target latency=1% can't be reached by 2 eligible of 3 convolutions. Reachable"),
         (["--target", "latency=60"], "target 'latency=60' can't be read"),
-        (["--target", "latency=70%", "--runtime", "compile"], "layers can't be timed with torch.compile"),
+        (["--target", "latency=70%", "--runtime", "compile"], "layers can't be timed with 'compile'"),
         (["--target", "latency=70%", "--runtime", "tensorrt"], "unknown runtime 'tensorrt'"),
         (["--target", "latency=70%", "--latency-batch", "0"], "--latency-batch"),
     ],

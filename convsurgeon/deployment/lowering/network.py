@@ -30,7 +30,8 @@ from convsurgeon.deployment.lowering.passes.realise_units import choose_forms, r
 from convsurgeon.deployment.lowering.passes.wrap_units import wrap_units
 from convsurgeon.deployment.lowering.step import Step
 from convsurgeon.families.forms.absorbed import Absorbed
-from convsurgeon.families.forms.convolution import convolution
+from convsurgeon.families.forms.convolution import PLAIN_CONVS, convolution
+from convsurgeon.families.torch_convs import conv_shape, in_numbers
 from convsurgeon.families.unit import CompactConv, GatedConv
 from convsurgeon.runtimes.machine import device_of, dtype_of, place
 from convsurgeon.runtimes.registry import Runtime, find_runtime, require
@@ -177,7 +178,7 @@ def _lowered(
 def _in_graphs(
     original: nn.Module, inputs: Inputs, choice: Choice, layout: torch.memory_format
 ) -> tuple[nn.Module, tuple[Step, ...]]:
-    model = _with_dense_masks(laid_out(duplicate(original), layout))
+    model = _plainly(laid_out(duplicate(original), layout))
     parts = traced_parts(model)
     calls = _calls(model, inputs, parts)
     steps: list[Step] = []
@@ -249,7 +250,7 @@ def _unit_by_unit(
     original: nn.Module, inputs: Inputs, choice: Choice, layout: torch.memory_format
 ) -> tuple[nn.Module, tuple[Step, ...]]:
     """Compact units become plain convolutions where they stand; nothing around them changes."""
-    model = _with_dense_masks(laid_out(duplicate(original), layout))
+    model = _plainly(laid_out(duplicate(original), layout))
     units = _units(model)
     calls = _calls(model, inputs, units)
     steps = []
@@ -267,9 +268,12 @@ def _units(model: nn.Module) -> dict[str, CompactConv]:
     return {name: module for name, module in model.named_modules() if isinstance(module, CompactConv)}
 
 
-def _with_dense_masks(model: nn.Module) -> nn.Module:
-    """A convolution that still learns its gates becomes the masked convolution that it computes."""
+def _plainly(model: nn.Module) -> nn.Module:
+    """A convolution that still learns its gates becomes the masked one that it computes; paddings become numbers."""
     for name, module in list(model.named_modules()):
         if isinstance(module, GatedConv):
             model = _put(model, name, convolution(module, module.weight * module.mask(), module.bias))
+    for module in model.modules():
+        if isinstance(module, PLAIN_CONVS) and type(module) in PLAIN_CONVS:
+            module.padding = in_numbers(conv_shape(module))
     return model

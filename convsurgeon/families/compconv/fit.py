@@ -24,7 +24,7 @@ from convsurgeon.families.regression.dense_fit import DenseFit
 from convsurgeon.families.regression.fitting import StagedFitting
 from convsurgeon.families.regression.linear_algebra import factor, solve_right
 from convsurgeon.families.regression.moments import CHUNK_BYTES, Linear, collect
-from convsurgeon.families.regression.patches import columns_at, output_size, patches_at, same_size
+from convsurgeon.families.regression.patches import columns_at, patches_at, same_size
 from convsurgeon.families.regression.samples import Samples
 from convsurgeon.families.torch_convs import conv_like
 
@@ -117,7 +117,7 @@ def _levels(task: _Task, copied: Tensor, primary: Tensor, rest: Tensor) -> tuple
 def _level_input(module: CompConv, depth: int, x: Tensor) -> Tensor:
     """A ⊕ B that level ``depth`` (0 is the deepest) reads."""
     b = module.primary(x)
-    for level, a in zip(module.levels, module.identity_slices(x, b.shape[2:]), strict=True):
+    for level, a in zip(module.levels, module.identity_slices(x), strict=True):
         both = torch.cat((a, b), dim=1)
         if depth == 0:
             return both
@@ -147,7 +147,7 @@ def _cost_of_copies(task: _Task) -> tuple[Tensor, Tensor]:
     product = torch.zeros(shape.out_channels, shape.in_channels, dtype=torch.float64)
     x_sums, y_sums, count = torch.zeros(2, shape.in_channels).double(), torch.zeros(2, shape.out_channels).double(), 0
     for sample in task.samples:
-        copies = at_centres(sample.x, shape, output_size(sample.x, shape))
+        copies = at_centres(sample.x, shape)
         x, y = columns_at(copies, sample.chosen).double().cpu(), sample.y_chosen.double().cpu()
         product += y.T @ x
         x_sums += torch.stack([x.sum(0), x.square().sum(0)])

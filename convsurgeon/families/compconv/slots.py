@@ -10,7 +10,7 @@ from convsurgeon.families.forms.absorbed import Absorbed
 from convsurgeon.families.forms.convolution import PLAIN_CONVS, convolution
 from convsurgeon.families.forms.kernels import kernel_of
 from convsurgeon.families.forms.pieces import Gather, Rescale, Slice
-from convsurgeon.families.torch_convs import Conv
+from convsurgeon.families.torch_convs import Conv, in_numbers
 
 __all__ = [
     "affine",
@@ -33,16 +33,12 @@ def plain(unit: CompConv) -> bool:
         return False
     shape = unit.shape
     reach = [d * (k - 1) for d, k in zip(shape.dilation, shape.kernel, strict=True)]
-    padding = tuple(r / 2 for r in reach) if shape.padding == "same" else shape.padding
-    if padding == "valid":
-        padding = (0,) * len(reach)
-    centred = all(isinstance(p, (int, float)) and 2 * p == r for p, r in zip(padding, reach, strict=True))
-    return not unit.levels or (centred and all(r % 2 == 0 for r in reach))
+    return not unit.levels or in_numbers(shape) == tuple(r / 2 for r in reach)
 
 
 def is_pointwise(unit: CompConv) -> bool:
     """Every kernel is 1×1 and nothing is padded."""
-    return {*unit.shape.kernel, *unit.spec.tail_kernel} == {1} and set(conv_of(unit.primary).padding) <= {0, *"same"}
+    return {*unit.shape.kernel, *unit.spec.tail_kernel} == {1} and set(conv_of(unit.primary).padding) == {0}
 
 
 def slot_order(unit: CompConv) -> Tensor:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convsurgeon.families.channel_order import reordered
 from convsurgeon.families.compconv.spec import CompConvSpec
 from convsurgeon.families.cost import ConvShape
-from convsurgeon.families.torch_convs import conv_like
+from convsurgeon.families.forms.pieces import subsampled
+from convsurgeon.families.torch_convs import conv_like, with_ends
 from convsurgeon.families.unit import CompactConv
 
 __all__ = ["UNIT", "CompConv", "at_centres", "shuffle_order"]
@@ -58,8 +58,7 @@ class CompConv(CompactConv):
 
     def slots(self, x: Tensor) -> Tensor:
         """The output before the shuffle: A_0 ⊕ B_0 ⊕ A_1 ⊕ B_1 ⊕ … ⊕ A_{d−1} ⊕ B_{d−1}."""
-        b = self.primary(x)
-        return self.assemble(b, list(self.identity_slices(x, b.shape[2:])))
+        return self.assemble(self.primary(x), list(self.identity_slices(x)))
 
     def assemble(self, b: Tensor, copies: list[Tensor]) -> Tensor:
         """The slots from B_{d−1} and the copies A_{d−1}, …, A_1."""
@@ -72,32 +71,23 @@ class CompConv(CompactConv):
             return torch.cat((b, *deeper), dim=1)
         return torch.cat((self.tail(b[:, : self.tail_channels]), b, *deeper), dim=1)
 
-    def identity_slices(self, x: Tensor, size: torch.Size) -> Iterator[Tensor]:
+    def identity_slices(self, x: Tensor) -> Iterator[Tensor]:
         """A_{d−1}, …, A_1: copies of input channels on the output's grid."""
         if not self.levels:
             return
-        copies = at_centres(reordered(x, self.identity_index), self.shape, size)
+        copies = at_centres(reordered(x, self.identity_index), self.shape)
         start = 0
         for width in self.spec.level_channels():
             yield copies[:, start : start + width // 2]
             start += width // 2
 
 
-def at_centres(x: Tensor, shape: ConvShape, size: torch.Size) -> Tensor:
+def at_centres(x: Tensor, shape: ConvShape) -> Tensor:
     """Read each output position's receptive-field centre off the input; zeros where it lies outside."""
-    pads: list[int] = []
-    ahead = shape.pads(x.shape[2:])
-    for axis, out in enumerate(size):
-        reach = shape.dilation[axis] * (shape.kernel[axis] - 1)
-        start = reach // 2 - ahead[axis][0]
-        needed = (out - 1) * shape.stride[axis] + 1
-        pads = [-start, start + needed - x.shape[2 + axis], *pads]
-    if any(pads):
-        x = F.pad(x, pads)
-    for axis, stride in enumerate(shape.stride):
-        if stride > 1:
-            x = x[(slice(None),) * (2 + axis) + (slice(None, None, stride),)]
-    return x
+    reach = [d * (k - 1) for d, k in zip(shape.dilation, shape.kernel, strict=True)]
+    pads = zip(shape.pads(x.shape[2:]), reach, strict=True)
+    ends = [(before - r // 2, after - (r - r // 2)) for (before, after), r in pads]
+    return subsampled(with_ends(x, ends), shape.stride)
 
 
 def shuffle_order(channels: int, groups: int = 2) -> Tensor:

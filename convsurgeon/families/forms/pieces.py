@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from convsurgeon.families.channel_order import reordered
 
-__all__ = ["Gather", "Onto", "Rescale", "Slice", "Tree", "Twins"]
+__all__ = ["Gather", "Onto", "Rescale", "Slice", "Tree", "Twins", "subsampled"]
 
 
 class Gather(nn.Module):
