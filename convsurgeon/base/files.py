@@ -1,38 +1,47 @@
-"""Files and folders that are there whole or not at all, whoever else writes them at the same moment."""
+"""Files and folders that are there whole or not at all, and what may be replaced by them."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from convsurgeon.base.drafts import drafting
 from convsurgeon.base.errors import OutputExists, UsageError
 
-__all__ = ["refuse_existing", "refuse_unwritable", "write_file", "write_folder", "write_whole"]
+__all__ = [
+    "refuse_existing",
+    "refuse_existing_file",
+    "refuse_unwritable",
+    "write_file",
+    "write_folder",
+    "write_whole",
+]
+
+_SHOWN = 5
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write beside the old file and take its place; folders on the way are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A name of its own: a fixed one would be shared by programs that write at the same time.
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
-        temporary = Path(file.name)
-        try:
-            file.write(text)
-            file.close()
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-def refuse_existing(directory: Path, force: bool, marker: str) -> None:
-    """Refuse to overwrite, unless with ``force`` what holds a file named ``marker``, or nothing.
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write beside the old file and take its place; folders on the way are made.
 
     Raises:
-        OutputExists: the folder is there and ``force`` is not given, or something that is no saved model is.
+        UsageError: there is no room, or something that is no file.
+    """
+    # Through a link, which is not ours to replace.
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        raise UsageError(f"'{path}' is no file, so no file replaces it; choose another name.")
+    with drafting(path.parent) as draft:
+        (draft / path.name).write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def refuse_existing(directory: Path, force: bool, own: Sequence[str]) -> None:
+    """Refuse to overwrite, unless with ``force`` an empty folder, or one that holds only files named in ``own``.
+
+    The first of those names is in every saved folder.
+
+    Raises:
+        OutputExists: the folder is there and ``force`` is not given, or something else is in it.
         UsageError: nothing can be written there.
     """
     refuse_unwritable(directory)
@@ -40,8 +49,33 @@ def refuse_existing(directory: Path, force: bool, marker: str) -> None:
         return
     if not force:
         raise OutputExists(f"'{directory}' exists already; choose another -o DIR, or pass --force to replace it.")
-    if not (directory / marker).is_file() and (not directory.is_dir() or any(directory.iterdir())):
+    found = sorted(directory.iterdir()) if directory.is_dir() else None
+    if found is None or (found and not (directory / own[0]).is_file()):
         raise OutputExists(f"'{directory}' is no saved model, so --force does not replace it; choose another -o DIR.")
+    foreign = [
+        f"{path.name}/" if path.is_dir() else path.name
+        for path in found
+        if path.name not in own or path.is_symlink() or not path.is_file()
+    ]
+    if foreign:
+        more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
+        raise OutputExists(
+            f"'{directory}' holds what is no part of a saved model, so --force does not replace it: "
+            f"{', '.join(foreign[:_SHOWN])}{more}. Move that elsewhere, or choose another -o DIR."
+        )
+
+
+def refuse_existing_file(path: Path, force: bool) -> None:
+    """Raise OutputExists for a file that is there, unless it may be replaced; a folder never is.
+
+    Raises:
+        UsageError: nothing can be written there.
+    """
+    refuse_unwritable(path)
+    if path.is_dir():
+        raise OutputExists(f"'{path}' is a folder, which no file replaces; choose another -o FILE.")
+    if path.exists() and not force:
+        raise OutputExists(f"'{path}' exists already; choose another -o FILE, or pass --force to replace it.")
 
 
 def refuse_unwritable(path: Path) -> None:
@@ -68,25 +102,14 @@ def write_file(path: Path, text: str, force: bool) -> None:
     write_whole(path, text)
 
 
-def write_folder(directory: Path, write: Callable[[Path], None], force: bool, marker: str) -> Path:
-    """Let ``write`` fill a temporary folder beside ``directory``, then move it there."""
-    directory = Path(directory)
-    refuse_existing(directory, force, marker)
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-    try:
-        new, old = temporary / "new", temporary / "old"
-        # Unlike the temporary folder, the result is as readable as any new folder.
+def write_folder(directory: Path, write: Callable[[Path], None], force: bool, own: Sequence[str]) -> Path:
+    """Let ``write`` fill a new folder with files named ``own``, which then takes its place."""
+    place = Path(os.path.realpath(directory))
+    refuse_existing(place, force, own)
+    with drafting(place.parent) as draft:
+        new = draft / place.name
         new.mkdir()
         write(new)
-        if directory.exists():
-            directory.rename(old)
-        try:
-            new.rename(directory)
-        except OSError:
-            if old.exists():
-                old.rename(directory)
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return directory
+        # Writing takes its time, in which others may have put something there.
+        refuse_existing(place, force, own)
+    return Path(directory)

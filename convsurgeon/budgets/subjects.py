@@ -20,13 +20,12 @@ from convsurgeon.models.loading import build_model, default_inputs, is_code
 from convsurgeon.planning.make import make_plan
 from convsurgeon.planning.problem import pose
 from convsurgeon.planning.recipe import read_recipe
-from convsurgeon.report.folder import MANIFEST, read_manifest, read_saved_plan, rebuild_of
+from convsurgeon.report.folder import MANIFEST, WEIGHTS, read_manifest, read_saved_plan, rebuild_of
 from convsurgeon.surgery.operate import operate
 from convsurgeon.survey.sites import survey
 
 __all__ = ["measure_budget"]
 
-_WEIGHTS = "model.safetensors"
 _DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
@@ -85,7 +84,7 @@ def _saved(folder: Path, shape: tuple[int, ...] | None, trusted: bool, device: s
         inputs = default_inputs(base, input_shape=plan.input_shapes[0])
     with torch.device(device):
         model = operate(build_model(base, device=device), plan)
-    _follow_file(model, folder / _WEIGHTS)
+    _follow_file(model, folder / WEIGHTS)
     return model, inputs.like(model)
 
 

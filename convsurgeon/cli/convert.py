@@ -105,8 +105,7 @@ def plan_command(
         folder = default_folder(recipe.model or "", recipe.method.name)
         path = output or folder.with_name(f"{folder.name}.plan.json")
         data = DataRequest(calibrate, images, preprocessing=recipe.preprocessing)
-        from convsurgeon.base.files import write_file
-        from convsurgeon.deployment.exporting.file import refuse_existing_file
+        from convsurgeon.base.files import refuse_existing_file, write_file
 
         refuse_existing_file(path, force)
     loaded = _load(recipe, device)
@@ -183,9 +182,9 @@ def _refuse_existing(folder: Path, force: bool, dry_run: bool) -> None:
     """Before any work is done."""
     if not dry_run:
         from convsurgeon.base.files import refuse_existing
-        from convsurgeon.report.folder import MANIFEST
+        from convsurgeon.report.folder import SAVED_FILES
 
-        refuse_existing(folder, force, MANIFEST)
+        refuse_existing(folder, force, SAVED_FILES)
 
 
 def _load(recipe: Recipe, device: str) -> LoadedModel:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from convsurgeon.base.errors import UsageError
+from convsurgeon.base.errors import OutputExists, UsageError
 from convsurgeon.cli.options import json_option
 from convsurgeon.cli.screen import working
 from convsurgeon.cli.subject import open_subject, subject_options
@@ -61,9 +61,8 @@ def lower_command(
     """
     with working(f"lowering {subject}"):
         from convsurgeon.base.batch_axis import rebatched
-        from convsurgeon.base.files import write_file
-        from convsurgeon.deployment.exporting import export
-        from convsurgeon.deployment.exporting.file import refuse_existing_file
+        from convsurgeon.base.files import refuse_existing_file
+        from convsurgeon.deployment.exporting.file import Described, export_described
         from convsurgeon.deployment.lowering import lower
 
         path = output or Path(f"{subject.rstrip('/').replace('/', '-').replace(':', '-')}.lowered.pt2")
@@ -72,17 +71,29 @@ def lower_command(
         beside = path.with_suffix(".json")
         for file in (path, beside):
             refuse_existing_file(file, force)
+        _refuse_foreign(beside)
         model, inputs = open_subject(subject, original, input_shape, weights, weights_key, trust_factory, device)
         if batch is not None:
             inputs = rebatched(inputs, batch)
         lowered = lower(model, inputs, runtime=None if runtime == "none" else runtime, precision=precision)
-        written = export(lowered.model, inputs, path, lowered=False, force=force)
-    text = _as_json(lowered, inputs, written.dynamic_batch, device)
-    write_file(beside, text, force)
+        steps = Described(beside.suffix, lambda written: _as_json(lowered, inputs, written.dynamic_batch, device))
+        written = export_described(lowered.model, inputs, path, lowered=False, force=force, described=steps)
     if as_json:
-        click.echo(text, nl=False)
+        click.echo(_as_json(lowered, inputs, written.dynamic_batch, device), nl=False)
         return
     _show(lowered, path, beside, written.notes)
+
+
+def _refuse_foreign(beside: Path) -> None:
+    """Nobody named this file, so only one that ``lower`` wrote may be replaced."""
+    if not beside.exists():
+        return
+    try:
+        content = json.loads(beside.read_bytes())
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict) or not {"convsurgeon", "steps"} <= content.keys():
+        raise OutputExists(f"'{beside}' is not by lower, so --force does not replace it; choose another -o FILE.")
 
 
 def _as_json(lowered: Lowered, inputs: Inputs, dynamic_batch: bool, device: str) -> str:

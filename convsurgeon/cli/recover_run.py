@@ -42,9 +42,9 @@ class RecoverRun:
         """Before any work is done."""
         from convsurgeon.base.files import refuse_existing
         from convsurgeon.recovery.checkpoint import Checkpoints
-        from convsurgeon.report.folder import MANIFEST
+        from convsurgeon.report.folder import SAVED_FILES
 
-        refuse_existing(self.target, self.force, MANIFEST)
+        refuse_existing(self.target, self.force, SAVED_FILES)
         if not self.resume and not self.force:
             Checkpoints(self.training_folder).refuse_existing()
 

@@ -6,15 +6,16 @@ import hashlib
 import json
 from contextlib import suppress
 from pathlib import Path
+from typing import Annotated
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from pydantic import Field, TypeAdapter, ValidationError
 from torch import nn
 
 from convsurgeon.base.copies import duplicate
 from convsurgeon.base.errors import ModelLoadError, UsageError
 from convsurgeon.base.files import write_folder
+from convsurgeon.base.tensor_file import read_tensors, write_tensors
 from convsurgeon.conversion.remembered import Facts, remember
 from convsurgeon.models.loading import build_model, is_code
 from convsurgeon.models.rebuild import Rebuild
@@ -24,6 +25,8 @@ from convsurgeon.report.folder import (
     MANIFEST,
     PLAN,
     REPORT,
+    SAVED_FILES,
+    WEIGHTS,
     Manifest,
     describe,
     read_manifest,
@@ -36,7 +39,8 @@ from convsurgeon.surgery.operate import operate
 
 __all__ = ["load", "save"]
 
-WEIGHTS = "model.safetensors"
+_ALIASES = TypeAdapter(dict[str, str])
+_STRIDES = TypeAdapter(dict[str, tuple[Annotated[int, Field(ge=0, lt=1 << 48)], ...]])
 
 
 def save(directory: Path, model: nn.Module, plan: Plan, report: Report, rebuild: Rebuild | None, force: bool) -> Path:
@@ -50,9 +54,8 @@ def save(directory: Path, model: nn.Module, plan: Plan, report: Report, rebuild:
     strides = {name: value.stride() for name, value in model.state_dict().items() if not _is_row_major(value)}
 
     def write(folder: Path) -> None:
-        save_file(tensors, folder / WEIGHTS, metadata={"aliases": json.dumps(aliases), "strides": json.dumps(strides)})
-        # safetensors writes for the owner alone; the result is as readable as its other files.
-        (folder / WEIGHTS).chmod(0o644)
+        about = {"aliases": json.dumps(aliases), "strides": json.dumps(strides)}
+        write_tensors(folder / WEIGHTS, tensors, about)
         manifest = Manifest.model_validate(
             {
                 **describe(rebuild, directory),
@@ -64,7 +67,7 @@ def save(directory: Path, model: nn.Module, plan: Plan, report: Report, rebuild:
         (folder / REPORT).write_text(report.to_json(), encoding="utf-8")
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
-    return write_folder(directory, write, force, MANIFEST)
+    return write_folder(directory, write, force, SAVED_FILES)
 
 
 def _distinct(model: nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -94,9 +97,9 @@ def _is_row_major(tensor: torch.Tensor) -> bool:
     return tensor.stride() == torch.empty(tensor.shape, device="meta").stride()
 
 
-def _restride(tensor: torch.Tensor, wanted: list[int] | None) -> None:
+def _restride(tensor: torch.Tensor, wanted: tuple[int, ...] | None) -> None:
     """Give a tensor strides read from a file (its values are lost), or the default ones."""
-    strides = tuple(wanted or torch.empty(tensor.shape, device="meta").stride())
+    strides = wanted or tuple(torch.empty(tensor.shape, device="meta").stride())
     reach = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, strides, strict=False))
     # Overlapping or gappy strides are a damaged file's, or those of a slice, which is saved as a tensor of its own.
     if len(strides) == tensor.dim() and tensor.stride() != strides and reach == tensor.numel():
@@ -161,14 +164,15 @@ def _base(manifest: Manifest, folder: Path, model: nn.Module | None, trust_facto
 
 def _restore(model: nn.Module, path: Path) -> None:
     """Copy the saved tensors in place, so that shared parameters stay shared; dtypes and formats follow the file."""
+    state, about = read_tensors(path)
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            aliases = json.loads(metadata.get("aliases", "{}"))
-            strides = json.loads(metadata.get("strides", "{}"))
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    except (OSError, SafetensorError, json.JSONDecodeError) as error:
-        raise ModelLoadError(f"{path} can't be read: {error}.") from error
+        aliases = _ALIASES.validate_json(about.get("aliases", "{}"))
+        strides = _STRIDES.validate_json(about.get("strides", "{}"))
+    except ValidationError as error:
+        raise ModelLoadError(
+            f"{path} can't be read: its header holds no names ('aliases') or layouts ('strides') as a saved conversion "
+            "has them. Save the conversion again."
+        ) from error
     state |= {name: state[source] for name, source in aliases.items() if source in state}
     for name, tensor in model.state_dict(keep_vars=True).items():
         if name not in state or not isinstance(tensor, torch.Tensor):

@@ -10,7 +10,6 @@ import re
 import threading
 import urllib.error
 import urllib.request
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from urllib.parse import urlparse
 
 import torch
 
+from convsurgeon.base.drafts import drafting
 from convsurgeon.base.errors import ModelLoadError, WeightsUnavailable, first_line
 
 __all__ = ["OFFLINE_VARIABLE", "WeightsFile", "fetch", "is_offline", "open_url"]
@@ -111,22 +111,18 @@ def _verify_cached(path: Path) -> None:
 
 def _download(response: Any, path: Path, url: str) -> None:
     """Write the response next to ``path`` and move it there only when it is whole and verified."""
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
     digest = hashlib.sha256()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("xb") as file:
-            while chunk := response.read(_CHUNK_BYTES):
-                file.write(chunk)
-                digest.update(chunk)
-        expected = _HASH_IN_NAME.search(path.name)
-        if expected is not None and not digest.hexdigest().startswith(expected[1]):
-            raise WeightsUnavailable(f"what {_host(url)} sent for {path.name} has the wrong sha256")
-        partial.replace(path)
+        with drafting(path.parent) as draft:
+            with (draft / path.name).open("xb") as file:
+                while chunk := response.read(_CHUNK_BYTES):
+                    file.write(chunk)
+                    digest.update(chunk)
+            expected = _HASH_IN_NAME.search(path.name)
+            if expected is not None and not digest.hexdigest().startswith(expected[1]):
+                raise WeightsUnavailable(f"what {_host(url)} sent for {path.name} has the wrong sha256")
     except (OSError, http.client.HTTPException) as error:
         raise WeightsUnavailable(f"the download of {path.name} broke off: {_words(error)}") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _host(url: str) -> str:

@@ -210,4 +210,8 @@ def read_plan_file(path: Path) -> Plan:
     """
     if not path.is_file():
         raise UnknownName(f"no plan at '{path}'; 'convsurgeon plan MODEL' writes one.")
-    return read_plan(path.read_text(encoding="utf-8"), str(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path} is not a plan: it is not a text file.") from error
+    return read_plan(text, str(path))

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from pydantic import NonNegativeInt, ValidationError
 from torch import Tensor, nn
 
+from convsurgeon.base.drafts import drafting
 from convsurgeon.base.errors import ModelLoadError, OutputExists, UnknownName, UsageError
 from convsurgeon.base.records import Record
+from convsurgeon.base.tensor_file import read_tensors, write_tensors
 from convsurgeon.recovery.history import HistoryRow, Score
 from convsurgeon.recovery.settings import RecoverSettings
 
@@ -34,17 +31,17 @@ class Standing(Record):
     format: int = 1
     settings: RecoverSettings
     identity: str
-    total_steps: int
-    step: int
-    epoch: int
-    position: int
-    images: int
+    total_steps: NonNegativeInt
+    step: NonNegativeInt
+    epoch: NonNegativeInt
+    position: NonNegativeInt
+    images: NonNegativeInt
     loss_sum: float
-    loss_count: int
+    loss_count: NonNegativeInt
     original: Score
     before: Score
     best: Score | None
-    kept_step: int
+    kept_step: NonNegativeInt
     rows: tuple[HistoryRow, ...]
     engine: dict[str, float]
     extras: tuple[dict[str, bool | int | float | str | None], ...]
@@ -105,7 +102,7 @@ class Checkpoints:
         path = self.folder / LAST
         if not path.is_file():
             raise UnknownName(f"no checkpoint to resume from at '{path}'; start without --resume (resume=False).")
-        tensors, about = _read(path)
+        tensors, about = read_tensors(path)
         try:
             standing = Standing.model_validate_json(about.get("standing", ""))
         except ValidationError as error:
@@ -119,7 +116,7 @@ class Checkpoints:
         Raises:
             ModelLoadError: the file is missing or damaged.
         """
-        tensors, _ = _read(self.folder / BEST)
+        tensors, _ = read_tensors(self.folder / BEST)
         return {name.removeprefix("model/"): tensor for name, tensor in tensors.items()}
 
 
@@ -167,23 +164,8 @@ def restore_model(model: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 def _write(path: Path, tensors: Mapping[str, Tensor], about: dict[str, str]) -> None:
     """Write beside the old file and take its place, so that a kill at any moment leaves a whole one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        save_file({key: t.detach().cpu().contiguous() for key, t in tensors.items()}, temporary, metadata=about)
-        with temporary.open("rb") as file:
+    with drafting(path.parent) as draft:
+        new = draft / path.name
+        write_tensors(new, {key: t.detach().cpu().contiguous() for key, t in tensors.items()}, about)
+        with new.open("rb") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (OSError, SafetensorError, json.JSONDecodeError) as error:
-        raise ModelLoadError(f"{path} can't be read: {error}.") from error

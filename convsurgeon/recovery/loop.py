@@ -8,7 +8,7 @@ import time
 import torch
 from torch import nn
 
-from convsurgeon.base.errors import TrainingFailed, UsageError
+from convsurgeon.base.errors import ModelLoadError, TrainingFailed, UsageError, first_line
 from convsurgeon.recovery.batches import Batch
 from convsurgeon.recovery.distillation import Distillation
 from convsurgeon.recovery.evaluation import Evaluation
@@ -69,7 +69,13 @@ class Trainer:
         if lesson.checkpoints is None:
             raise UsageError("there is no folder of checkpoints to resume from; pass checkpoints=DIR.")
         saved = lesson.checkpoints.load_last(lesson.settings, lesson.identity())
-        put_back(saved, lesson, self._optimizer)
+        try:
+            put_back(saved, lesson, self._optimizer)
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise ModelLoadError(
+                f"the checkpoint in '{lesson.checkpoints.folder}' is damaged, its state fits nothing in this run "
+                f"({type(error).__name__}: {first_line(error)}); remove the folder to start anew."
+            ) from error
         self._tally = Tally.at(saved.standing)
         self._feed = Feed(lesson.source, saved.standing.epoch, saved.standing.position)
         self._evaluation = Evaluation(lesson, self._tally)

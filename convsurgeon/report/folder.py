@@ -19,6 +19,8 @@ __all__ = [
     "MANIFEST",
     "PLAN",
     "REPORT",
+    "SAVED_FILES",
+    "WEIGHTS",
     "Manifest",
     "describe",
     "read_manifest",
@@ -27,7 +29,9 @@ __all__ = [
     "rebuild_of",
 ]
 
-MANIFEST, PLAN, REPORT = "convsurgeon.json", "plan.json", "report.json"
+MANIFEST, PLAN, REPORT, WEIGHTS = "convsurgeon.json", "plan.json", "report.json", "model.safetensors"
+# All that saving writes, and so all that it may replace.
+SAVED_FILES = (MANIFEST, PLAN, REPORT, WEIGHTS)
 
 
 class Manifest(BaseModel):
@@ -100,7 +104,7 @@ def read_report(folder: Path) -> Report:
         if content.get("schema_version") == 1:
             content = of_version_1(content, read_saved_plan(folder))
         return Report.model_validate(content)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RecipeError(f"{folder / REPORT} is damaged or of another version.") from error
 
 
@@ -108,4 +112,7 @@ def _text(folder: Path, name: str) -> str:
     path = Path(folder) / name
     if not path.is_file():
         raise UnknownName(f"no saved model at '{folder}': it has no {name}.")
-    return path.read_text(encoding="utf-8")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path} is damaged: it is not a text file.") from error

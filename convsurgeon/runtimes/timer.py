@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from pydantic import NonNegativeInt, PositiveInt
+
 from convsurgeon.base.records import Record
 
 __all__ = ["BENCH", "QUICK", "Effort", "Spread", "Stopwatch", "time_in_turn"]
@@ -15,11 +17,11 @@ __all__ = ["BENCH", "QUICK", "Effort", "Spread", "Stopwatch", "time_in_turn"]
 class Spread(Record):
     """What repeated runs took, in nanoseconds: median, quartiles, the fastest, and how many samples there were."""
 
-    median_ns: int
-    low_ns: int
-    high_ns: int
-    least_ns: int
-    samples: int
+    median_ns: NonNegativeInt
+    low_ns: NonNegativeInt
+    high_ns: NonNegativeInt
+    least_ns: NonNegativeInt
+    samples: PositiveInt
 
     @classmethod
     def of(cls, samples: Sequence[float]) -> Spread:

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from pydantic import FiniteFloat, NonNegativeInt
 from torch import Tensor, nn
 
-from convsurgeon.base.files import write_whole
+from convsurgeon.base.cache_file import CacheFile
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.families.family import Spec
 
 __all__ = ["DamageFile", "Estimate", "data_hash", "spec_key", "weights_hash"]
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,9 @@ class Estimate:
     ``reliable`` is False where the data is too small to tell.
     """
 
-    error: float
-    samples: int
-    held: int
+    error: FiniteFloat
+    samples: NonNegativeInt
+    held: NonNegativeInt
     reliable: bool
 
 
@@ -62,41 +63,8 @@ def _feed(digest: hashlib._Hash, tensor: Tensor) -> None:
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
 
 
-class DamageFile:
+class DamageFile(CacheFile[Estimate]):
     """Estimates by site and spec, under ``key``; ``directory`` None keeps them in memory only."""
 
     def __init__(self, directory: Path | None, key: tuple[str, ...]) -> None:
-        name = hashlib.sha256(" ".join((str(VERSION), *key)).encode()).hexdigest()[:16]
-        self._path = None if directory is None else directory / f"damage-{name}.json"
-        self._key = key
-        self.sites: dict[str, dict[str, Estimate]] = self._read()
-
-    def _read(self) -> dict[str, dict[str, Estimate]]:
-        if self._path is None or not self._path.is_file():
-            return {}
-        try:
-            content = json.loads(self._path.read_text(encoding="utf-8"))
-            if content["version"] != VERSION or tuple(content["key"]) != self._key:
-                return {}
-            return {
-                site: {spec: Estimate(**fields) for spec, fields in found.items()}
-                for site, found in content["sites"].items()
-            }
-        except (ValueError, KeyError, TypeError):
-            # A cache that can't be read is no cache: everything in it can be measured again.
-            return {}
-
-    def add(self, site: str, estimates: dict[str, Estimate]) -> None:
-        """Keep a site's estimates, on disk at once, so that an interrupted run resumes here."""
-        self.sites.setdefault(site, {}).update(estimates)
-        if self._path is None:
-            return
-        content = {
-            "version": VERSION,
-            "key": list(self._key),
-            "sites": {
-                name: {spec: vars(estimate) for spec, estimate in found.items()} for name, found in self.sites.items()
-            },
-        }
-        # With indents, json would be encoded by Python itself, anew for every site.
-        write_whole(self._path, json.dumps(content, sort_keys=True) + "\n")
+        super().__init__(directory, "damage", (str(VERSION), *key), Estimate)

@@ -96,10 +96,10 @@ def measure_damage(
     open_requests = {
         name: missing
         for name, specs in requests.items()
-        if (missing := [spec for spec in specs if spec_key(spec) not in kept.sites.get(name, {})])
+        if (missing := [spec for spec in specs if spec_key(spec) not in kept.entries.get(name, {})])
     }
     if not open_requests:
-        return DamageTable(kept.sites)
+        return DamageTable(kept.entries)
     with evaluating(reference):
         supply = _supply(reference, list(open_requests), data)
         if counted is not None:
@@ -110,7 +110,7 @@ def measure_damage(
             measurement = _Measurement(reference, told, data, settings, kept, known)
             measurement.run(supply.sites, progress or silent)
     guesses = {name: _untold(specs, supply.sites[name]) for name, specs in open_requests.items() if name not in told}
-    return DamageTable({**kept.sites, **guesses})
+    return DamageTable({**kept.entries, **guesses})
 
 
 def _supply(reference: nn.Module, names: Sequence[str], data: Calibration) -> Supply:

@@ -162,12 +162,12 @@ def test_another_place_is_another_file(keeper: TableKeeper, change: dict[str, ob
 def test_what_another_version_timed_is_timed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Times are kept for the source of units and runtimes, and for the runtime package's version."""
     LatencyFile(tmp_path, PLACE).add("case", {"conv": Spread.of([1])})
-    assert LatencyFile(tmp_path, PLACE).layers
+    assert LatencyFile(tmp_path, PLACE).entries
     for name, other in (("_code", "another source"), ("_version_of", "another version")):
         with monkeypatch.context() as patched:
             patched.setattr(f"convsurgeon.conversion.in_time.latency_file.{name}", lambda *_, other=other: other)
-            assert not LatencyFile(tmp_path, PLACE).layers
-    assert LatencyFile(tmp_path, PLACE).layers
+            assert not LatencyFile(tmp_path, PLACE).entries
+    assert LatencyFile(tmp_path, PLACE).entries
 
 
 def test_a_case_knows_layer_size_type_and_format() -> None:
@@ -206,7 +206,7 @@ def test_what_is_added_later_is_scaled_to_the_first_convolution(tmp_path: Path) 
     slow = TableKeeper(take=lambda shape, spec: 2 * by_macs(shape, spec))
     time_layers(network, {case: (site, [first, second])}, slow, file, lambda *_: None)
     assert slow.asked == [((1, 64, 8, 8), (None, second))]
-    kept = LatencyFile(tmp_path, PLACE).layers[case.key()]
+    kept = LatencyFile(tmp_path, PLACE).entries[case.key()]
     assert {key: spread.median_ns for key, spread in kept.items()} == {
         entry_key(spec): by_macs(site.shape, spec) for spec in (None, first, second)
     }

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from convsurgeon import Conversion, convert, load
 from convsurgeon.base.errors import ModelLoadError, OutputExists, RecipeError, UnknownName, UsageError
 from convsurgeon.base.files import write_folder, write_whole
-from convsurgeon.report.folder import MANIFEST, read_report
+from convsurgeon.report.folder import SAVED_FILES, read_report
 from tests.families.table import FIXED
 from tests.nets import IMAGE, Plain, Residual, Shared
 
@@ -243,12 +243,18 @@ def test_a_factory_is_found_from_the_folder_and_no_other_is_taken(
 
 
 def test_an_existing_folder_is_not_overwritten(tmp_path: Path) -> None:
-    """An existing folder is refused; force replaces a saved model, and nothing but a saved model."""
+    """An existing folder is refused; force replaces a saved model, and nothing that is not part of one."""
     done = _converted(Plain())
     folder = done.save(tmp_path / "saved")
-    (folder / "notes.txt").write_text("mine")
     with pytest.raises(OutputExists, match="exists already; choose another -o DIR, or pass --force"):
         done.save(folder)
+    (folder / "notes.txt").write_text("mine")
+    (folder / "mydata").mkdir()
+    with pytest.raises(OutputExists, match=r"--force does not replace it: mydata/, notes\.txt\. Move that elsewhere"):
+        done.save(folder, force=True)
+    assert (folder / "notes.txt").read_text() == "mine"
+    (folder / "notes.txt").unlink()
+    (folder / "mydata").rmdir()
     assert done.save(folder, force=True) == folder
     assert sorted(path.name for path in folder.iterdir()) == FILES
     foreign = tmp_path / "thesis"
@@ -273,7 +279,7 @@ def test_an_interrupted_save_leaves_nothing_half_done(existing: bool, tmp_path: 
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_folder(folder, stop, force=True, marker=MANIFEST)
+        write_folder(folder, stop, force=True, own=SAVED_FILES)
     assert folder.exists() == existing
     assert [path.name for path in folder.parent.iterdir()] == (["saved"] if existing else [])
     if existing:
@@ -364,3 +370,22 @@ def test_a_flipped_bit_is_found(flipped: bool, tmp_path: Path) -> None:
     manifest = folder / "convsurgeon.json"
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "weights_sha256": None}))
     assert load(folder, model=network)
+
+
+@pytest.mark.parametrize("key", ["aliases", "strides"])
+@pytest.mark.parametrize(
+    "text", ["null", "[]", '{"x": null}', '{"x": [null]}', '{"x": [-1]}', '{"x": [1e99]}', "[" * 100_000, "{}"]
+)
+def test_a_header_of_nonsense_is_one_clear_error(key: str, text: str, tmp_path: Path) -> None:
+    """Whatever stands in the weights' header, loading refuses it as such; empty entries load."""
+    from safetensors.torch import save_file
+
+    folder = _converted(Plain()).save(tmp_path / "saved")
+    path, manifest = folder / "model.safetensors", folder / "convsurgeon.json"
+    save_file(load_file(path), path, metadata={key: text})
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "weights_sha256": None}))
+    if text == "{}":
+        assert load(folder, model=Plain())
+        return
+    with pytest.raises(ModelLoadError, match=r"model\.safetensors can't be read: its header holds no names"):
+        load(folder, model=Plain())

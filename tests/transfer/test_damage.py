@@ -151,7 +151,7 @@ def test_a_broken_file_is_measured_anew(tmp_path: Path) -> None:
     (path,) = tmp_path.glob("damage-*.json")
     path.write_text("{")
     assert measure_damage(model, requests, [x], settings=settings) == first
-    assert json.loads(path.read_text())["sites"]["conv"]
+    assert json.loads(path.read_text())["entries"]["conv"]
 
 
 def test_names_that_are_no_convolution_are_refused() -> None:

@@ -96,7 +96,7 @@ def _measured_latencies(
     calls = [Call(copy.get_submodule(name), case, times) for name in cases for case, times in cases[name].items()]
     total, alone = keeper.whole(copy, task.inputs, calls)
     known = {(choice.site.name, option.spec) for choice in choices for option in choice.options}
-    times = LayerTimes(cases, file.layers, _scale(alone, cases, file))
+    times = LayerTimes(cases, file.entries, _scale(alone, cases, file))
     return Latencies(
         place,
         batch_of(task.inputs),
@@ -114,7 +114,7 @@ def _scale(alone: Spread, cases: Mapping[str, Counter[LayerCase]], file: Latency
     """
     conv = entry_key(None)
     kept = sum(
-        times * file.layers[case.key()][conv].least_ns for calls in cases.values() for case, times in calls.items()
+        times * file.entries[case.key()][conv].least_ns for calls in cases.values() for case, times in calls.items()
     )
     return alone.median_ns / kept if kept else 1.0
 

@@ -29,14 +29,14 @@ def known_latencies(
     """The times of every option of every site, if the file has them all; None otherwise."""
     place = keeper.place(model)
     file = LatencyFile(directory, place)
-    if not file.layers or any(parameter.is_meta for parameter in model.parameters()):
+    if not file.entries or any(parameter.is_meta for parameter in model.parameters()):
         return None
     cases = layer_calls(duplicate(model).eval(), inputs, (choice.site for choice in choices if choice.options))
     wanted = wanted_specs(choices, cases)
     if any(
-        entry_key(spec) not in file.layers.get(case.key(), {})
+        entry_key(spec) not in file.entries.get(case.key(), {})
         for case, (_, specs) in wanted.items()
         for spec in (None, *specs)
     ):
         return None
-    return Latencies(place, batch_of(inputs), LayerTimes(cases, file.layers).of)
+    return Latencies(place, batch_of(inputs), LayerTimes(cases, file.entries).of)

@@ -61,7 +61,7 @@ def time_layers(model: nn.Module, wanted: Wanted, keeper: Timekeeper, file: Late
     """Fill the file with every wanted time; each convolution in turn with its candidates."""
     for done, (case, (site, specs)) in enumerate(wanted.items()):
         progress("timing layers", done, len(wanted), site.name)
-        known = file.layers.get(case.key(), {})
+        known = file.entries.get(case.key(), {})
         missing = [spec for spec in specs if entry_key(spec) not in known]
         if not missing and entry_key(None) in known:
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,17 +10,26 @@ from typing import Any
 from torch import nn
 
 from convsurgeon.base.copies import duplicate
+from convsurgeon.base.drafts import drafting
 from convsurgeon.base.errors import ModelRunError, OutputExists, UsageError
-from convsurgeon.base.files import refuse_unwritable
+from convsurgeon.base.files import refuse_existing_file
 from convsurgeon.base.inputs import as_inputs
-from convsurgeon.deployment.exporting.format import Format
+from convsurgeon.deployment.exporting.format import Format, Written
 from convsurgeon.deployment.exporting.formats import format_for
 from convsurgeon.deployment.lowering import lower
 from convsurgeon.runtimes.closeness import allowed, largest_disagreement
 from convsurgeon.runtimes.registry import find_runtime
 from convsurgeon.survey.sites import refuse_unusable
 
-__all__ = ["Exported", "export"]
+__all__ = ["Described", "Exported", "export", "export_described", "require_writable"]
+
+
+@dataclass(frozen=True)
+class Described:
+    """A text file that takes its place together with the exported one: its suffix, and what it says of it."""
+
+    suffix: str
+    text: Callable[[Written], str]
 
 
 @dataclass(frozen=True)
@@ -74,8 +83,24 @@ def export(
         OutputExists: the file is there and ``force`` is not given.
         ModelLoadError, ModelRunError: the model can't be copied, run or brought into the format.
     """
+    return export_described(
+        model, example_inputs, Path(path), format=format, lowered=lowered, precision=precision, force=force
+    )
+
+
+def export_described(
+    model: nn.Module,
+    example_inputs: Any,
+    path: Path,
+    *,
+    format: str | None = None,
+    lowered: bool = True,
+    precision: str | None = None,
+    force: bool = False,
+    described: Described | None = None,
+) -> Exported:
+    """``export``, with a text file beside the network's: both are there, or neither."""
     refuse_unusable(model)
-    path = Path(path)
     kind = require_writable(path, format, force)
     if precision is not None and not lowered:
         raise UsageError(f"precision '{precision}' says what to time in, but nothing is timed without lowering.")
@@ -86,9 +111,8 @@ def export(
     if lowered:
         done = lower(original, inputs, runtime=_timed_in(kind), precision=precision)
         network, steps = done.model, done.summary()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        draft = Path(folder) / path.name
+    with drafting(path.parent) as folder:
+        draft = folder / path.name
         written = kind.write(network, inputs, draft)
         error = largest_disagreement(original, kind.read(draft), inputs, free_batch=written.dynamic_batch)
         tolerance = allowed(original)
@@ -97,8 +121,8 @@ def export(
                 f"the {kind.name} file computes something else: its outputs differ by {error:.1e}, allowed "
                 f"{tolerance:.0e}; nothing was written. Try another format{', or --no-lower' if lowered else ''}."
             )
-        for suffix in (*kind.beside, kind.suffix):
-            draft.with_suffix(suffix).replace(path.with_suffix(suffix))
+        if described is not None:
+            draft.with_suffix(described.suffix).write_text(described.text(written), encoding="utf-8")
     return Exported(path, kind.name, written.dynamic_batch, error, steps, written.notes)
 
 
@@ -109,20 +133,12 @@ def require_writable(path: Path, format: str | None, force: bool) -> Format:
         raise UsageError(f"the format '{kind.name}' can't be written: {reason}")
     for suffix in (kind.suffix, *kind.beside):
         refuse_existing_file(path.with_suffix(suffix), force)
+        if path.with_suffix(suffix).exists() and not path.exists():
+            raise OutputExists(
+                f"'{path.with_suffix(suffix)}' belongs to no '{path}', so --force does not replace it; choose another "
+                "-o FILE."
+            )
     return kind
-
-
-def refuse_existing_file(path: Path, force: bool) -> None:
-    """Raise OutputExists for a file that is there, unless it may be replaced; a folder never is.
-
-    Raises:
-        UsageError: nothing can be written there.
-    """
-    refuse_unwritable(path)
-    if path.is_dir():
-        raise OutputExists(f"'{path}' is a folder, which no file replaces; choose another -o FILE.")
-    if path.exists() and not force:
-        raise OutputExists(f"'{path}' exists already; choose another -o FILE, or pass --force to replace it.")
 
 
 def _timed_in(kind: Format) -> str | None:

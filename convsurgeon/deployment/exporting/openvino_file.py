@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +35,13 @@ class OpenVinoFile:
         """From the module itself, or through ONNX where that fails."""
         converted = to_openvino(model, inputs)
         # OpenVINO would halve the weights' precision without being asked.
-        openvino_package().save_model(converted.model, path, compress_to_fp16=False)
+        try:
+            openvino_package().save_model(converted.model, path, compress_to_fp16=False)
+        except RuntimeError as error:
+            # All that OpenVINO says of a file that it could open and not fill.
+            if "iostream" not in str(error):
+                raise
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         return Written(converted.dynamic_batch, (f"read from the {converted.source}", *converted.problems))
 
     def read(self, path: Path) -> Reader:

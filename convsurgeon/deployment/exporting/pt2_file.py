@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,13 @@ class Pt2File:
                 with warnings.catch_warnings():
                     # About tensors that share memory: the comparison finds what matters.
                     warnings.simplefilter("ignore")
-                    torch.export.save(_program(model, inputs, dynamic), path)
+                    # Where there is no room, writing to the file itself ends the process.
+                    content = BytesIO()
+                    torch.export.save(_program(model, inputs, dynamic), content)
+                path.write_bytes(content.getbuffer())
                 return Written(dynamic, tuple(f"the batch size is fixed, because {problem}" for problem in problems))
+            except OSError:
+                raise
             # torch.export raises whatever the traced code or its own passes do.
             except Exception as error:
                 problems.append(first_line(error))
