@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +22,8 @@ from pydantic import (
 from pydantic_core import InitErrorDetails
 
 from convsurgeon.base.errors import RecipeError, TargetError, UnknownName
+from convsurgeon.base.reading import decoded, parse_toml, require_plain
+from convsurgeon.base.records import from_file
 from convsurgeon.budgets.limits import Limit, parse_limit
 from convsurgeon.budgets.metrics import METRICS, Metric
 from convsurgeon.planning.recipe import explain
@@ -151,9 +152,7 @@ def read_config(path: Path) -> Config:
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise RecipeError(f"{shown(path)} is not TOML: {error}.") from error
+        return parse_toml(decoded(path.read_bytes(), shown(path)), shown(path))
     except OSError as error:
         raise RecipeError(f"{shown(path)} can't be read: {error.strerror}.") from error
 
@@ -166,8 +165,9 @@ def _table(content: dict[str, Any], path: Path) -> Any:
 
 
 def _validated(table: Any, origin: str) -> Settings:
+    require_plain(table, origin)
     try:
-        return Settings.model_validate(table)
+        return from_file(Settings, table)
     except ValidationError as error:
         raise RecipeError(explain(_by_entry_name(error, table), origin, _known_keys)) from error
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import tomllib
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +12,8 @@ from pydantic import Field, ValidationError
 
 from convsurgeon.base.errors import RecipeError, UsageError
 from convsurgeon.base.files import write_file
-from convsurgeon.base.records import Record
+from convsurgeon.base.reading import decoded, parse_toml, require_plain
+from convsurgeon.base.records import Record, from_file
 from convsurgeon.budgets.config import shown
 from convsurgeon.budgets.measurement import Measured
 from convsurgeon.budgets.metrics import Metric
@@ -125,23 +125,22 @@ def read_lock(path: Path) -> Lock | None:
     """
     if not path.is_file():
         return None
-    try:
-        return parse_lock(path.read_text(encoding="utf-8"), shown(path))
-    except UnicodeDecodeError as error:
-        raise RecipeError(f"{shown(path)} is not a text file: {error}.") from error
+    return parse_lock(path.read_bytes(), shown(path))
 
 
-def parse_lock(text: str, origin: str) -> Lock:
-    """Read a lock file's text.
+def parse_lock(written: bytes, origin: str) -> Lock:
+    """Read a lock file's content.
 
     Raises:
         RecipeError: it is no lock file, or of another version.
     """
     remedy = "Settle a merge conflict, if it has one, or write it anew: convsurgeon check --update"
     try:
-        return Lock.model_validate(tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise RecipeError(f"{origin} is not TOML: {error}. {remedy}.") from error
+        content = parse_toml(decoded(written, origin), origin)
+        require_plain(content, origin)
+        return from_file(Lock, content)
+    except RecipeError as error:
+        raise RecipeError(f"{error} {remedy}.") from error
     except ValidationError as error:
         known = [*Lock.model_fields, *LockedModel.model_fields, *LockedLayer.model_fields]
         raise RecipeError(f"{explain(error, origin, lambda _: known)}\n{remedy}.") from error
@@ -173,14 +172,16 @@ def read_lock_at(revision: str, path: Path) -> Lock:
     if not revision or revision.startswith("-") or not revision.isprintable() or ":" in revision:
         raise UsageError(f"'{revision}' is no git revision; expected a branch, a tag or a commit.")
     _git(path.parent, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", failing=_unknown(revision))
-    kept = _git(path.parent, "ls-tree", "--name-only", revision, "./", failing=_unknown(revision)).split("\n")
-    name = next((name for name in (LOCK_FILE, FORMER_LOCK_FILE) if name in kept), None)
+    kept = _git(path.parent, "ls-tree", "--name-only", revision, "./", failing=_unknown(revision)).decode(
+        errors="replace"
+    )
+    name = next((name for name in (LOCK_FILE, FORMER_LOCK_FILE) if name in kept.split("\n")), None)
     if name is None:
         raise UsageError(
             f"the revision '{revision}' has no {shown(path)}. Commit one there first: convsurgeon check --update."
         )
-    text = _git(path.parent, "show", f"{revision}:./{name}", failing=_unknown(revision))
-    return parse_lock(text, f"{revision}:{name}")
+    written = _git(path.parent, "show", f"{revision}:./{name}", failing=_unknown(revision))
+    return parse_lock(written, f"{revision}:{name}")
 
 
 def _unknown(revision: str) -> str:
@@ -190,7 +191,7 @@ def _unknown(revision: str) -> str:
     )
 
 
-def _git(folder: Path, *arguments: str, failing: str) -> str:
+def _git(folder: Path, *arguments: str, failing: str) -> bytes:
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments], capture_output=True, timeout=_GIT_SECONDS, check=False
@@ -200,4 +201,4 @@ def _git(folder: Path, *arguments: str, failing: str) -> str:
     if done.returncode != 0:
         words = done.stderr.decode(errors="replace").strip().splitlines()
         raise UsageError(failing + (f" (git: {words[0]})" if words else ""))
-    return done.stdout.decode(errors="replace")
+    return done.stdout

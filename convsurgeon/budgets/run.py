@@ -8,6 +8,7 @@ from pathlib import Path
 
 from convsurgeon.base.errors import ConvsurgeonError, UnknownName, UsageError, did_you_mean
 from convsurgeon.base.progress import Progress, silent
+from convsurgeon.base.reading import read_text
 from convsurgeon.budgets.baseline import Baselines
 from convsurgeon.budgets.config import Config
 from convsurgeon.budgets.entries import Budget, expand
@@ -145,7 +146,7 @@ def _row(
 def _lines(config: Config) -> list[int] | None:
     if config.path is None:
         return None
-    return entry_lines(config.path.read_text(encoding="utf-8"), len(config.entries))
+    return entry_lines(read_text(config.path), len(config.entries))
 
 
 def _lock_notes(baselines: Baselines, budgets: tuple[Budget, ...], config: Config) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 from convsurgeon.base.errors import UsageError
+from convsurgeon.base.reading import read_text
 from convsurgeon.budgets.config import PROJECT_FILE, shown
 from convsurgeon.budgets.metrics import Metric, paste
 
@@ -43,7 +44,7 @@ def append_entry(path: Path, entry: str) -> str:
     Raises:
         UsageError: the file writes its budgets in a way that does not go together with [[…budgets]].
     """
-    before = path.read_text(encoding="utf-8") if path.is_file() else ""
+    before = read_text(path) if path.is_file() else ""
     after = (before.rstrip() + "\n\n" if before.strip() else "") + entry
     try:
         tomllib.loads(after)
@@ -58,7 +59,7 @@ def insert_limits(path: Path, additions: dict[int, list[str]], count: int) -> st
     Raises:
         UsageError: the file writes its budgets in another way than [[…budgets]].
     """
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path)
     starts = entry_lines(text, count)
     wanted = "\n".join(line for lines in additions.values() for line in lines)
     if starts is not None:

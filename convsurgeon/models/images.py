@@ -12,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from convsurgeon.base.errors import UnknownName, UsageError, did_you_mean, first_line
+from convsurgeon.base.reading import read_text
 from convsurgeon.models.image_file import ENDINGS, open_rgb
 from convsurgeon.models.weights import Transform
 
@@ -143,7 +144,7 @@ def _class_index(
 def _read_classes(path: Path, outputs: int) -> list[str]:
     if not path.is_file():
         raise UnknownName(f"no file of class names at '{path}'.")
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     if len(lines) != outputs:
         raise UsageError(f"{path} names {len(lines)} classes; expected one line for each of the {outputs} outputs.")
     return lines

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Preparation", "Preprocessing"]
 
-_LARGEST_SIDE, _LARGEST_SHIFT = 16_384, 1e6
+_LARGEST_SIDE, _LARGEST_SHIFT, _DIGITS = 16_384, 1e6, 9
 
 
 class Preprocessing(Record):
@@ -41,7 +41,7 @@ class Preprocessing(Record):
     def _numbers(cls, value: Any) -> Any:
         if isinstance(value, (int, float)):
             return (value,)
-        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+        return tuple(map(_number, value.split(","))) if isinstance(value, str) else value
 
     @field_validator("resize", "crop")
     @classmethod
@@ -131,3 +131,7 @@ class Preparation(Record):
 
 def _list(values: Any) -> str:
     return ",".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
+
+
+def _number(word: str) -> int | float:
+    return int(word) if word.strip().isdecimal() and len(word) <= _DIGITS else float(word)

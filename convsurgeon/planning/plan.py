@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 
 from convsurgeon.base.errors import RecipeError, UnknownName, UsageError
-from convsurgeon.base.records import Record
+from convsurgeon.base.reading import parse_json, read_text
+from convsurgeon.base.records import Record, from_file, mistakes
 from convsurgeon.families import AnySpec
 from convsurgeon.families.cost import ConvShape, Cost
 from convsurgeon.runtimes.place import Place
 
 if TYPE_CHECKING:
-    from convsurgeon.survey.sites import Survey
+    from convsurgeon.survey.sites import Site, Survey
 
 __all__ = [
     "Action",
@@ -125,6 +127,13 @@ class Plan(Record):
     latency: PlanLatency | None = None
     layers: tuple[PlanLayer, ...]
 
+    @model_validator(mode="after")
+    def _each_site_once(self) -> Plan:
+        times = Counter(layer.name for layer in self.layers)
+        if twice := [name for name, count in times.items() if count > 1]:
+            raise ValueError(f"'{twice[0]}' has {times[twice[0]]} rows in layers; expected one for each convolution")
+        return self
+
     @property
     def replaced(self) -> tuple[PlanLayer, ...]:
         """The layers that change, in execution order."""
@@ -141,9 +150,6 @@ class Plan(Record):
             UnknownName: names the first layer that differs.
             UsageError: inputs of other shapes, for which the plan's costs do not hold.
         """
-        if survey.fingerprint() == self.fingerprint:
-            self._check_inputs(survey)
-            return
         found = {site.name: site for site in survey.sites}
         for layer in self.layers:
             site = found.get(layer.name)
@@ -154,8 +160,11 @@ class Plan(Record):
                     f"the plan was made for another model: '{layer.name}' is {site.kind} {site.shape.describe()} "
                     f"here and {layer.kind} {layer.shape.describe()} in the plan."
                 )
-        extra = sorted(set(found) - {layer.name for layer in self.layers})
-        raise UnknownName(f"the plan was made for another model: it does not know '{extra[0]}'.")
+        if extra := sorted(set(found) - {layer.name for layer in self.layers}):
+            raise UnknownName(f"the plan was made for another model: it does not know '{extra[0]}'.")
+        self._check_inputs(survey)
+        if self.counted_on == survey.counted_on == "meta":
+            self._check_counts(found)
 
     def _check_inputs(self, survey: Survey) -> None:
         if survey.input_shapes != self.input_shapes:
@@ -167,6 +176,20 @@ class Plan(Record):
                 "Pass inputs of those shapes (--input N,C,H,W on the command line), or make a new plan."
             )
 
+    def _check_counts(self, found: dict[str, Site]) -> None:
+        """Costs are priced from these, so a changed one would be a wrong cost."""
+        for layer in self.layers:
+            site = found[layer.name]
+            here = (site.calls, site.positions, site.cost)
+            planned = (layer.calls, layer.positions, layer.before.cost())
+            if here != planned:
+                raise UsageError(
+                    f"the plan says of '{layer.name}': {layer.calls} calls, {layer.positions} positions, "
+                    f"{layer.before.macs:,} MACs, {layer.before.params:,} parameters; this model has {site.calls}, "
+                    f"{site.positions}, {site.cost.macs:,} and {site.cost.params:,}. Edit only specs and actions, or "
+                    "make a new plan."
+                )
+
 
 def read_plan(text: str, origin: str = "plan") -> Plan:
     """Read a plan and price its rows anew, so that an edited spec needs no arithmetic.
@@ -175,10 +198,9 @@ def read_plan(text: str, origin: str = "plan") -> Plan:
         RecipeError: not a plan; lists every mistake.
     """
     try:
-        plan = Plan.model_validate_json(text)
+        plan = from_file(Plan, parse_json(text, origin))
     except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()]
-        raise RecipeError(f"{origin} is not a plan of version 1:\n" + "\n".join(lines)) from error
+        raise RecipeError(f"{origin} is not a plan of version 1:\n{mistakes(error)}") from error
     layers = tuple(_repriced(layer, origin) for layer in plan.layers)
     after = plan.before.cost() + Cost.total(row.after.cost() - row.before.cost() for row in layers)
     changed: dict[str, Any] = {"layers": layers, "after": CostRecord.of(after)}
@@ -210,8 +232,4 @@ def read_plan_file(path: Path) -> Plan:
     """
     if not path.is_file():
         raise UnknownName(f"no plan at '{path}'; 'convsurgeon plan MODEL' writes one.")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise RecipeError(f"{path} is not a plan: it is not a text file.") from error
-    return read_plan(text, str(path))
+    return read_plan(read_text(path), str(path))

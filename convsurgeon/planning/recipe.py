@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import tomllib
+import reprlib
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
 
 from convsurgeon.base.errors import RecipeError, UnknownName, did_you_mean
-from convsurgeon.base.records import Record
+from convsurgeon.base.reading import MOST, parse_toml, read_text, require_plain
+from convsurgeon.base.records import Record, from_file
 from convsurgeon.families import parse_method
 from convsurgeon.models.preprocessing import Preprocessing
 from convsurgeon.planning.rules import LayerRule, Rules
@@ -45,7 +46,7 @@ class Recipe(Record):
     input: tuple[int, ...] | None = Field(
         None, description="Input shape, e.g. 1,3,224,224.", examples=[[1, 3, 224, 224]]
     )
-    seed: int = Field(0, description="Seed of fresh weights, example inputs and subsampling.")
+    seed: int = Field(0, ge=0, le=MOST, description="Seed of fresh weights, example inputs and subsampling.")
     rules: Rules = Field(Rules(), description="Which convolutions may be replaced.")
     preprocessing: Preprocessing = Field(
         Preprocessing(), description="How images become inputs, where not as the weights say."
@@ -57,7 +58,9 @@ class Recipe(Record):
         False, description="Take swaps that were timed and do not pay in time, or leave them out (the default)."
     )
     runtime: str = Field("eager", description="Time in eager, onnxruntime or openvino.")
-    latency_batch: int | None = Field(None, description="Batch size to time in; the input's own without it.", ge=1)
+    latency_batch: int | None = Field(
+        None, description="Batch size to time in; the input's own without it.", ge=1, le=MOST
+    )
 
     fit_memory: float | None = Field(
         None,
@@ -95,12 +98,10 @@ def read_recipe(path: Path | str) -> Recipe:
     path = Path(path)
     if not path.is_file():
         raise UnknownName(f"no recipe at '{path}'.")
+    content = parse_toml(read_text(path), str(path))
+    require_plain(content, str(path))
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not TOML: {error}.") from error
-    try:
-        return Recipe.model_validate(content)
+        return from_file(Recipe, content)
     except ValidationError as error:
         raise RecipeError(explain(error, str(path), _known_keys)) from error
 
@@ -124,7 +125,7 @@ def explain(error: ValidationError, origin: str, known_keys: Any) -> str:
         if mistake["type"] == "extra_forbidden":
             message = f"unknown key.{did_you_mean(str(location[-1]), known_keys(location))}"
         elif mistake["type"] != "value_error":
-            message = f"{message}, found {mistake['input']!r}"
+            message = f"{message}, found {reprlib.repr(mistake['input'])}"
         lines.append(f"  {where}: {message}")
     count = f"{len(lines)} mistake{'s' if len(lines) > 1 else ''}"
     return f"{origin} has {count}:\n" + "\n".join(lines)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from convsurgeon._version import __version__
 from convsurgeon.base.errors import ModelLoadError, RecipeError, UnknownName
+from convsurgeon.base.reading import parse_json, read_text
+from convsurgeon.base.records import Record, from_file, mistakes
 from convsurgeon.models.rebuild import Rebuild
 from convsurgeon.planning.plan import Plan, read_plan
 from convsurgeon.report.record import Report, of_version_1
@@ -34,14 +35,12 @@ MANIFEST, PLAN, REPORT, WEIGHTS = "convsurgeon.json", "plan.json", "report.json"
 SAVED_FILES = (MANIFEST, PLAN, REPORT, WEIGHTS)
 
 
-class Manifest(BaseModel):
+class Manifest(Record):
     """What a folder holds. ``rebuild`` is the name that builds the original architecture; None: a caller's own.
 
     ``weights_sha256`` is the digest of the weights' file, ``source`` the path from the folder to the file whose code
     ``rebuild`` names, ``source_sha256`` its digest; the first conversions were saved without.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal[1] = 1
     convsurgeon: str = __version__
@@ -81,9 +80,11 @@ def read_manifest(folder: Path) -> Manifest:
     if not path.is_file():
         raise UnknownName(f"no saved model at '{folder}': it has no {MANIFEST}.")
     try:
-        return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
-    except (ValidationError, UnicodeDecodeError) as error:
-        raise ModelLoadError(f"{path} is damaged or of another version: {str(error).splitlines()[0]}.") from error
+        return from_file(Manifest, parse_json(read_text(path), str(path)))
+    except RecipeError as error:
+        raise ModelLoadError(str(error)) from error
+    except ValidationError as error:
+        raise ModelLoadError(f"{path} is damaged or of another version:\n{mistakes(error)}") from error
 
 
 def read_saved_plan(folder: Path) -> Plan:
@@ -98,21 +99,22 @@ def read_report(folder: Path) -> Report:
         UnknownName: no saved model there.
         RecipeError: the file is damaged.
     """
-    text = _text(folder, REPORT)
+    path = folder / REPORT
+    content = parse_json(_text(folder, REPORT), str(path))
+    if isinstance(content, dict) and content.get("schema_version") == 1:
+        plan = read_saved_plan(folder)
+        try:
+            content = of_version_1(content, plan)
+        except (KeyError, TypeError) as error:
+            raise RecipeError(f"{path} is damaged: it is no report of version 1.") from error
     try:
-        content = json.loads(text)
-        if content.get("schema_version") == 1:
-            content = of_version_1(content, read_saved_plan(folder))
-        return Report.model_validate(content)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise RecipeError(f"{folder / REPORT} is damaged or of another version.") from error
+        return from_file(Report, content)
+    except ValidationError as error:
+        raise RecipeError(f"{path} is damaged or of another version:\n{mistakes(error)}") from error
 
 
 def _text(folder: Path, name: str) -> str:
     path = Path(folder) / name
     if not path.is_file():
         raise UnknownName(f"no saved model at '{folder}': it has no {name}.")
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise RecipeError(f"{path} is damaged: it is not a text file.") from error
+    return read_text(path)

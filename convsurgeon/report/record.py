@@ -74,4 +74,4 @@ def of_version_1(content: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
     kept = {key: content.get(key) for key in ("convsurgeon", "weights", "inherited", "fidelity", "recovery")}
     notes = [note for note in content["notes"] if note not in plan.notes]
     errors = {layer["name"]: layer["error"] for layer in content["layers"] if layer["error"] is not None}
-    return {**kept, "plan": plan, "notes": notes, "errors": errors}
+    return {**kept, "plan": plan.model_dump(mode="json"), "notes": notes, "errors": errors}

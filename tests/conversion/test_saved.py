@@ -289,7 +289,7 @@ def test_an_interrupted_save_leaves_nothing_half_done(existing: bool, tmp_path: 
 @pytest.mark.parametrize(
     ("file", "content", "words"),
     [
-        ("convsurgeon.json", "{", "is damaged or of another version"),
+        ("convsurgeon.json", "{", "is not JSON"),
         ("convsurgeon.json", '{"format": 2, "rebuild": null, "torch": "2"}', "is damaged or of another version"),
         ("model.safetensors", "nonsense", "is not what was saved there"),
         ("plan.json", "{}", "is not a plan of version 1"),

