@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from convsurgeon.base.errors import FOREIGN, ModelLoadError, first_line
+from convsurgeon.base.errors import FOREIGN, ModelLoadError, first_line, named_first_line
 
-__all__ = ["duplicate", "shadow"]
+__all__ = ["duplicate", "in_eval_mode", "shadow"]
 
 
 def duplicate(model: nn.Module, instead: Mapping[nn.Module, nn.Module] | None = None) -> nn.Module:
@@ -31,7 +31,21 @@ def shadow(model: nn.Module) -> nn.Module:
         memo[id(parameter)] = nn.Parameter(torch.empty_like(parameter, device="meta"), requires_grad=False)
     for buffer in model.buffers():
         memo[id(buffer)] = torch.empty_like(buffer, device="meta")
-    return _deepcopy(model, memo).eval()
+    return in_eval_mode(_deepcopy(model, memo))
+
+
+def in_eval_mode(model: nn.Module) -> nn.Module:
+    """The model itself, after its ``eval``, which may be code of its own.
+
+    Raises:
+        ModelLoadError: that fails, e.g. because a module is inside of itself.
+    """
+    try:
+        return model.eval()
+    except FOREIGN as error:
+        inside = " One of its modules is inside of itself; keep it in a list there, not as a child."
+        hint = inside if isinstance(error, RecursionError) else ""
+        raise ModelLoadError(f"the model can't be put into eval mode: {named_first_line(error)}.{hint}") from error
 
 
 def _deepcopy(model: nn.Module, memo: dict[int, Any]) -> nn.Module:

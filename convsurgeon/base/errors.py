@@ -20,6 +20,8 @@ import difflib
 import re
 from collections.abc import Iterable
 
+from convsurgeon.base.outside_text import visible
+
 __all__ = [
     "ConvsurgeonError",
     "ModelError",
@@ -35,6 +37,7 @@ __all__ = [
     "WeightsUnavailable",
     "did_you_mean",
     "first_line",
+    "named_first_line",
 ]
 
 
@@ -42,6 +45,10 @@ class ConvsurgeonError(Exception):
     """Root of the tree; ``exit_code`` is what the command line exits with."""
 
     exit_code = 70
+
+    def __str__(self) -> str:
+        """The message, in which names and other errors' words are shown and not obeyed."""
+        return visible(super().__str__())
 
 
 class UsageError(ConvsurgeonError):
@@ -101,8 +108,35 @@ def did_you_mean(name: str, known: Iterable[str], count: int = 3) -> str:
 # What code of other people may raise: any exception, and the end of the program.
 FOREIGN = (Exception, SystemExit)
 
+# What does not count as a failure of their code, whatever it ran in.
+INTERRUPTIONS = (KeyboardInterrupt, GeneratorExit)
+
+_MOST_QUOTED = 500
+
 
 def first_line(error: BaseException) -> str:
-    """How another library's error is quoted: its first line without the stop and colours, or its type's name."""
-    lines = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines()
-    return lines[0].rstrip(" .") if lines else type(error).__name__
+    """How another library's error is quoted: its first line without the stop and colours, or its type's name.
+
+    A line that only announces the next one (it ends in a colon) is quoted with it. Long ones are cut.
+    """
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", _text(error)).strip().splitlines()
+    if not lines:
+        return type(error).__name__
+    words = " ".join(line.strip() for line in lines[: 2 if lines[0].rstrip().endswith(":") else 1])
+    return words.rstrip(" .") if len(words) <= _MOST_QUOTED else f"{words[:_MOST_QUOTED]}…"
+
+
+def named_first_line(error: BaseException) -> str:
+    """The same behind its type's name."""
+    words = first_line(error)
+    return words if words == type(error).__name__ else f"{type(error).__name__}: {words}"
+
+
+def _text(error: BaseException) -> str:
+    """The error's text; empty where making it fails, as code of other people may."""
+    try:
+        return str(error)
+    except INTERRUPTIONS:
+        raise
+    except BaseException:
+        return ""

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from convsurgeon.base.errors import ModelLoadError, ModelRunError, UsageError, first_line
+from convsurgeon.base.errors import INTERRUPTIONS, ModelLoadError, ModelRunError, UsageError, first_line
 from convsurgeon.base.observe import SeenEnough
 
 __all__ = ["Inputs", "as_inputs"]
@@ -31,7 +31,7 @@ class Inputs:
         """
         try:
             return model(*self.args, **self.kwargs)
-        except (SeenEnough, KeyboardInterrupt, GeneratorExit):
+        except (SeenEnough, *INTERRUPTIONS):
             raise
         except BaseException as error:
             # A forward that ends the program (sys.exit) would take a check's verdict with it.

@@ -11,6 +11,7 @@ from torch import nn
 
 from convsurgeon.base.errors import ConvsurgeonError, UsageError
 from convsurgeon.base.inputs import as_inputs
+from convsurgeon.base.outside_text import on_one_line
 from convsurgeon.budgets import cells
 from convsurgeon.budgets.baseline import Comparison
 from convsurgeon.budgets.config import Config, Entry, find_config, read_config
@@ -73,7 +74,8 @@ def _failure(row: Row, config: str) -> str | None:
         return None
     lines = [text for figure, text in row.verdicts(config) if figure.status == "over"]
     against = f"against {row.why_against}" if row.why_against else "the largest layers"
-    return "\n".join([*lines, f"Layers responsible, {against}:", *(f"  {text}" for text in cells.why(row))])
+    lines += [f"Layers responsible, {against}:", *(f"  {text}" for text in cells.why(row))]
+    return "\n".join(map(on_one_line, lines))
 
 
 def folder_config(folder: Path) -> Config:

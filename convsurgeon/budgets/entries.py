@@ -8,16 +8,15 @@ import importlib.util
 import inspect
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 from torch import nn
 
-from convsurgeon.base.errors import FOREIGN, RecipeError, UnknownName, did_you_mean
+from convsurgeon.base.errors import INTERRUPTIONS, RecipeError, UnknownName, did_you_mean, named_first_line
 from convsurgeon.budgets.config import Config, Entry
+from convsurgeon.models.factories import at_work
 from convsurgeon.models.loading import source_of
 from convsurgeon.report.folder import MANIFEST
 
@@ -90,7 +89,7 @@ def _spread(entry: Entry, number: int, folder: Path) -> list[Budget]:
 
 def _factories(where: str, folder: Path) -> list[str]:
     """Functions and model classes that a module defines itself and that need no arguments, in its order."""
-    with _importable(folder):
+    with at_work(folder):
         module = _module(where, folder)
     own = {name: value for name, value in vars(module).items() if getattr(value, "__qualname__", None) == name}
     return [name for name, value in own.items() if not name.startswith("_") and _makes_models(value, module)]
@@ -118,23 +117,10 @@ def _module(where: str, folder: Path) -> ModuleType:
         sys.modules[module.__name__] = module  # dataclasses look their module up there
         spec.loader.exec_module(module)
         return module
-    except FOREIGN as error:
-        raise UnknownName(f"'{where}' can't be imported: {_words(error)}.") from error
-
-
-def _words(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0].rstrip(" .:")
-
-
-@contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    sys.path.insert(0, str(folder))
-    importlib.invalidate_caches()
-    try:
-        yield
-    finally:
-        if str(folder) in sys.path:
-            sys.path.remove(str(folder))
+    except INTERRUPTIONS:
+        raise
+    except BaseException as error:
+        raise UnknownName(f"'{where}' can't be imported: {named_first_line(error)}.") from error
 
 
 def _repeated(budgets: list[Budget]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from convsurgeon.base.outside_text import annotation, annotation_property
 from convsurgeon.budgets.config import Config
 from convsurgeon.budgets.record import CheckReport, Row
 
@@ -48,16 +49,8 @@ def _command(kind: str, message: str, file: str | None, row: Row | None) -> str:
     if file is not None and row is not None and row.line is not None:
         properties["line"] = str(row.line)
     properties["title"] = "convsurgeon" if row is None else f"convsurgeon: {row.name}"
-    listed = ",".join(f"{key}={_property(value)}" for key, value in properties.items())
-    return f"::{kind} {listed}::{_data(message)}"
-
-
-def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
+    listed = ",".join(f"{key}={annotation_property(value)}" for key, value in properties.items())
+    return f"::{kind} {listed}::{annotation(message)}"
 
 
 def write_summary(markdown: str, environment: Mapping[str, str]) -> str | None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from xml.etree import ElementTree
 
+from convsurgeon.base.outside_text import visible
 from convsurgeon.budgets import cells
 from convsurgeon.budgets.record import CheckReport, Figure, Row
 
 __all__ = ["to_junit"]
-
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def to_junit(report: CheckReport) -> str:
@@ -55,17 +53,13 @@ def _judged(row: Row, figure: Figure, config: str) -> ElementTree.Element:
     if figure.status == "over":
         _verdict(case, "failure", words, "\n".join(cells.why(row)))
     else:
-        ElementTree.SubElement(case, "system-out").text = _printable(words)
+        ElementTree.SubElement(case, "system-out").text = visible(words)
     return case
 
 
 def _case(row: Row, name: str) -> ElementTree.Element:
-    return ElementTree.Element("testcase", classname=_printable(row.name), name=name, time="0")
+    return ElementTree.Element("testcase", classname=visible(row.name), name=name, time="0")
 
 
 def _verdict(case: ElementTree.Element, kind: str, message: str, text: str) -> None:
-    ElementTree.SubElement(case, kind, message=_printable(message), type=kind).text = _printable(text)
-
-
-def _printable(text: str) -> str:
-    return _NOT_XML.sub("�", text)
+    ElementTree.SubElement(case, kind, message=visible(message), type=kind).text = visible(text)

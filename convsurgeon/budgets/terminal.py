@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from convsurgeon.base.outside_text import on_one_line
 from convsurgeon.budgets import cells
 from convsurgeon.budgets.record import CheckReport
 
@@ -31,8 +32,7 @@ def render(report: CheckReport, *, why: bool = False) -> RenderableType:
     for row, texts in cells.rows(report):
         if previous is not None and row is not previous:
             table.add_section()
-        # Text, because names come from a file and may look like markup
-        table.add_row(*map(Text, texts), style=_STYLES.get(texts[-1], ""))
+        table.add_row(*map(on_one_line, texts), style=_STYLES.get(texts[-1], ""))
         previous = row
     lines = [_line(f"{verdict}: {text}", _STYLES[verdict]) for verdict, text in cells.sentences(report)]
     verdict = _line(cells.summary(report), _EXIT_STYLES.get(report.exit_code, "bold red"))
@@ -41,7 +41,7 @@ def render(report: CheckReport, *, why: bool = False) -> RenderableType:
 
 def _line(text: str, style: str = "") -> Text:
     """A sentence that stays on one line, so that a log can be searched for it; a terminal wraps it itself."""
-    return Text(text, style=style, no_wrap=True, overflow="ignore")
+    return Text(on_one_line(text), style=style, no_wrap=True, overflow="ignore")
 
 
 def _why(report: CheckReport) -> list[Text]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import click
 
 from convsurgeon._version import __version__
-from convsurgeon.base.errors import ConvsurgeonError, ModelError, UsageError
+from convsurgeon.base.errors import ConvsurgeonError, ModelError, UsageError, first_line, named_first_line
 from convsurgeon.cli.bench import bench_command
 from convsurgeon.cli.check import check_command
 from convsurgeon.cli.convert import apply_command, convert_command, plan_command
@@ -21,7 +23,14 @@ from convsurgeon.cli.explain import inspect_command, methods_command, report_com
 from convsurgeon.cli.export import export_command
 from convsurgeon.cli.lower import lower_command
 from convsurgeon.cli.recover import recover_command
-from convsurgeon.cli.standard_output import drop_output, is_broken_pipe, reader_may_leave, reserve_standard_output
+from convsurgeon.cli.screen import tell
+from convsurgeon.cli.standard_output import (
+    answers_apart,
+    drop_output,
+    is_broken_pipe,
+    reader_may_leave,
+    reserve_standard_output,
+)
 
 __all__ = ["cli", "main"]
 
@@ -71,13 +80,17 @@ for command in (
     lower_command,
     export_command,
 ):
+    command.callback = answers_apart()(cast("Callable[..., Any]", command.callback))
     cli.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     reserve_standard_output()
-    sys.exit(run(arguments))
+    code = run(arguments)
+    # What a model's code prints at the program's end is no answer either.
+    sys.stdout = sys.stderr
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -92,23 +105,25 @@ def run(arguments: Sequence[str] | None = None) -> int:
         drop_output()
         return 0
     except SystemExit as error:
-        if is_broken_pipe(error):
+        if is_broken_pipe():
             drop_output()
             return 0
-        click.echo(f"error: code of the model's ended the program (exit {error.code}); remove that exit.", err=True)
+        tell(f"error: code of the model's ended the program (exit {first_line(error)}); remove that exit.")
         return ModelError.exit_code
     except KeyboardInterrupt:
-        click.echo("interrupted", err=True)
+        tell("interrupted")
         return INTERRUPTED
     except click.exceptions.Abort:
-        click.echo("interrupted", err=True)
+        tell("interrupted")
         return INTERRUPTED
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        tell(shown.getvalue().rstrip("\n"))
         return error.exit_code
     except ConvsurgeonError as error:
         if error.exit_code != INTERNAL_ERROR:
-            click.echo(f"error: {error}", err=True)
+            tell(f"error: {error}")
             return error.exit_code
         return _internal(error)
     except OSError as error:
@@ -128,10 +143,9 @@ def _unusable_file(error: OSError) -> int:
     if os.environ.get("CONVSURGEON_DEBUG"):
         traceback.print_exc()
     name = f"'{error.filename}'" if error.filename is not None else "a file or the standard output"
-    click.echo(
+    tell(
         f"error: {name} can't be read or written: {error.strerror}. Name a place that exists, that you may write to "
-        "and that has room.",
-        err=True,
+        "and that has room."
     )
     return UsageError.exit_code
 
@@ -139,10 +153,8 @@ def _unusable_file(error: OSError) -> int:
 def _internal(error: BaseException) -> int:
     if os.environ.get("CONVSURGEON_DEBUG"):
         traceback.print_exc()
-    words = str(error).splitlines()
-    click.echo(
-        f"internal error: {type(error).__name__}: {words[0] if words else ''}\n"
-        "This is a bug in convsurgeon, not in your model or options; CONVSURGEON_DEBUG=1 shows where.",
-        err=True,
+    tell(
+        f"internal error: {named_first_line(error)}\n"
+        "This is a bug in convsurgeon, not in your model or options; CONVSURGEON_DEBUG=1 shows where."
     )
     return INTERNAL_ERROR

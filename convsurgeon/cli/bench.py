@@ -9,7 +9,7 @@ import click
 
 from convsurgeon.base.errors import UsageError
 from convsurgeon.cli.options import json_option
-from convsurgeon.cli.screen import output, progress_bar, working
+from convsurgeon.cli.screen import answer, progress_bar, show, working
 from convsurgeon.cli.subject import open_original
 
 if TYPE_CHECKING:
@@ -78,9 +78,9 @@ def bench_command(
             progress=progress,
         )
     if as_json:
-        click.echo(report.to_json(), nl=False)
+        answer(report.to_json())
     else:
-        output().print(render(report))
+        show(render(report))
 
 
 def _sizes(text: str) -> tuple[int, ...]:

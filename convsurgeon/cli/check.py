@@ -13,7 +13,7 @@ import click
 
 from convsurgeon.base.errors import ConvsurgeonError, UsageError
 from convsurgeon.cli.options import json_option
-from convsurgeon.cli.screen import output, progress_bar, warn
+from convsurgeon.cli.screen import answer, progress_bar, show, tell, warn
 from convsurgeon.cli.standard_output import reader_may_leave
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _init(done: Checked, config: Config, config_file: Path | None) -> Checked:
     else:
         path = write_limits(done, config)
     names = tuple(row.name for row in done.report.rows)
-    click.echo(f"written: {path.name}, {LOCK_FILE}", err=True)
+    tell(f"written: {path.name}, {LOCK_FILE}")
     return check(read_config(path), only=names, update=True)
 
 
@@ -172,14 +172,14 @@ class _Form:
         report = done.report
         with reader_may_leave():
             if self.as_json:
-                click.echo(report.to_json(), nl=False)
+                answer(report.to_json())
             elif self.markdown:
-                click.echo(to_markdown(report, why=self.why), nl=False)
+                answer(to_markdown(report, why=self.why))
             else:
-                output().print(render(report, why=self.why), crop=False)
+                show(render(report, why=self.why), crop=False)
                 lines = lines_to_paste(done, config)
                 if lines:
-                    click.echo(f"\nno limits yet; paste these lines, or let --init write them:\n\n{lines}", nl=False)
+                    answer(f"\nno limits yet; paste these lines, or let --init write them:\n\n{lines}")
         if self.json_file is not None:
             write_file(self.json_file, report.to_json(), force=True)
         if self.junit is not None:
@@ -206,9 +206,9 @@ def _failures_told() -> Iterator[None]:
     try:
         yield
     except ConvsurgeonError as error:
-        from convsurgeon.budgets import github
+        from convsurgeon.budgets import github, markdown
 
         if github.in_actions(os.environ):
             click.echo(github.failure(str(error)), err=True)
-        github.write_summary(f"### ❌ convsurgeon: the check could not begin\n\n```text\n{error}\n```\n", os.environ)
+        github.write_summary(markdown.failure(str(error)), os.environ)
         raise

@@ -20,7 +20,7 @@ from convsurgeon.cli.data import (
 )
 from convsurgeon.cli.options import default_folder, json_option, output_options
 from convsurgeon.cli.recipe_options import given_recipe, model_options, plan_options
-from convsurgeon.cli.screen import output, progress_bar, warn, working
+from convsurgeon.cli.screen import answer, progress_bar, say, show, warn, working
 from convsurgeon.models.preprocessing import Preparation, Preprocessing
 from convsurgeon.planning.recipe import Recipe, merged
 
@@ -113,10 +113,10 @@ def plan_command(
     plan = _plan(patient, recipe, data.calibration(loaded, patient.survey, recipe.seed))
     write_file(path, plan.to_json(), force)
     if as_json:
-        click.echo(plan.to_json(), nl=False)
+        answer(plan.to_json())
         return
     _show(_planned_report(plan, patient))
-    click.echo(f"plan written to {path}; carry it out with: {_apply_line(path, recipe, calibrate)}")
+    say(f"plan written to {path}; carry it out with: {_apply_line(path, recipe, calibrate)}")
 
 
 def _apply_line(path: Path, recipe: Recipe, calibrate: Path | None) -> str:
@@ -253,13 +253,13 @@ def _operate(
     warn_of_skipped(calibration.batches if calibration else None, evaluation)
     done.save(folder, force=force)
     if as_json:
-        click.echo(done.report.to_json(), nl=False)
+        answer(done.report.to_json())
         return
     _show(done.report)
     from convsurgeon.models.loading import is_code
 
     trust = ", trust_factory=True" if patient.rebuild and is_code(patient.rebuild) else ""
-    click.echo(f'saved to {folder}; load it with: convsurgeon.load("{folder}"{trust})')
+    say(f'saved to {folder}; load it with: convsurgeon.load("{folder}"{trust})')
 
 
 def _planned_report(plan: Plan, patient: Patient) -> Report:
@@ -271,13 +271,13 @@ def _planned_report(plan: Plan, patient: Patient) -> Report:
 def _dry(plan: Plan, patient: Patient, as_json: bool) -> None:
     report = _planned_report(plan, patient)
     if as_json:
-        click.echo(report.to_json(), nl=False)
+        answer(report.to_json())
         return
     _show(report)
-    click.echo("dry run: nothing was written")
+    say("dry run: nothing was written")
 
 
 def _show(report: Report) -> None:
     from convsurgeon.report.terminal import render
 
-    output().print(render(report))
+    show(render(report))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from convsurgeon.cli.options import json_option
-from convsurgeon.cli.screen import output, progress_bar
+from convsurgeon.cli.screen import answer, progress_bar, show
 
 __all__ = ["demo_command"]
 
@@ -24,6 +24,6 @@ def demo_command(as_json: bool) -> None:
     with progress_bar() as progress:
         report = demonstrate(progress=progress)
     if as_json:
-        click.echo(report.to_json(), nl=False)
+        answer(report.to_json())
     else:
-        output().print(render(report))
+        show(render(report))

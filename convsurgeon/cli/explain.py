@@ -11,7 +11,7 @@ import click
 
 from convsurgeon.cli.options import json_option
 from convsurgeon.cli.recipe_options import model_options
-from convsurgeon.cli.screen import output, working
+from convsurgeon.cli.screen import answer, say, show, working
 from convsurgeon.planning.recipe import Recipe, merged
 from convsurgeon.report.renderers import RENDERERS
 
@@ -45,9 +45,9 @@ def inspect_command(model: str, device: str, as_json: bool, **given: Any) -> Non
         )
         found = survey(loaded.model, loaded.example_inputs)
     if as_json:
-        click.echo(json.dumps(inspection.as_data(loaded.spec, found), indent=2))
+        answer(json.dumps(inspection.as_data(loaded.spec, found), indent=2))
     else:
-        output().print(inspection.render(loaded.spec, found))
+        show(inspection.render(loaded.spec, found))
 
 
 @click.command("report")
@@ -69,9 +69,9 @@ def report_command(folder: Path, form: str, markdown: bool, as_json: bool) -> No
 
     shown = RENDERERS[form](read_report(folder))
     if isinstance(shown, str):
-        click.echo(shown, nl=False)
+        answer(shown)
     else:
-        output().print(shown)
+        show(shown)
 
 
 @click.command("methods")
@@ -83,13 +83,13 @@ def methods_command(as_json: bool) -> None:
     from convsurgeon.families import CARDS
 
     if as_json:
-        click.echo(json.dumps([asdict(card) for card in CARDS], indent=2, ensure_ascii=False))
+        answer(json.dumps([asdict(card) for card in CARDS], indent=2, ensure_ascii=False))
         return
     for card in CARDS:
-        click.echo(f"{card.title}  ({card.paper})")
+        say(f"{card.title}  ({card.paper})")
         for label in ("methods", "idea", "good_for", "bad_for"):
-            click.echo(f"  {label.replace('_', ' ') + ':':10}{getattr(card, label)}")
-        click.echo()
+            say(f"  {label.replace('_', ' ') + ':':10}{getattr(card, label)}")
+        say("")
 
 
 @click.command("schema")
@@ -111,4 +111,4 @@ def schema_command(record: str) -> None:
         "check": CheckReport,
         "bench": BenchReport,
     }
-    click.echo(json.dumps(records[record].model_json_schema(), indent=2, ensure_ascii=False))
+    answer(json.dumps(records[record].model_json_schema(), indent=2, ensure_ascii=False))

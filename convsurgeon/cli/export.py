@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from convsurgeon.cli.options import json_option
-from convsurgeon.cli.screen import working
+from convsurgeon.cli.screen import answer, say, working
 from convsurgeon.cli.subject import open_subject, subject_options
 
 if TYPE_CHECKING:
@@ -62,13 +62,13 @@ def export_command(
         model, inputs = open_subject(subject, original, input_shape, weights, weights_key, trust_factory)
         done = export(model, inputs, output, lowered=not no_lower, precision=precision, force=force)
     if as_json:
-        click.echo(json.dumps(_record(done), indent=2, ensure_ascii=False))
+        answer(json.dumps(_record(done), indent=2, ensure_ascii=False))
         return
     for line in (*done.steps, *done.notes):
-        click.echo(line)
+        say(line)
     batch = "any batch size" if done.dynamic_batch else "this batch size only"
-    click.echo(f"outputs equal within {done.error:.1e}, read back from the file; {batch}")
-    click.echo(f"written to {done.path}")
+    say(f"outputs equal within {done.error:.1e}, read back from the file; {batch}")
+    say(f"written to {done.path}")
 
 
 def _record(done: Exported) -> dict[str, object]:

@@ -10,7 +10,7 @@ import click
 
 from convsurgeon.base.errors import OutputExists, UsageError
 from convsurgeon.cli.options import json_option
-from convsurgeon.cli.screen import working
+from convsurgeon.cli.screen import answer, say, working
 from convsurgeon.cli.subject import open_subject, subject_options
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def lower_command(
         steps = Described(beside.suffix, lambda written: _as_json(lowered, inputs, written.dynamic_batch, device))
         written = export_described(lowered.model, inputs, path, lowered=False, force=force, described=steps)
     if as_json:
-        click.echo(_as_json(lowered, inputs, written.dynamic_batch, device), nl=False)
+        answer(_as_json(lowered, inputs, written.dynamic_batch, device))
         return
     _show(lowered, path, beside, written.notes)
 
@@ -117,9 +117,9 @@ def _as_json(lowered: Lowered, inputs: Inputs, dynamic_batch: bool, device: str)
 
 def _show(lowered: Lowered, path: Path, beside: Path, notes: tuple[str, ...]) -> None:
     for line in (*lowered.summary(), *notes):
-        click.echo(line)
+        say(line)
     for step in lowered.steps:
         if not step.done:
-            click.echo(f"left alone: {step.where or 'the model'}: {step.what}")
-    click.echo(f"outputs equal within {lowered.error:.1e} of the largest")
-    click.echo(f"written to {path} (steps in {beside}); run it with: torch.export.load('{path}').module()")
+            say(f"left alone: {step.where or 'the model'}: {step.what}")
+    say(f"outputs equal within {lowered.error:.1e} of the largest")
+    say(f"written to {path} (steps in {beside}); run it with: torch.export.load('{path}').module()")

@@ -16,7 +16,7 @@ from convsurgeon.cli.recover_images import Pictures
 from convsurgeon.cli.recover_options import given_settings, image_options, training_options
 from convsurgeon.cli.recover_original import trained_original
 from convsurgeon.cli.recover_run import RecoverRun
-from convsurgeon.cli.screen import is_main_process
+from convsurgeon.cli.screen import is_main_process, tell
 from convsurgeon.families import LEARNABLE
 from convsurgeon.models.preprocessing import Preprocessing
 
@@ -110,7 +110,7 @@ def recover_command(
     except Interrupted as stop:
         if is_main_process():
             again = shlex.join(["convsurgeon", *sys.argv[1:]])
-            click.echo(f"{stop}\ngo on with: {again}{'' if resume else ' --resume'}", err=True)
+            tell(f"{stop}\ngo on with: {again}{'' if resume else ' --resume'}")
         return INTERRUPTED
     return 0
 

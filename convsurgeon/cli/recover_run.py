@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from convsurgeon.cli.data import warn_of_skipped
 from convsurgeon.cli.recover_images import Pictures
-from convsurgeon.cli.screen import is_main_process, warn
+from convsurgeon.cli.screen import answer, is_main_process, say, warn
 from convsurgeon.cli.training import training_display
 from convsurgeon.recovery import RecoverSettings
 
@@ -93,14 +91,14 @@ class RecoverRun:
                 f"e.g. {history.skipped_examples[0] if history.skipped_examples else 'on another process'}."
             )
         if as_json:
-            click.echo(report.to_json(), nl=False)
+            answer(report.to_json())
             return
         from convsurgeon.models.loading import is_factory
 
         for line in _lines(report, history):
-            click.echo(line)
+            say(line)
         trust = ", trust_factory=True" if is_factory(report.plan.model) else ""
-        click.echo(f'saved to {self.target}; load it with: convsurgeon.load("{self.target}"{trust})')
+        say(f'saved to {self.target}; load it with: convsurgeon.load("{self.target}"{trust})')
 
 
 def _lines(report: Report, history: History) -> list[str]:

@@ -1,4 +1,4 @@
-"""Keeps standard output for answers."""
+"""Keeps standard output for answers: what else prints there, prints to standard error."""
 
 from __future__ import annotations
 
@@ -6,17 +6,48 @@ import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
+from contextvars import ContextVar
+from typing import TextIO
 
-__all__ = ["drop_output", "is_broken_pipe", "reader_may_leave", "reserve_standard_output"]
+from convsurgeon.base.outside_text import ESCAPING
+
+__all__ = [
+    "answers",
+    "answers_apart",
+    "drop_output",
+    "is_broken_pipe",
+    "reader_may_leave",
+    "reserve_standard_output",
+]
+
+_ANSWERS: ContextVar[TextIO | None] = ContextVar("answers")
+
+
+def answers() -> TextIO:
+    """The stream of answers; it leads nowhere where standard output is closed."""
+    return _ANSWERS.get(sys.stdout) or io.StringIO()
+
+
+@contextmanager
+def answers_apart() -> Iterator[None]:
+    """While a command runs, a model's code prints to standard error; ``answers`` leads where standard output led."""
+    token = _ANSWERS.set(sys.stdout)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _ANSWERS.reset(token)
 
 
 def reserve_standard_output() -> None:
-    """Send what compiled code prints by itself to standard error; Python's own output stays where it was.
+    """Send what compiled code and child processes print by themselves to standard error; Python's own output stays.
 
     HiGHS prints a line of its own for some problems, whatever it is told, in the middle of our JSON. Nothing happens
-    where either stream is closed.
+    where either stream is closed. What the stream's encoding can't express is shown escaped.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors=ESCAPING)
     if sys.stdout is None or sys.stderr is None:
         return
     try:
@@ -46,20 +77,16 @@ def reader_may_leave() -> Iterator[None]:
         yield
     except BrokenPipeError:
         drop_output()
-    except SystemExit as error:
-        if not is_broken_pipe(error):
-            raise
-        drop_output()
 
 
-def is_broken_pipe(error: SystemExit) -> bool:
-    """Whether click or rich turned a broken pipe into this exit, with code 1, which means something else here."""
+def is_broken_pipe() -> bool:
+    """Whether click turned a broken pipe into an exit with code 1, which means something else here."""
     # click leaves after its handler has ended, and only the stream that it puts in place tells of the reason.
-    return isinstance(error.__context__, BrokenPipeError) or type(sys.stdout).__name__.endswith("PacifyFlushWrapper")
+    return type(sys.stdout).__name__.endswith("PacifyFlushWrapper")
 
 
 def drop_output() -> None:
     """What is still buffered goes nowhere, so that the interpreter does not fail on it at its end."""
     # A stream that was put in the place of standard output may have no descriptor.
     with suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno() if sys.stdout else 1)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), answers().fileno())

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import click
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
+
+from convsurgeon.cli.screen import PlainConsole, tell
 
 if TYPE_CHECKING:
     from convsurgeon.recovery.moment import Moment, MomentCallback
@@ -19,7 +19,7 @@ __all__ = ["training_display"]
 @contextmanager
 def training_display() -> Iterator[MomentCallback]:
     """On standard error; yields the callback that is told of every step."""
-    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    console = PlainConsole(stderr=True)
     if not console.is_terminal:
         yield _Lines()
         return
@@ -38,7 +38,7 @@ class _Lines:
     def __call__(self, at: Moment) -> None:
         if at.score is not self._judged or at.step == at.total_steps:
             if self._judged is not None:
-                click.echo(_words(at), err=True)
+                tell(_words(at))
             self._judged = at.score
 
 

@@ -13,7 +13,7 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -21,14 +21,15 @@ from typing import Any
 
 from torch import nn
 
+from convsurgeon.base.copies import in_eval_mode
 from convsurgeon.base.errors import (
-    FOREIGN,
+    INTERRUPTIONS,
     ConvsurgeonError,
     ModelLoadError,
     UnknownName,
     UsageError,
     did_you_mean,
-    first_line,
+    named_first_line,
 )
 from convsurgeon.base.inputs import Inputs, as_inputs
 from convsurgeon.models.from_file import load_from_file
@@ -37,7 +38,7 @@ from convsurgeon.models.origin import WeightsOrigin
 from convsurgeon.models.source import ModelSource
 from convsurgeon.models.weights import WeightedModel, WeightsRequest, random_origin
 
-__all__ = ["SOURCE", "Factory", "find_factory"]
+__all__ = ["SOURCE", "Factory", "at_work", "find_factory"]
 
 _DEFAULT_SHAPE = (1, 3, 224, 224)
 
@@ -57,11 +58,11 @@ def find_factory(spec: str) -> Factory:
     if where.endswith(".py"):
         path = Path(where)
         where, folder = path.as_posix(), path.expanduser().absolute().parent
-        with _importable(folder):
+        with at_work(folder):
             module = _run_file(path.expanduser())
     else:
         folder = Path.cwd()
-        with _importable(folder):
+        with at_work(folder):
             module = _import(where)
     return Factory(f"{where}:{name}", _callable_in(module, name, where), folder)
 
@@ -80,21 +81,23 @@ class Factory:
         return hasattr(self.make, "example_inputs")
 
     def build(self) -> nn.Module:
-        """Call the factory.
+        """Call the factory; the model comes back in eval mode.
 
         Raises:
-            ModelLoadError: it raises, or returns something other than an ``nn.Module``.
+            ModelLoadError: it raises, or returns something other than an ``nn.Module``, or one without an eval mode.
         """
         try:
-            with _importable(self.folder):
+            with at_work(self.folder):
                 model = self.make()
-        except FOREIGN as error:
+        except INTERRUPTIONS:
+            raise
+        except BaseException as error:
             raise ModelLoadError(f"the factory {self.spec} raises {_words(error)}.") from error
         if not isinstance(model, nn.Module):
             raise ModelLoadError(
                 f"the factory {self.spec} returns a {type(model).__name__}; expected a torch.nn.Module."
             )
-        return model
+        return in_eval_mode(model)
 
     def load(self, request: WeightsRequest, seed: int) -> WeightedModel:
         """Call the factory, whose own weights count as carried by the model unless ``none`` says otherwise.
@@ -137,12 +140,14 @@ class Factory:
 
 
 @contextmanager
-def _importable(folder: Path) -> Iterator[None]:
+def at_work(folder: Path) -> Iterator[None]:
+    """While a user's code runs, its own folder is importable; wherever it goes, the current folder stays ours."""
     entry = str(folder)
     sys.path.insert(0, entry)
     importlib.invalidate_caches()
     try:
-        yield
+        with chdir("."):
+            yield
     finally:
         if entry in sys.path:
             sys.path.remove(entry)
@@ -158,7 +163,9 @@ def _import(name: str) -> ModuleType:
                 "importable from here, or path/file.py:factory."
             ) from error
         raise ModelLoadError(f"the module {name} can't be imported: {_words(error)}.") from error
-    except FOREIGN as error:
+    except INTERRUPTIONS:
+        raise
+    except BaseException as error:
         raise ModelLoadError(f"the module {name} can't be imported: {_words(error)}.") from error
 
 
@@ -174,8 +181,10 @@ def _run_file(path: Path) -> ModuleType:
     sys.modules[name] = module  # dataclasses look their module up there
     try:
         spec.loader.exec_module(module)
-    except FOREIGN as error:
-        del sys.modules[name]
+    except BaseException as error:
+        sys.modules.pop(name, None)
+        if isinstance(error, INTERRUPTIONS):
+            raise
         raise ModelLoadError(f"{path} can't be run: {_words(error)}.") from error
     return module
 
@@ -210,10 +219,7 @@ def _required_arguments(function: Callable[..., Any]) -> list[str]:
 
 
 def _words(error: BaseException) -> str:
-    if isinstance(error, ConvsurgeonError):
-        return str(error).rstrip(".")
-    words = first_line(error)
-    return words if words == type(error).__name__ else f"{type(error).__name__}: {words}"
+    return str(error).rstrip(".") if isinstance(error, ConvsurgeonError) else named_first_line(error)
 
 
 def _names_code(name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from convsurgeon.base.outside_text import code_in_markdown, in_markdown
 from convsurgeon.report.lines import error_left, layer_latency, result_line, share, summary_lines, target_lines
 from convsurgeon.report.record import Report
 
@@ -13,13 +14,13 @@ __all__ = ["table", "to_markdown"]
 def to_markdown(report: Report) -> str:
     """Totals first, then the sentences, then one row per convolution."""
     totals = table(("", "before", "after", "kept"), summary_lines(report.before, report.after))
-    notes = "\n".join(f"- {line}" for line in target_lines(report))
+    notes = "\n".join(f"- {in_markdown(line)}" for line in target_lines(report))
     timed = any(layer.latency is not None for layer in report.plan.layers)
     rows = [
         (
-            f"`{layer.name}`",
-            layer.was,
-            layer.reason if layer.action == "replaced" else f"{layer.action}: {layer.reason}",
+            code_in_markdown(layer.name),
+            in_markdown(layer.was),
+            in_markdown(layer.reason if layer.action == "replaced" else f"{layer.action}: {layer.reason}"),
             f"{layer.before.macs:,}",
             f"{layer.after.macs:,}",
             f"{layer.before.params:,}",
@@ -42,7 +43,7 @@ def to_markdown(report: Report) -> str:
         "error left",
         *(["latency"] if timed else []),
     )
-    return f"# {result_line(report)}\n\n{totals}\n{notes}\n\n{table(header, rows)}"
+    return f"# {in_markdown(result_line(report))}\n\n{totals}\n{notes}\n\n{table(header, rows)}"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -10,6 +10,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from convsurgeon.base.outside_text import on_one_line
 from convsurgeon.planning.plan import PlanLayer
 from convsurgeon.planning.targets import human
 from convsurgeon.report.lines import error_left, layer_latency, result_line, share, summary_lines, target_lines
@@ -37,9 +38,10 @@ class Fitting:
 
 def render(report: Report) -> RenderableType:
     """One row per convolution, the totals, and the sentences below them."""
-    lines = [Text(line, style="yellow" if line.startswith("note:") else "") for line in target_lines(report)]
+    sentences = map(on_one_line, target_lines(report))
+    lines = [Text(line, style="yellow" if line.startswith("note:") else "") for line in sentences]
     layers = Fitting(_layers(report), _narrow_layers(report))
-    return Group(layers, _totals(report), Text(result_line(report), style="bold"), *lines)
+    return Group(layers, _totals(report), Text(on_one_line(result_line(report)), style="bold"), *lines)
 
 
 def _layers(report: Report) -> Table:

@@ -265,8 +265,8 @@ def refuse_unusable(model: nn.Module) -> None:
     """Refuse what surgery can't or should not open.
 
     Raises:
-        ModelLoadError: wrapped (DDP, FSDP, DataParallel), scripted, compiled, quantised or lazy models, or one with a
-            forward that its copy could not follow.
+        ModelLoadError: models that are wrapped (DDP, FSDP, DataParallel), scripted, compiled, quantised or lazy, inside
+            of themselves, or with a forward that their copy could not follow.
     """
     if not isinstance(model, nn.Module):
         raise ModelLoadError(f"the model is a {type(model).__name__}; expected a torch.nn.Module.")
@@ -280,6 +280,8 @@ def _unusable(module: nn.Module) -> str | None:
     kind, home = type(module).__name__, type(module).__module__
     if kind in ("DistributedDataParallel", "DataParallel", "FullyShardedDataParallel"):
         return f"the model is wrapped in {kind}: convert model.module first and wrap the result afterwards"
+    if any(module is inner for child in module.children() for inner in child.modules()):
+        return f"the model's {kind} is inside of itself: keep it in a list there, not as a child"
     if isinstance(module, torch.jit.ScriptModule):
         return "the model is a TorchScript module, which can't be edited: convert the Python model it came from"
     if kind == "OptimizedModule":

@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from convsurgeon.base.outside_text import on_one_line
 from convsurgeon.deployment.benching.record import BenchFigure, BenchLayer, BenchReport, BenchRow
 from convsurgeon.planning.targets import human, human_ms
 from convsurgeon.report.lines import share
@@ -22,7 +23,7 @@ def render(report: BenchReport) -> RenderableType:
     parts: list[RenderableType] = [Fitting(_wide(report), _narrow(report))]
     if report.layers:
         parts.append(_layers(report))
-    return Group(*parts, *(Text(line) for line in _lines(report)))
+    return Group(*parts, *(Text(on_one_line(line)) for line in _lines(report)))
 
 
 def _wide(report: BenchReport) -> Table:
