@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from convsurgeon.base.errors import UsageError
+from convsurgeon.cli.screen import tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +67,7 @@ def open_subject(
             subject, weights=weights or "auto", weights_key=weights_key, input_shape=input_shape, device=device
         )
         for note in loaded.weights.notes:
-            click.echo(f"note: {note}", err=True)
+            tell(f"note: {note}")
         return loaded.model, loaded.example_inputs
     if weights is not None or weights_key is not None:
         raise UsageError(f"--weights belongs to a model's name; '{subject}' brings its own weights, leave it out.")

@@ -26,6 +26,9 @@ _USUAL = {"state_dict", "model_state_dict", "model", "module", "net", "network",
 }
 
 
+_DEEPEST = 20
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """The state dict of a file.
@@ -73,15 +76,22 @@ def read_checkpoint(path: Path, key: str = "") -> Checkpoint:
     return Checkpoint(with_versions(state, layout_versions(state)), chosen, others if chosen else ())
 
 
-def _state_dicts(content: Any, where: str = "") -> Iterator[tuple[str, Mapping[str, torch.Tensor]]]:
-    """Every state dict in a checkpoint, by its dotted path; an optimizer's state is none."""
+def _state_dicts(
+    content: Any, where: str = "", around: tuple[int, ...] = ()
+) -> Iterator[tuple[str, Mapping[str, torch.Tensor]]]:
+    """Every state dict in a checkpoint, by its dotted path; an optimizer's state is none.
+
+    ``around`` are the dictionaries that it stands in: one that holds itself has no end, and nobody nests so deep.
+    """
     if not isinstance(content, Mapping) or "param_groups" in content:
+        return
+    if id(content) in around or len(around) > _DEEPEST:
         return
     if _is_state_dict(content):
         yield where, content
         return
     for key, value in content.items():
-        yield from _state_dicts(value, f"{where}.{key}" if where else str(key))
+        yield from _state_dicts(value, f"{where}.{key}" if where else str(key), (*around, id(content)))
 
 
 def _is_state_dict(content: Mapping[Any, Any]) -> bool:

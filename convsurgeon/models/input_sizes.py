@@ -29,9 +29,10 @@ def parse_shape(input_shape: str | Sequence[int]) -> tuple[int, ...]:
     """
     words = input_shape.split(",") if isinstance(input_shape, str) else [str(size) for size in input_shape]
     sizes = [word.strip() for word in words]
-    if not sizes or not all(re.fullmatch(r"[0-9]+", size) and int(size) > 0 for size in sizes):
+    if not sizes or not all(re.fullmatch(r"[0-9]{1,9}", size) and int(size) > 0 for size in sizes):
         raise UsageError(
-            f"the input shape {_shown(input_shape)} is not a list of positive whole numbers; expected {_IMAGE_EXAMPLE}."
+            f"the input shape {_shown(input_shape)} is not a list of positive whole numbers of at most nine digits; "
+            f"expected {_IMAGE_EXAMPLE}."
         )
     return tuple(int(size) for size in sizes)
 

@@ -41,7 +41,9 @@ class Preprocessing(Record):
     def _numbers(cls, value: Any) -> Any:
         if isinstance(value, (int, float)):
             return (value,)
-        return tuple(map(_number, value.split(","))) if isinstance(value, str) else value
+        if isinstance(value, str):
+            return tuple(map(_number, value.split(",")))
+        return tuple(value) if isinstance(value, list) else value
 
     @field_validator("resize", "crop")
     @classmethod
