@@ -9,6 +9,7 @@ import torch
 
 from convsurgeon.base.errors import UsageError
 from convsurgeon.base.inputs import Inputs
+from convsurgeon.base.machine_memory import require_room
 
 __all__ = ["batch_of", "channels_last", "rebatched"]
 
@@ -38,6 +39,8 @@ def rebatched(inputs: Inputs, batch: int) -> Inputs:
     now = batch_of(inputs)
     if batch == now:
         return inputs
+    for shape in inputs.shapes():
+        require_room((batch, *shape[1:]))
     if (images := _image_list(inputs)) is not None:
         return Inputs(args=([images[i % now] for i in range(batch)], *inputs.args[1:]), kwargs=inputs.kwargs)
 

@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from convsurgeon.base.errors import INTERRUPTIONS, ModelLoadError, ModelRunError, UsageError, first_line
+from convsurgeon.base.machine_memory import require_room
 from convsurgeon.base.observe import SeenEnough
 
 __all__ = ["Inputs", "as_inputs"]
@@ -75,6 +76,8 @@ class Inputs:
         wanted = [tuple(shape) for shape in shapes]
         if list(self.shapes()) == wanted or len(wanted) != len(self.tensors()):
             return self
+        for shape in wanted:
+            require_room(shape)
         generator = torch.Generator().manual_seed(seed)
         left = iter(wanted)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["bench_command"]
 
 
+# An hour of samples; nobody means more.
+_LONGEST = 3600
+
+
 @click.command("bench")
 @click.argument("subject", metavar="DIR|MODEL")
 @click.option("--batch", "batches", default="1", show_default=True, help="Batch sizes, e.g. 1,8.")
@@ -30,7 +36,7 @@ __all__ = ["bench_command"]
     help="eager, compile, onnxruntime, openvino, with commas between.  [default: all that are installed]",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's own number]")
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Of samples, per network and row.")
+@click.option("--seconds", type=click.FloatRange(0, _LONGEST, min_open=True), help="Of samples, per network and row.")
 @click.option("--layers", is_flag=True, help="Also time every convolution inside the running networks (eager).")
 @click.option("--lowered", is_flag=True, help="Bring both networks into their deployment form first.")
 @click.option("--original", metavar="MODEL", help="The original of DIR, where DIR does not say what builds it.")
@@ -57,6 +63,8 @@ def bench_command(
     Weights are random where they do not matter to time. Runtimes that are not installed are listed with what brings
     them; naming one that is not there ends with exit code 2.
     """
+    if seconds is not None and isnan(seconds):
+        raise UsageError("--seconds nan is no time; expected a number above 0.")
     sizes = _sizes(batches)
     with working(f"loading {subject}"):
         first, second, inputs = _subjects(subject, original, input_shape, device, trust_factory)
@@ -85,8 +93,8 @@ def bench_command(
 
 def _sizes(text: str) -> tuple[int, ...]:
     words = [word.strip() for word in text.split(",")]
-    if not all(word.isascii() and word.isdigit() and int(word) > 0 for word in words):
-        raise UsageError(f"--batch '{text}' can't be read; expected whole numbers from 1 on, e.g. 1,8.")
+    if not all(re.fullmatch("[0-9]{1,9}", word) and int(word) for word in words):
+        raise UsageError(f"--batch '{text}' can't be read; expected whole numbers of up to nine digits, e.g. 1,8.")
     return tuple(int(word) for word in words)
 
 

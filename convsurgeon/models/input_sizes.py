@@ -10,6 +10,7 @@ import torch
 
 from convsurgeon.base.errors import UsageError
 from convsurgeon.base.inputs import Inputs
+from convsurgeon.base.machine_memory import require_room
 
 __all__ = ["Layout", "parse_shape", "random_inputs"]
 
@@ -41,7 +42,7 @@ def random_inputs(shape: tuple[int, ...], layout: Layout, seed: int) -> Inputs:
     """Fill a shape with uniform numbers in [0, 1) from ``seed``, arranged as the model takes them.
 
     Raises:
-        UsageError: a shape of another rank than the layout's.
+        UsageError: a shape of another rank than the layout's, or beyond the memory at hand.
     """
     rank = _RANKS.get(layout, len(shape))
     if len(shape) != rank:
@@ -49,6 +50,7 @@ def random_inputs(shape: tuple[int, ...], layout: Layout, seed: int) -> Inputs:
             f"the input shape {_shown(shape)} has {len(shape)} numbers; this model takes {rank}: "
             f"{_EXAMPLES.get(layout, _IMAGE_EXAMPLE)}."
         )
+    require_room(shape)
     generator = torch.Generator().manual_seed(seed)
     first = torch.rand(shape, generator=generator, device="cpu")
     if layout == "image list":

@@ -10,7 +10,9 @@ import torch
 from torch import nn
 from torchvision import models as zoo
 
+from convsurgeon.base.batch_axis import rebatched
 from convsurgeon.base.errors import UnknownName, UsageError
+from convsurgeon.models.input_sizes import random_inputs
 from convsurgeon.models.loading import build_model, default_inputs, known_models, load_model
 from convsurgeon.models.torchvision_models import torchvision_model
 
@@ -173,3 +175,15 @@ def test_example_inputs_run(name: str) -> None:
     loaded = load_model(name, weights="none")
     with torch.no_grad():
         assert loaded.example_inputs.call(loaded.model) is not None
+
+
+def test_inputs_beyond_the_memory_at_hand_are_refused_before_they_are_asked_for() -> None:
+    """Nothing that is typed as a shape or a batch ends in an allocator's words."""
+    with pytest.raises(UsageError, match="GiB are at hand"):
+        random_inputs((1, 3, 999_999_999, 999_999_999), "image", 0)
+    small = random_inputs((1, 3, 9, 9), "image", 0)
+    with pytest.raises(UsageError, match="GiB are at hand"):
+        small.reshaped([(1, 3, 999_999, 999_999)])
+    with pytest.raises(UsageError, match="GiB are at hand"):
+        rebatched(small, 999_999_999)
+    assert rebatched(small.reshaped([(1, 3, 9, 8)]), 2).shapes() == ((2, 3, 9, 8),)
