@@ -178,12 +178,16 @@ def test_format_and_ending_must_agree() -> None:
 
 
 def test_a_file_beside_is_replaced_by_force_only(converted: nn.Module, tmp_path: Path) -> None:
-    """OpenVINO's weights go into a .bin beside the .xml: one that is there already stays unless force is given."""
+    """OpenVINO's weights go into a .bin beside the .xml: force replaces both, but no .bin that belongs to no .xml."""
     x, beside = torch.randn(1, 3, 12, 12), tmp_path / "net.bin"
     beside.write_bytes(b"mine")
     with pytest.raises(OutputExists, match=r"net\.bin' exists already"):
         convsurgeon.export(converted, x, tmp_path / "net.xml", lowered=False)
     assert beside.read_bytes() == b"mine"
+    with pytest.raises(OutputExists, match=r"belongs to no .*net\.xml', so --force does not replace it"):
+        convsurgeon.export(converted, x, tmp_path / "net.xml", lowered=False, force=True)
+    assert beside.read_bytes() == b"mine"
+    (tmp_path / "net.xml").write_text("an earlier one")
     convsurgeon.export(converted, x, tmp_path / "net.xml", lowered=False, force=True)
     assert beside.read_bytes() != b"mine"
 
