@@ -6,15 +6,21 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from convsurgeon.base.observe import observe
 
 __all__ = ["OutsideReads"]
 
+_TOLD = frozenset(getattr(torch.Tensor, name).__get__ for name in ("dtype", "device", "requires_grad", "shape"))
+
 
 class OutsideReads:
-    """Notices ``conv.weight`` (or another parameter) where no call of that convolution is going on.
+    """Notices use of ``conv.weight`` (or another parameter) where no call of that convolution is going on.
+
+    What a unit in its place tells as well (dtype, device, shape) is no obstacle: many forwards cast by it.
 
     Parameters are found by ``nn.Module.__getattr__``, which is exchanged while a forward is watched, as torch.fx does:
     a subclass or a wrapper would be noticed by forwards that test types.
@@ -50,12 +56,35 @@ class OutsideReads:
 
         def noticing(module: nn.Module, name: str) -> Any:
             known = self._watched.get(id(module))
-            if known is not None and id(module) not in self._within and name in module._parameters:
-                self.names.add(known)
-            return plain(module, name)
+            found = plain(module, name)
+            outside = known is not None and id(module) not in self._within and name in module._parameters
+            if not outside or not isinstance(found, Tensor):
+                return found
+            return _noticed(found, lambda: self.names.add(str(known)))
 
         nn.Module.__getattr__ = noticing  # type: ignore[method-assign]
         try:
             yield
         finally:
             nn.Module.__getattr__ = plain  # type: ignore[method-assign]
+
+
+class _Noticed(Tensor):
+    """A parameter that tells when anything is done with its values."""
+
+    notice: Callable[[], None]
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func not in _TOLD:
+            for leaf in tree_leaves((args, kwargs or {})):
+                if isinstance(leaf, _Noticed):
+                    leaf.notice()
+        with torch._C.DisableTorchFunctionSubclass():
+            return func(*args, **(kwargs or {}))
+
+
+def _noticed(parameter: Tensor, notice: Callable[[], None]) -> Tensor:
+    found = parameter.as_subclass(_Noticed)
+    found.notice = notice
+    return found

@@ -16,13 +16,20 @@ from convsurgeon import Recipe, Rules
 from convsurgeon.cli.convert import convert_command, plan_command
 from convsurgeon.cli.recipe_options import given_recipe
 from convsurgeon.conversion import verbs
+from convsurgeon.models.preprocessing import Preprocessing
 from convsurgeon.planning.targets import parse_targets
 
 # What Python takes as objects: the model, its inputs, and whether its weights are worth carrying over.
-OBJECTS = {"model": "model", "input": "example_inputs", "weights": "random_weights", "weights_key": "model"}
+OBJECTS = {
+    "model": "model",
+    "input": "example_inputs",
+    "weights": "random_weights",
+    "weights_key": "model",
+    "preprocessing": "calibration",
+}
 # What the command line has as an argument, as the options of its own fields, and in files alone.
-NO_OPTION = {"model", "rules", "layers"}
-FIELDS = {**Recipe.model_fields, **Rules.model_fields}
+NO_OPTION = {"model", "rules", "layers", "preprocessing"}
+FIELDS = {**Recipe.model_fields, **Rules.model_fields, **Preprocessing.model_fields}
 
 
 def _options(command: click.Command) -> dict[str, click.Option]:
@@ -33,7 +40,7 @@ def _options(command: click.Command) -> dict[str, click.Option]:
 def test_each_field_is_an_option(command: click.Command) -> None:
     """convert and plan have an option for every field, with its description as help and its default in words."""
     options = _options(command)
-    defaults = {**Rules().model_dump(mode="json"), **Recipe().model_dump(mode="json")}
+    defaults = {**Preprocessing().model_dump(), **Rules().model_dump(mode="json"), **Recipe().model_dump(mode="json")}
     for name in FIELDS.keys() - NO_OPTION:
         words = options[name].help or ""
         assert words.startswith(FIELDS[name].description or "nothing described"), name

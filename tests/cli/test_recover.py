@@ -107,7 +107,7 @@ def test_the_whole_output(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert re.search(r"step 3/6, epoch 2, loss \d+\.\d+, top-1 \d+\.\d+ %, [\d,]+ images/s, \d+:\d\d left\n", err)
     assert "\x1b" not in out + err
     assert "1 training images can't be read and were passed over, e.g. broken.png" in " ".join(err.split())
-    assert "the preprocessing of net.py:build is not known" in " ".join(err.split())
+    assert "images were prepared in a GUESSED way" in " ".join(err.split())
 
 
 def test_json_and_the_saved_folder_say_the_same(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

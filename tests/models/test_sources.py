@@ -23,6 +23,7 @@ class _Toy:
     """A model that the source below knows by the name of ``toy:one``."""
 
     spec = "toy:one"
+    states_inputs = True
 
     def build(self) -> nn.Module:
         return nn.Sequential(nn.Conv2d(3, 64, 3), nn.Conv2d(64, 64, 3))
