@@ -11,7 +11,7 @@ from convsurgeon.base.inputs import Inputs
 from convsurgeon.budgets.metrics import Metric
 from convsurgeon.budgets.recorder import WHOLE_MODEL, Recorder
 from convsurgeon.survey.counting import CountedOn, count_params, run_on_copy
-from convsurgeon.survey.sites import refuse_unusable
+from convsurgeon.survey.usable import refuse_unusable
 
 __all__ = ["LayerCount", "Measured", "measure"]
 

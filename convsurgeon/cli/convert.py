@@ -71,8 +71,7 @@ def convert_command(
         _refuse_existing(folder, force, dry_run)
     loaded = _load(recipe, device)
     patient = _admit(loaded)
-    calibration, evaluation = data.both(loaded, patient.survey, recipe.seed)
-    prepared = data.prepared(loaded)
+    calibration, evaluation, prepared = data.all(loaded, patient.survey, recipe.seed)
     plan = _plan(patient, recipe, calibration)
     if dry_run:
         _dry(plan, patient, as_json)
@@ -173,8 +172,7 @@ def apply_command(
     if dry_run:
         _dry(plan, patient, as_json)
         return
-    calibration, evaluation = data.both(loaded, patient.survey, recipe.seed)
-    prepared = data.prepared(loaded)
+    calibration, evaluation, prepared = data.all(loaded, patient.survey, recipe.seed)
     _operate(patient, plan, calibration, evaluation, prepared, recipe.seed, refine, folder, force, as_json)
 
 
@@ -250,7 +248,7 @@ def _operate(
             preparation=preparation,
             progress=progress,
         )
-    warn_of_skipped(calibration.batches if calibration else None, evaluation)
+    warn_of_skipped(*((calibration.batches, calibration.others) if calibration else ()), evaluation)
     done.save(folder, force=force)
     if as_json:
         answer(done.report.to_json())

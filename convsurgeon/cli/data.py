@@ -98,7 +98,9 @@ def taken_preprocessing(given: MutableMapping[str, Any], base: Preprocessing) ->
     """
     names = list(Preprocessing.model_fields)
     said = {name: given.pop(name, None) for name in names}
-    return settings_given(Preprocessing, names, {name: said[name] or getattr(base, name) for name in names})
+    return settings_given(
+        Preprocessing, names, {name: getattr(base, name) if said[name] is None else said[name] for name in names}
+    )
 
 
 def warn_of_skipped(*folders: ImageBatches | None) -> None:
@@ -128,17 +130,20 @@ class DataRequest:
         if self.images and self.calibrate is None:
             raise UsageError("--images says how many images to calibrate on; pass --calibrate DIR too.")
 
-    def prepared(self, loaded: LoadedModel) -> Preparation | None:
-        """How images become the model's inputs, or None where there are none: what was given wins over the weights'."""
-        if self.calibrate is None and self.evaluate is None:
-            return None
-        return self.preparation(loaded)
-
     def preparation(self, loaded: LoadedModel) -> Preparation:
-        """How images become the model's inputs."""
+        """How images become the model's inputs: as was said, or as the weights or the factory say, or by a guess.
+
+        Raises:
+            UsageError: a part was said of what the weights or the factory prescribe as a whole.
+        """
         from convsurgeon.models.loading import is_factory
 
-        if self.preprocessing.given:
+        if given := self.preprocessing.given:
+            if loaded.transform is not None and not {"mean", "std"} <= given.keys():
+                raise UsageError(
+                    f"{loaded.spec} brings its own preprocessing, which {', '.join(f'--{name}' for name in given)} "
+                    "would replace as a whole; pass --mean and --std too (0 and 1 for none), or none of these options."
+                )
             return Preparation(source="given", settings=self.preprocessing)
         if loaded.transform is None:
             return Preparation(source="guessed")
@@ -160,10 +165,14 @@ class DataRequest:
             raise UsageError("--classes names the folders of --evaluate; pass --evaluate DIR too.")
         return self
 
-    def both(self, loaded: LoadedModel, survey: Survey, seed: int) -> tuple[Unlabelled | None, ImageBatches | None]:
-        """Calibration and labelled batches; what is unknown of the preprocessing is said once."""
+    def all(
+        self, loaded: LoadedModel, survey: Survey, seed: int
+    ) -> tuple[Unlabelled | None, ImageBatches | None, Preparation | None]:
+        """Calibration and labelled batches, and how their images are prepared; a guess is said once."""
         calibration = self.calibration(loaded, survey, seed)
-        return calibration, self.evaluation(loaded, announced=self.calibrate is not None)
+        evaluation = self.evaluation(loaded, announced=self.calibrate is not None)
+        unused = calibration is None and evaluation is None
+        return calibration, evaluation, None if unused else self.preparation(loaded)
 
     def calibration(self, loaded: LoadedModel, survey: Survey, seed: int) -> Unlabelled | None:
         """Calibration batches; None without ``--calibrate``, or where the weights are random."""

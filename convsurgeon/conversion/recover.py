@@ -36,7 +36,7 @@ from convsurgeon.recovery.settings import ImageSettings, RecoverSettings
 from convsurgeon.recovery.sites import find_sites
 from convsurgeon.report.folder import read_manifest, read_report, read_saved_plan, rebuild_of
 from convsurgeon.report.record import Report
-from convsurgeon.survey.sites import refuse_unusable
+from convsurgeon.survey.usable import refuse_unusable
 from convsurgeon.transfer.accuracy import CHANCE
 
 __all__ = ["Recovered", "open_conversion", "recover"]

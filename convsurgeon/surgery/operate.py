@@ -13,8 +13,8 @@ from convsurgeon.families.memory_format import stored_as
 from convsurgeon.families.torch_convs import Conv, conv_shape
 from convsurgeon.families.unit import GatedConv
 from convsurgeon.planning.plan import Plan, PlanLayer
-from convsurgeon.survey.sites import refuse_unusable
 from convsurgeon.survey.sources import CONVS, plainly, source_of
+from convsurgeon.survey.usable import refuse_unusable
 
 __all__ = ["operate", "replacement"]
 

@@ -11,20 +11,20 @@ import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
-from convsurgeon.base.errors import ModelLoadError
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.base.observe import After, observe
 from convsurgeon.families.cost import ConvShape, Cost, conv_cost
 from convsurgeon.families.family import Refusal
 from convsurgeon.families.torch_convs import conv_shape
 from convsurgeon.families.unit import UNITS, CompactConv
-from convsurgeon.survey.altered import calls_other_modules, computed_by_hook
+from convsurgeon.survey.altered import computed_by_hook
 from convsurgeon.survey.counting import CountedOn, count_params, run_on_copy
 from convsurgeon.survey.reads import OutsideReads
 from convsurgeon.survey.roles import Role, TracedBy, read_roles
 from convsurgeon.survey.sources import CONVS, Source, source_of
+from convsurgeon.survey.usable import refuse_unusable
 
-__all__ = ["Site", "Survey", "refuse_unusable", "survey"]
+__all__ = ["Site", "Survey", "survey"]
 
 
 @dataclass(frozen=True)
@@ -259,45 +259,3 @@ def _tied_weights(model: nn.Module) -> set[int]:
     """Ids of parameters that more than one module owns."""
     owners = Counter(id(p) for module in model.modules() for p in module._parameters.values() if p is not None)
     return {key for key, times in owners.items() if times > 1}
-
-
-def refuse_unusable(model: nn.Module) -> None:
-    """Refuse what surgery can't or should not open.
-
-    Raises:
-        ModelLoadError: models that are wrapped (DDP, FSDP, DataParallel), scripted, compiled, quantised or lazy, inside
-            of themselves, or with a forward that their copy could not follow.
-    """
-    if not isinstance(model, nn.Module):
-        raise ModelLoadError(f"the model is a {type(model).__name__}; expected a torch.nn.Module.")
-    for name, module in model.named_modules():
-        if (problem := _unusable(module)) is not None:
-            where = f" (at '{name}')" if name else ""
-            raise ModelLoadError(f"{problem}{where}")
-
-
-def _unusable(module: nn.Module) -> str | None:
-    kind, home = type(module).__name__, type(module).__module__
-    if kind in ("DistributedDataParallel", "DataParallel", "FullyShardedDataParallel"):
-        return f"the model is wrapped in {kind}: convert model.module first and wrap the result afterwards"
-    if any(module is inner for child in module.children() for inner in child.modules()):
-        return f"the model's {kind} is inside of itself: keep it in a list there, not as a child"
-    if isinstance(module, torch.jit.ScriptModule):
-        return "the model is a TorchScript module, which can't be edited: convert the Python model it came from"
-    if kind == "OptimizedModule":
-        return "the model is compiled: convert model._orig_mod first and compile the result afterwards"
-    if home.startswith(
-        ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.nn.quantized")
-    ) and kind not in (
-        "FloatFunctional",
-        "FXFloatFunctional",
-    ):
-        return f"the model is quantised ({kind}): convert the float model first and quantise the result afterwards"
-    if calls_other_modules(module):
-        return (
-            "a forward was put on the object that calls the original's modules, which a copy would call too: define it "
-            "in a class, or bind it, model.forward = types.MethodType(function, model)"
-        )
-    if isinstance(module, nn.modules.lazy.LazyModuleMixin) and module.has_uninitialized_params():
-        return "the model has uninitialised lazy layers: run it once on real inputs first"
-    return None

@@ -90,10 +90,9 @@ def inherit(
     """Fit every replaced convolution of ``converted`` (in place) to what ``original`` computes there.
 
     Front to back: a site's inputs come from the converted network as fitted so far, its targets from the original, so
-    that later sites undo earlier errors. ``judging`` gives inputs to judge the result on besides those held back.
-    Without calibration inputs the fits see the weights alone. ``norms`` are the
-    survey's, read from the graph where they are not given; ``progress`` is told of every site. The original is not
-    touched.
+    that later sites undo earlier errors. Without calibration inputs the fits see the weights alone. ``judging`` gives
+    inputs to judge the result on besides those held back. ``norms`` are the survey's, read from the graph where they
+    are not given; ``progress`` is told of every site. The original is not touched.
 
     Raises:
         UsageError: calibration inputs of the wrong kind, or none, or not finite, or without anything to tell apart.

@@ -147,3 +147,32 @@ def test_an_input_that_nobody_stated_is_said_to_be_assumed(home: Path, run: Call
     assert [result.exit_code for result in (stated, assumed, asked)] == [0, 0, 0]
     assert "[1, 3, 224, 224] is ASSUMED" in assumed.stderr
     assert "ASSUMED" not in stated.stderr + asked.stderr
+
+
+def test_a_part_of_what_the_factory_prescribes_is_refused(home: Path, run: Callable[..., Ended]) -> None:
+    """Options replace a known preprocessing as a whole; a crop alone would take its normalisation away unsaid."""
+    own = """
+from torchvision.transforms import v2
+build.transform = v2.Compose([v2.Resize((16, 16)), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
+"""
+    Path("net.py").write_text(FACTORY + INPUTS + own)
+    part = run(*CONVERT, "--crop", "16", "-o", "part")
+    assert (part.exit_code, (home / "part").exists()) == (2, False)
+    assert "brings its own preprocessing, which --crop would replace as a whole" in part.stderr
+    whole = run(*CONVERT, "--crop", "16", "--mean", "0", "--std", "1", "-o", "whole")
+    assert whole.exit_code == 0, whole.stderr
+    kept = run(*CONVERT, "-o", "kept")
+    assert kept.exit_code == 0, kept.stderr
+    report = read_report(home / "kept")
+    assert report.preparation is not None
+    assert report.preparation.source == "factory"
+
+
+def test_images_that_cannot_be_judged_on_are_counted(home: Path, run: Callable[..., Ended]) -> None:
+    """Unreadable files are said also where they were only to be judged on."""
+    for i in range(60):
+        (home / "images" / "dark" / f"broken{i}.png").write_bytes(b"no image")
+    done = run(*CONVERT, "-o", "out")
+    assert done.exit_code == 0, done.stderr
+    counted = [line for line in done.stderr.splitlines() if "can't be read and were left out" in line]
+    assert sum(int(line.split()[1]) for line in counted) == 60

@@ -19,7 +19,7 @@ from convsurgeon.deployment.exporting.formats import format_for
 from convsurgeon.deployment.lowering import lower
 from convsurgeon.runtimes.closeness import allowed, largest_disagreement
 from convsurgeon.runtimes.registry import find_runtime
-from convsurgeon.survey.sites import refuse_unusable
+from convsurgeon.survey.usable import refuse_unusable
 
 __all__ = ["Described", "Exported", "export", "export_described", "require_writable"]
 

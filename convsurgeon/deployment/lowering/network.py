@@ -36,7 +36,7 @@ from convsurgeon.families.unit import CompactConv, GatedConv
 from convsurgeon.runtimes.machine import device_of, dtype_of, place
 from convsurgeon.runtimes.registry import Runtime, find_runtime, require
 from convsurgeon.runtimes.timer import QUICK, time_in_turn
-from convsurgeon.survey.sites import refuse_unusable
+from convsurgeon.survey.usable import refuse_unusable
 
 __all__ = ["Lowered", "lower"]
 
