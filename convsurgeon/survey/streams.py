@@ -1,0 +1,83 @@
+"""Streams and blocks as plain data: the channels that must be cut alike, and the branches that can be left out.
+
+A stream is one set of channels. Whoever writes into it (both sides of an addition, a gate that it is multiplied by),
+whoever carries it (a norm's parameter for each channel, a depthwise convolution) and whoever reads it keeps the same
+channels of it, in the same order. All names are qualified ones, a module's first in ``named_modules``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["Block", "Carrier", "CarrierKind", "Producer", "Reader", "Stream"]
+
+CarrierKind = Literal["norm", "depthwise", "prelu"]
+
+
+@dataclass(frozen=True)
+class Producer:
+    """A convolution, a transposed one or a linear layer whose output channels are exactly the stream's."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """A module with parameters for each channel, which passes the channels on one by one.
+
+    The stream's are its channels ``offset`` to ``offset + channels``: a norm behind a concatenation carries several
+    streams. ``norm``: batch or instance norm. ``depthwise``: a convolution with one filter a channel. ``prelu``: a
+    PReLU with one slope a channel.
+    """
+
+    name: str
+    kind: CarrierKind
+    offset: int
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A convolution, a transposed one or a linear layer that mixes the stream's channels.
+
+    Its inputs ``offset * span`` to ``(offset + channels) * span`` are the stream's. ``offset`` counts channels that
+    stand before the stream's in a concatenation; ``span`` is the number of entries of each channel, H × W for a linear
+    layer behind a flattened map, otherwise 1. A module that reads the stream at two offsets is named twice.
+    """
+
+    name: str
+    offset: int
+    span: int
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Channels that must be cut alike; ``name`` is that of the first producer to run.
+
+    Without a channel c in producers, carriers and readers the network computes what it computes where every reader's
+    weights for c are 0. ``closed`` says why no channel may be taken away; None if some may.
+    """
+
+    name: str
+    channels: int
+    producers: tuple[Producer, ...]
+    carriers: tuple[Carrier, ...]
+    readers: tuple[Reader, ...]
+    closed: str | None
+
+
+@dataclass(frozen=True)
+class Block:
+    """A residual branch f of x + f(x) (or x - f(x)) that gives the shape it reads, so that it can be left out.
+
+    ``name`` is what all names of its modules begin with, or its first module's. ``modules`` are the leaves of the
+    branch as they run; nothing else reads them. Where ``last``, one of them, gives zeros, so does the branch: behind it
+    come at most dropouts, scalings and changes of layout. ``stream`` is the stream that x is, None for a value that
+    comes from outside of the traced part. ``closed`` says why it may not be left out; None if it may.
+    """
+
+    name: str
+    modules: tuple[str, ...]
+    last: str
+    stream: str | None
+    closed: str | None
