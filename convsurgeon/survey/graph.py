@@ -6,10 +6,14 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from torch import fx, nn
+from torch.nn.modules.conv import _ConvTransposeNd
 
 from convsurgeon.base.errors import FOREIGN
+from convsurgeon.families.unit import CompactConv
 
-__all__ = ["Leaf", "by_parts", "trace"]
+__all__ = ["TRACED_CONVS", "Leaf", "by_parts", "conv_graphs", "trace"]
+
+TRACED_CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, _ConvTransposeNd, CompactConv)
 
 T = TypeVar("T")
 # Whether a module stays one node of the graph; None leaves that to fx.
@@ -52,3 +56,12 @@ def by_parts(model: nn.Module, convs: tuple[type[nn.Module], ...], read: Callabl
 
     descend(model, "")
     return parts
+
+
+def conv_graphs(model: nn.Module) -> dict[str, fx.Graph]:
+    """The graphs by part, in which every convolution is one node: also one of a class whose forward may not trace."""
+    return by_parts(model, TRACED_CONVS, lambda module: trace(module, _conv_leaf))
+
+
+def _conv_leaf(module: nn.Module) -> bool | None:
+    return True if isinstance(module, TRACED_CONVS) else None

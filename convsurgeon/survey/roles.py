@@ -8,21 +8,17 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import torch
 from torch import fx, nn
-from torch.nn.modules.conv import _ConvTransposeNd
 
-from convsurgeon.families.unit import CompactConv
-from convsurgeon.survey.graph import by_parts, trace
+from convsurgeon.survey.graph import TRACED_CONVS, conv_graphs
 
-__all__ = ["Role", "TracedBy", "norms_behind", "read_roles"]
+__all__ = ["Role", "TracedBy", "norms_behind", "read_roles", "roles_in"]
 
 TracedBy = Literal["fx", "parts", "hooks"]
 
-_CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, _ConvTransposeNd, CompactConv)
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.modules.instancenorm._InstanceNorm)
 _ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.SiLU, nn.GELU, nn.Hardswish, nn.Mish, nn.ELU, nn.PReLU)
 _ADDITIONS = (operator.add, operator.iadd, torch.add)
@@ -46,9 +42,14 @@ class Role:
 
 def read_roles(model: nn.Module) -> dict[str, Role]:
     """Roles by qualified name (a module's first one), for every convolution that some trace reaches."""
+    return roles_in(model, conv_graphs(model))
+
+
+def roles_in(model: nn.Module, graphs: Mapping[str, fx.Graph]) -> dict[str, Role]:
+    """As `read_roles`, from the graphs of the model's parts."""
     roles: dict[str, Role] = {}
     names = {module: name for name, module in model.named_modules()}
-    for part, graph in by_parts(model, _CONVS, partial(trace, leaf=_leaf)).items():
+    for part, graph in graphs.items():
         reader = _GraphReader(model.get_submodule(part), graph, names)
         for node in graph.nodes:
             if reader.is_conv(node) and (name := reader.name(node)) is not None:
@@ -59,11 +60,6 @@ def read_roles(model: nn.Module) -> dict[str, Role]:
 def norms_behind(model: nn.Module) -> dict[str, str]:
     """The name of the norm right behind each convolution that has one, by the convolution's name."""
     return {name: role.norm for name, role in read_roles(model).items() if role.norm is not None}
-
-
-def _leaf(module: nn.Module) -> bool | None:
-    """Also convolutions of a class of their own, whose forward may not trace."""
-    return True if isinstance(module, _CONVS) else None
 
 
 class _GraphReader:
@@ -86,7 +82,7 @@ class _GraphReader:
         self.convs = sum(1 << self.position[n] for n in graph.nodes if self.is_conv(n))
 
     def is_conv(self, node: fx.Node) -> bool:
-        return isinstance(self._module(node), _CONVS)
+        return isinstance(self._module(node), TRACED_CONVS)
 
     def role(self, node: fx.Node, traced_by: TracedBy) -> Role:
         before = self.upstream[node] & self.convs & ~(1 << self.position[node])
@@ -115,7 +111,7 @@ class _GraphReader:
 
     def _is_shortcut(self, node: fx.Node) -> bool:
         module = self._module(node)
-        if not isinstance(module, _CONVS) or set(module.kernel_size) != {1}:
+        if not isinstance(module, TRACED_CONVS) or set(module.kernel_size) != {1}:
             return False
         end = node
         while (following := self._next_module(end, (*_NORMS, nn.Identity, nn.Dropout))) is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,10 +18,15 @@ from convsurgeon.families.family import Refusal
 from convsurgeon.families.torch_convs import conv_shape
 from convsurgeon.families.unit import UNITS, CompactConv
 from convsurgeon.survey.altered import computed_by_hook
+from convsurgeon.survey.calls import Calls
 from convsurgeon.survey.counting import CountedOn, count_params, run_on_copy
+from convsurgeon.survey.cuttable import CUTTABLE, Cuttable, tied_weights
+from convsurgeon.survey.find_streams import find_streams
+from convsurgeon.survey.graph import conv_graphs
 from convsurgeon.survey.reads import OutsideReads
-from convsurgeon.survey.roles import Role, TracedBy, read_roles
+from convsurgeon.survey.roles import Role, TracedBy, roles_in
 from convsurgeon.survey.sources import CONVS, Source, source_of
+from convsurgeon.survey.streams import Block, Stream
 from convsurgeon.survey.usable import refuse_unusable
 
 __all__ = ["Site", "Survey", "survey"]
@@ -60,7 +65,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Survey:
-    """All sites in execution order (uncalled ones last), and the cost of the whole model.
+    """All sites in execution order (uncalled ones last), streams and residual blocks, and the cost of the whole model.
 
     ``total.macs`` counts conv, linear and matmul of one forward on the example inputs. ``counted_on`` is
     "device" where the model needs real numbers to run, so that its cost may depend on the data.
@@ -71,6 +76,8 @@ class Survey:
     counted_on: CountedOn
     input_shapes: tuple[tuple[int, ...], ...]
     outputs: tuple[str, ...]
+    streams: tuple[Stream, ...]
+    blocks: tuple[Block, ...]
 
     def fingerprint(self) -> str:
         """A hash of names and shapes: two models with the same one take the same plans."""
@@ -103,13 +110,15 @@ class _Watch:
     def __init__(self, paths: list[tuple[str, ...]]) -> None:
         self.paths = paths
         self.seen: dict[str, _Calls] = {}
+        self.calls = Calls()
         self.reads = OutsideReads()
 
     def attach(self, copy: nn.Module) -> None:
         """Start anew on this copy."""
         self.seen.clear()
         modules = {names[0]: copy.get_submodule(names[0]) for names in self.paths}
-        self.reads.attach(modules)
+        self.calls.attach(copy)
+        self.reads.attach(modules | {name: one for name, one in copy.named_modules() if isinstance(one, CUTTABLE)})
         observe(after=[(module, self._recorder(name, module)) for name, module in modules.items()])
 
     def _recorder(self, name: str, module: nn.Module) -> After:
@@ -147,8 +156,9 @@ def survey(model: nn.Module, inputs: Inputs) -> Survey:
         run = run_on_copy(model, inputs, watch.attach)
     for name in watch.reads.names & watch.seen.keys():
         watch.seen[name].read = True
-    roles = read_roles(run.copy)
-    tied = _tied_weights(model)
+    called, graphs = watch.calls.detach(), conv_graphs(run.copy)
+    roles = roles_in(run.copy, graphs)
+    tied = tied_weights(model)
     sites = [_site(names, model.get_submodule(names[0]), watch.seen.get(names[0]), roles, tied) for names in paths]
     if sites and not any(site.stem for site in sites):
         # Without a whole graph, the first convolution to run is the best guess at the stem.
@@ -156,7 +166,8 @@ def survey(model: nn.Module, inputs: Inputs) -> Survey:
         sites[first] = replace(sites[first], stem=True)
     sites.sort(key=lambda site: (site.calls == 0, site.order))
     total = Cost(run.macs, count_params(model))
-    return Survey(tuple(sites), total, run.counted_on, inputs.shapes(), run.outputs)
+    streams, blocks = find_streams(run.copy, graphs, Cuttable(model, called, watch.reads.names))
+    return Survey(tuple(sites), total, run.counted_on, inputs.shapes(), run.outputs, streams, blocks)
 
 
 def conv_kernel(module: nn.Module) -> tuple[int, ...]:
@@ -253,9 +264,3 @@ def _obstacle(module: nn.Module, source: Source | Refusal, seen: _Calls, tied: s
     if source.shape.groups == source.shape.in_channels > 1:
         return "depthwise: one input channel per group already"
     return None
-
-
-def _tied_weights(model: nn.Module) -> set[int]:
-    """Ids of parameters that more than one module owns."""
-    owners = Counter(id(p) for module in model.modules() for p in module._parameters.values() if p is not None)
-    return {key for key, times in owners.items() if times > 1}

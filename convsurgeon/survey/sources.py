@@ -27,7 +27,7 @@ from convsurgeon.families.cost import ConvShape
 from convsurgeon.families.family import Refusal
 from convsurgeon.families.torch_convs import PAD_MODES, Conv, PaddedConv, conv_shape, plain_conv
 
-__all__ = ["CONVS", "Source", "is_plain", "plainly", "source_of"]
+__all__ = ["CONVS", "Source", "convolves_with_its_weight", "is_plain", "plainly", "source_of"]
 
 CONVS: tuple[type[Any], ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d, _ConvTransposeNd)
 
@@ -81,6 +81,17 @@ def source_of(module: Any, input_size: Sequence[int] = ()) -> Source | Refusal:
     except FOREIGN as error:
         # Any code may stand in a forward; where it can't be run by itself, it can't be read.
         return Refusal(f"{name} computes its own forward, which can't be read: {first_line(error)}")
+
+
+def convolves_with_its_weight(module: Any, input_size: Sequence[int]) -> bool:
+    """Whether the module pads and convolves with its own parameters as they are; arguments as in `source_of`."""
+    if is_plain(module):
+        return True
+    if parametrize.is_parametrized(module) or "weight" not in module._parameters:
+        return False
+    twin = _runnable(module)
+    source = source_of(twin, input_size)
+    return isinstance(source, Source) and _equal(source.weight, twin.weight) and _equal(source.bias, twin.bias)
 
 
 def plainly(module: Any) -> Conv:

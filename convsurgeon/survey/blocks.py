@@ -1,0 +1,139 @@
+"""Residual branches that can be left out, found in a graph."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import takewhile
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from convsurgeon.survey.calls import NEVER
+from convsurgeon.survey.channels import Outside, Value
+from convsurgeon.survey.graph import TRACED_CONVS
+from convsurgeon.survey.streams import Block
+from convsurgeon.survey.walk import Walk
+
+__all__ = ["find_blocks"]
+
+_SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")
+_DIFFERENCES = (operator.sub, operator.isub, torch.sub, "sub", "sub_")
+_PRODUCTS = (operator.mul, operator.imul, torch.mul, "mul", "mul_")
+_SILENT_MODULES = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+_SILENT = ("dropout", "dropout2d", "stochastic_depth", "permute", "contiguous", "transpose")
+
+
+def find_blocks(walk: Walk, why_kept: Callable[[str], str | None]) -> list[Block]:
+    """The blocks of a graph that a walk has been through; ``why_kept`` says why a module may not be left out."""
+    branches = _Branches(walk)
+    found: dict[str, Block] = {}
+    for node in walk.traced.graph.nodes:
+        for source, end in _operands(node):
+            block = branches.block(node, source, end, why_kept)
+            if block is not None:
+                name = block.name if block.name not in found else block.modules[0]
+                found.setdefault(name, replace(block, name=name))
+    return list(found.values())
+
+
+def _operands(node: fx.Node) -> Iterator[tuple[fx.Node, fx.Node]]:
+    """What an addition may keep, and what it may lose; of a difference only the second operand."""
+    nodes = [one for one in node.args if isinstance(one, fx.Node)]
+    if len(nodes) == 2 and node.target in (*_SUMS, *_DIFFERENCES):
+        yield nodes[0], nodes[1]
+        if node.target in _SUMS:
+            yield nodes[1], nodes[0]
+
+
+class _Branches:
+    """Which nodes lie between two others; sets of nodes are bit masks over their order."""
+
+    def __init__(self, walk: Walk) -> None:
+        self._walk = walk
+        self._modules = {name: module for module, name in walk.traced.names.items()}
+        self._nodes: list[fx.Node] = list(walk.traced.graph.nodes)
+        self._bit = {node: 1 << place for place, node in enumerate(self._nodes)}
+        self._upstream: dict[fx.Node, int] = {}
+        for node in self._nodes:
+            mask = self._bit[node]
+            for before in node.all_input_nodes:
+                mask |= self._upstream[before]
+            self._upstream[node] = mask
+
+    def block(
+        self, join: fx.Node, source: fx.Node, end: fx.Node, why_kept: Callable[[str], str | None]
+    ) -> Block | None:
+        """The branch from ``source`` to ``end``, None where that is none, or holds no convolution."""
+        if source is end or not self._upstream[end] & self._bit[source]:
+            return None
+        nodes = self._between(source, end)
+        called = [name for node in nodes if (name := self._walk.layer(node)) is not None]
+        last = self._last(end, nodes)
+        if last is None or not any(isinstance(self._modules[name], TRACED_CONVS) for name in called):
+            return None
+        if not self._keeps_shape(called[0], last):
+            return None
+        # An activation without weights may well be one object that other branches call, too.
+        modules = [name for name in dict.fromkeys(called) if self._modules[name].state_dict() or name == last]
+        closed = self._why_closed(join, source, nodes) or next(
+            (f"'{name}': {kept}" for name in modules if (kept := why_kept(name)) is not None), None
+        )
+        return Block(_common(modules), tuple(modules), last, self._stream(source), closed)
+
+    def _between(self, source: fx.Node, end: fx.Node) -> list[fx.Node]:
+        bit = self._bit[source]
+        return [
+            node
+            for node in self._nodes
+            if self._upstream[end] & self._bit[node] and self._upstream[node] & bit and node is not source
+        ]
+
+    def _why_closed(self, join: fx.Node, source: fx.Node, nodes: list[fx.Node]) -> str | None:
+        inside = {*nodes, join}
+        for node in nodes:
+            if any(user not in inside for user in node.users):
+                return f"what {self._words(node)} gives is read outside of the branch, too"
+            for given in node.all_input_nodes:
+                other = isinstance(self._walk.values[given], Value | Outside) and given.op != "get_attr"
+                if other and given is not source and given not in inside:
+                    return f"{self._words(node)} reads more than the branch"
+        return None
+
+    def _words(self, node: fx.Node) -> str:
+        name = self._walk.layer(node)
+        return f"'{name}'" if name is not None else str(node.target)
+
+    def _last(self, end: fx.Node, nodes: list[fx.Node]) -> str | None:
+        """The module that silences the branch where it gives zeros."""
+        node: Any = end
+        while node in nodes:
+            name = self._walk.layer(node)
+            if name is not None and not isinstance(self._modules[name], _SILENT_MODULES):
+                return name
+            quiet = name is not None or getattr(node.target, "__name__", node.target) in _SILENT
+            if not quiet and node.target not in _PRODUCTS:
+                return None
+            node = next((one for one in node.all_input_nodes if one in nodes), None)
+        return None
+
+    def _keeps_shape(self, first: str, last: str) -> bool:
+        # Sorted, because a branch may put the channels last meanwhile; it was added, so that the axes agree.
+        seen = self._walk.traced.seen
+        read, wrote = seen.get(first, NEVER).read, seen.get(last, NEVER).wrote
+        return bool(read) and sorted(read) == sorted(wrote)
+
+    def _stream(self, source: fx.Node) -> str | None:
+        value = self._walk.values[source]
+        if not isinstance(value, Value) or len(value.pieces) != 1 or isinstance(value.pieces[0], Outside):
+            return None
+        return self._walk.stream(value.pieces[0]).name
+
+
+def _common(names: list[str]) -> str:
+    """The longest path of modules that all names begin with, or the first name."""
+    steps = zip(*(name.split(".") for name in names), strict=False)
+    common = takewhile(lambda step: len(set(step)) == 1, steps)
+    return ".".join(step[0] for step in common) or names[0]

@@ -1,0 +1,58 @@
+"""What one forward calls: how often each module runs, and the shapes it reads and writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from convsurgeon.base.observe import After, observe
+
+__all__ = ["NEVER", "Called", "Calls"]
+
+
+@dataclass(frozen=True)
+class Called:
+    """How often a module ran; the shapes of its first argument and of its output in its first call, () for others."""
+
+    times: int
+    read: tuple[int, ...]
+    wrote: tuple[int, ...]
+
+
+NEVER = Called(0, (), ())
+
+
+class Calls:
+    """Counts the calls of all modules of a copy, by qualified name, until it is told to stop."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, Called] = {}
+        self._handles: list[Any] = []
+
+    def attach(self, copy: nn.Module) -> None:
+        """Start anew on this copy."""
+        self.seen.clear()
+        self._handles = observe(after=[(module, self._recorder(name)) for name, module in copy.named_modules()])
+
+    def detach(self) -> Mapping[str, Called]:
+        """What was seen. A trace, which calls modules too, adds nothing any more."""
+        for handle in self._handles:
+            handle.remove()
+        return self.seen
+
+    def _recorder(self, name: str) -> After:
+        def record(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+            before = self.seen.get(name)
+            if before is None:
+                self.seen[name] = Called(1, _shape(next(iter((*args, *kwargs.values())), None)), _shape(output))
+            else:
+                self.seen[name] = Called(before.times + 1, before.read, before.wrote)
+
+        return record
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    return tuple(value.shape) if isinstance(value, Tensor) else ()
