@@ -1,4 +1,4 @@
-"""The list of a model's convolutions, as data and as a table."""
+"""The list of a model's convolutions, streams and residual blocks, as data and as tables."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.text import Text
 from convsurgeon.planning.rules import Rules, why_kept
 from convsurgeon.planning.targets import human
 from convsurgeon.report.lines import share
+from convsurgeon.report.stream_tables import blocks_as_data, stream_lines, stream_tables, streams_as_data
 from convsurgeon.report.terminal import Fitting
 from convsurgeon.survey.sites import Site, Survey
 
@@ -40,6 +41,8 @@ def as_data(name: str, found: Survey) -> dict[str, Any]:
             }
             for site in found.sites
         ],
+        "streams": streams_as_data(found.streams),
+        "blocks": blocks_as_data(found.blocks),
     }
 
 
@@ -48,7 +51,7 @@ def _why_not(site: Site) -> str | None:
 
 
 def render(name: str, found: Survey) -> RenderableType:
-    """One row per convolution, then the totals."""
+    """One row per convolution, stream and residual block, then the totals."""
     eligible = [site for site in found.sites if _why_not(site) is None]
     covered = share(sum(site.cost.macs for site in eligible), found.total.macs)
     shapes = ", ".join(str(list(shape)) for shape in found.input_shapes)
@@ -59,7 +62,9 @@ def render(name: str, found: Survey) -> RenderableType:
     ]
     if found.counted_on == "device":
         lines.append("counted on real numbers: the cost may depend on the data")
-    return Group(Fitting(_wide(name, found), _narrow(name, found)), *(Text(line) for line in lines))
+    convolutions = Fitting(_wide(name, found), _narrow(name, found))
+    lines += stream_lines(found.streams, found.blocks)
+    return Group(convolutions, *stream_tables(found.streams, found.blocks), *(Text(line) for line in lines))
 
 
 def _wide(name: str, found: Survey) -> Table:

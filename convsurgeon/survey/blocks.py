@@ -22,8 +22,15 @@ __all__ = ["find_blocks"]
 _SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")
 _DIFFERENCES = (operator.sub, operator.isub, torch.sub, "sub", "sub_")
 _PRODUCTS = (operator.mul, operator.imul, torch.mul, "mul", "mul_")
-_SILENT_MODULES = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
-_SILENT = ("dropout", "dropout2d", "stochastic_depth", "permute", "contiguous", "transpose")
+# What gives zeros where it reads zeros.
+_SILENT_MODULES = (
+    *(nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d),
+    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SiLU, nn.GELU, nn.Hardswish, nn.Mish, nn.Tanh),
+)
+_SILENT = (
+    *("dropout", "dropout2d", "stochastic_depth", "permute", "transpose", "contiguous"),
+    *("relu", "relu_", "relu6", "leaky_relu", "elu", "silu", "gelu", "hardswish", "mish", "tanh"),
+)
 
 
 def find_blocks(walk: Walk, why_kept: Callable[[str], str | None]) -> list[Block]:
@@ -93,18 +100,22 @@ class _Branches:
 
     def _why_closed(self, join: fx.Node, source: fx.Node, nodes: list[fx.Node]) -> str | None:
         inside = {*nodes, join}
-        for node in nodes:
-            if any(user not in inside for user in node.users):
+        for node in filter(self._is_tensor, nodes):
+            if any(user not in inside and self._is_tensor(user) for user in node.users):
                 return f"what {self._words(node)} gives is read outside of the branch, too"
             for given in node.all_input_nodes:
-                other = isinstance(self._walk.values[given], Value | Outside) and given.op != "get_attr"
+                other = self._is_tensor(given) and given.op != "get_attr"
                 if other and given is not source and given not in inside:
                     return f"{self._words(node)} reads more than the branch"
         return None
 
+    def _is_tensor(self, node: fx.Node) -> bool:
+        """Sizes and what checks ask for stay as they are without the branch."""
+        return isinstance(self._walk.values[node], Value | Outside)
+
     def _words(self, node: fx.Node) -> str:
         name = self._walk.layer(node)
-        return f"'{name}'" if name is not None else str(node.target)
+        return f"'{name}'" if name is not None else getattr(node.target, "__name__", str(node.target))
 
     def _last(self, end: fx.Node, nodes: list[fx.Node]) -> str | None:
         """The module that silences the branch where it gives zeros."""

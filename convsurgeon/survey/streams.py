@@ -70,10 +70,11 @@ class Stream:
 class Block:
     """A residual branch f of x + f(x) (or x - f(x)) that gives the shape it reads, so that it can be left out.
 
-    ``name`` is what all names of its modules begin with, or its first module's. ``modules`` are the layers
-    of the branch that have weights, as they run, and ``last``; nothing else reads what they give. Where ``last``, one of them, gives zeros, so does the branch: behind it
-    come at most dropouts, scalings and changes of layout. ``stream`` is the stream that x is, None for a value that
-    comes from outside of the traced part. ``closed`` says why it may not be left out; None if it may.
+    ``name`` is what all names of its modules begin with, or its first module's. ``modules`` are the layers of the
+    branch that have weights, as they run, and ``last``; nothing else reads what they give. Where ``last``, one of
+    them, gives zeros, so does the branch: behind it come at most activations, dropouts, scalings and changes of
+    layout. ``stream`` is the stream that x is, None for a value that comes from outside of the traced part.
+    ``closed`` says why it may not be left out; None if it may.
     """
 
     name: str

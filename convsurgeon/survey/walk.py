@@ -19,6 +19,7 @@ from convsurgeon.survey.streams import Stream
 __all__ = ["Traced", "Walk"]
 
 _SPLITS = ("chunk", "split", "split_with_sizes", "tensor_split", "unbind")
+_MIXING = ("layer_norm", "group_norm", "local_response_norm", "rms_norm", "softmax", "log_softmax", "normalize")
 
 
 @dataclass(frozen=True)
@@ -122,12 +123,7 @@ class Walk:
             return _FUNCTIONAL[node.target][1](self._layer(node), args[0] if args else kwargs["input"])
         rule = rule_of(node.target)
         if rule is None:
-            split = _operation(node) in _SPLITS
-            raise NotUnderstood(
-                "it is split into several parts"
-                if split
-                else f"{_operation(node)} does something to it that is not known"
-            )
+            raise NotUnderstood(_unknown(_operation(node)))
         try:
             return rule(*args, **kwargs)
         except (TypeError, IndexError, ValueError) as error:
@@ -152,6 +148,14 @@ class Walk:
             module = self._modules.get(path)
             if module is not None and self.traced.listened(self.traced.names[module]):
                 value.close(f"'{self.traced.names[module]}' carries hooks, which may rely on its shape")
+
+
+def _unknown(operation: str) -> str:
+    if operation in _SPLITS:
+        return "it is split into several parts"
+    if operation in _MIXING:
+        return f"{operation} normalises several channels together"
+    return f"{operation} reads it, and what that does to channels is not known"
 
 
 def _operation(node: fx.Node) -> str:
