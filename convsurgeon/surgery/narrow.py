@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -105,9 +104,7 @@ def _without(layer: nn.Module, name: str, cut: _Cut) -> nn.Module:
         if gone or least
     ):
         raise UnknownName(f"'{name}' of this model, {layer}, is none that these streams go through.")
-    # Its own copy, so that attributes and whatever a subclass adds come along; the parameters are new ones.
-    new = copy.copy(layer)
-    new._parameters, new._buffers = dict(layer._parameters), dict(layer._buffers)
+    new = duplicate(layer)
     for side, gone in (("writes", cut.outputs), ("reads", cut.inputs)):
         if gone:
             _take_away(new, sides[side], gone)

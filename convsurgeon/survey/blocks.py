@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from itertools import takewhile
-from typing import Any
 
 import torch
 from torch import fx, nn
@@ -39,7 +38,7 @@ def find_blocks(walk: Walk, why_kept: Callable[[str], str | None]) -> list[Block
     found: dict[str, Block] = {}
     for node in walk.traced.graph.nodes:
         for source, end in _operands(node):
-            block = branches.block(node, source, end, why_kept)
+            block = branches.block(node, branches.origin(source), end, why_kept)
             if block is not None:
                 name = block.name if block.name not in found else block.modules[0]
                 found.setdefault(name, replace(block, name=name))
@@ -70,6 +69,12 @@ class _Branches:
                 mask |= self._upstream[before]
             self._upstream[node] = mask
 
+    def origin(self, node: fx.Node) -> fx.Node:
+        """The node whose value this one hands on as it is."""
+        while (name := self._walk.layer(node)) is not None and isinstance(self._modules[name], nn.Identity):
+            node = node.all_input_nodes[0]
+        return node
+
     def block(
         self, join: fx.Node, source: fx.Node, end: fx.Node, why_kept: Callable[[str], str | None]
     ) -> Block | None:
@@ -81,7 +86,7 @@ class _Branches:
         last = self._last(end, nodes)
         if last is None or not any(isinstance(self._modules[name], TRACED_CONVS) for name in called):
             return None
-        if not self._keeps_shape(called[0], last):
+        if not self._keeps_shape(called[0], last) or self._spreads(source, end):
             return None
         # An activation without weights may well be one object that other branches call, too.
         modules = [name for name in dict.fromkeys(called) if self._modules[name].state_dict() or name == last]
@@ -101,13 +106,17 @@ class _Branches:
     def _why_closed(self, join: fx.Node, source: fx.Node, nodes: list[fx.Node]) -> str | None:
         inside = {*nodes, join}
         for node in filter(self._is_tensor, nodes):
-            if any(user not in inside and self._is_tensor(user) for user in node.users):
+            if any(user not in inside and self._reads(user) for user in node.users):
                 return f"what {self._words(node)} gives is read outside of the branch, too"
             for given in node.all_input_nodes:
                 other = self._is_tensor(given) and given.op != "get_attr"
                 if other and given is not source and given not in inside:
                     return f"{self._words(node)} reads more than the branch"
         return None
+
+    def _reads(self, user: fx.Node) -> bool:
+        """Not what only asks for a size, nor an item that is fetched for nothing."""
+        return self._is_tensor(user) and bool(user.users or user.target is not operator.getitem)
 
     def _is_tensor(self, node: fx.Node) -> bool:
         """Sizes and what checks ask for stay as they are without the branch."""
@@ -117,24 +126,29 @@ class _Branches:
         name = self._walk.layer(node)
         return f"'{name}'" if name is not None else getattr(node.target, "__name__", str(node.target))
 
-    def _last(self, end: fx.Node, nodes: list[fx.Node]) -> str | None:
+    def _last(self, end: fx.Node, nodes: Collection[fx.Node]) -> str | None:
         """The module that silences the branch where it gives zeros."""
-        node: Any = end
-        while node in nodes:
-            name = self._walk.layer(node)
-            if name is not None and not isinstance(self._modules[name], _SILENT_MODULES):
-                return name
-            quiet = name is not None or getattr(node.target, "__name__", node.target) in _SILENT
-            if not quiet and node.target not in _PRODUCTS:
-                return None
-            node = next((one for one in node.all_input_nodes if one in nodes), None)
-        return None
+        if end not in nodes:
+            return None
+        name = self._walk.layer(end)
+        if name is not None and not isinstance(self._modules[name], _SILENT_MODULES):
+            return name
+        silent = name is not None or getattr(end.target, "__name__", end.target) in _SILENT
+        if not silent and end.target not in _PRODUCTS:
+            return None
+        before = (self._last(one, nodes) for one in end.all_input_nodes)
+        return next((name for name in before if name is not None), None)
 
     def _keeps_shape(self, first: str, last: str) -> bool:
         # Sorted, because a branch may put the channels last meanwhile; it was added, so that the axes agree.
         seen = self._walk.traced.seen
         read, wrote = seen.get(first, NEVER).read, seen.get(last, NEVER).wrote
         return bool(read) and sorted(read) == sorted(wrote)
+
+    def _spreads(self, source: fx.Node, end: fx.Node) -> bool:
+        """Whether the sum is larger than its kept operand."""
+        kept, lost = self._walk.values[source], self._walk.values[end]
+        return isinstance(kept, Value) and kept.single and isinstance(lost, Value) and not lost.single
 
     def _stream(self, source: fx.Node) -> str | None:
         value = self._walk.values[source]

@@ -40,12 +40,14 @@ class Cuttable:
         """Why nothing may be done to the module, as part of a graph of ``part``; None if it may."""
         module = self._modules[name]
         times, expected = self.seen.get(name, NEVER).times, self.seen.get(part, NEVER).times
-        if not times or not expected:
+        if not times:
             return "it is never called as a module in this forward (eval mode)"
+        if not expected:
+            return f"'{part}' is never called as a whole"
         if times != expected:
             return "it is called from several places"
-        if self.hooked(name):
-            return "it carries hooks, which rely on its shape"
+        if self.altered(name):
+            return "it carries hooks or a forward of its own"
         own = list(module.parameters(recurse=False))
         if any(id(parameter) in self._tied for parameter in own):
             return "its weight is shared with another module"
@@ -76,10 +78,11 @@ class Cuttable:
         """Whether some layer with weights is never called, as the auxiliary heads are that only training calls."""
         return any(isinstance(module, CUTTABLE) and name not in self.seen for name, module in self._modules.items())
 
-    def hooked(self, name: str) -> bool:
-        """Whether somebody listens to the module's calls."""
+    def altered(self, name: str) -> bool:
+        """Whether hooks hear of the module's calls, or a forward was put on the instance."""
         module = self._modules[name]
-        return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
+        hooks = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
+        return bool(hooks) or "forward" in vars(module)
 
 
 def tied_weights(model: nn.Module) -> set[int]:

@@ -32,7 +32,7 @@ def find_streams(
             names,
             cuttable.seen,
             partial(cuttable.why_whole, part=part),
-            cuttable.hooked,
+            cuttable.altered,
         )
         walk = Walk(traced)
         walk.run()

@@ -44,7 +44,7 @@ _ADAPTIVE = _classes(
 class Layer:
     """A module that the graph calls.
 
-    ``wrote`` is the shape it wrote, () if unknown; ``whole`` says why its channels can't be cut; ``listened``: hooks
+    ``wrote`` is the shape it wrote, () if unknown; ``whole`` says why its channels can't be cut; ``altered``: hooks
     hear of its calls.
     """
 
@@ -52,7 +52,7 @@ class Layer:
     module: Any
     wrote: tuple[int, ...]
     whole: str | None
-    listened: bool
+    altered: bool
 
     def group(self, channels: int) -> Group:
         """A stream that begins here."""
@@ -78,7 +78,7 @@ def through(layer: Layer, args: Any, kwargs: Any) -> Any:
     """
     module, given = layer.module, leaves([args, kwargs])
     if isinstance(module, _ELEMENTWISE):
-        _refuse_listeners(layer)
+        _refuse_altered(layer)
         return elementwise(*given)
     x = given[0] if len(given) == 1 else None
     if not isinstance(x, Value | Outside):
@@ -97,14 +97,14 @@ def through(layer: Layer, args: Any, kwargs: Any) -> Any:
     return _mapped(layer, x)
 
 
-def _refuse_listeners(layer: Layer) -> None:
-    if layer.listened:
-        raise NotUnderstood(f"'{layer.name}' carries hooks, which may rely on its shape")
+def _refuse_altered(layer: Layer) -> None:
+    if layer.altered:
+        raise NotUnderstood(f"'{layer.name}' carries hooks or a forward of its own, which may rely on its shape")
 
 
 def _mapped(layer: Layer, x: Value | Outside) -> Any:
     """Layers without parameters."""
-    _refuse_listeners(layer)
+    _refuse_altered(layer)
     module = layer.module
     if isinstance(module, _POOLS):
         return pooled(x, return_indices=getattr(module, "return_indices", False))
@@ -127,6 +127,8 @@ def convolved(layer: Layer, x: Value | Outside) -> Value | Outside:
     if conv.groups == conv.in_channels == conv.out_channels > 1:
         return _filtered(layer, x)
     group = layer.group(conv.out_channels)
+    if layer.wrote and len(layer.wrote) != rank:
+        group.close(f"'{layer.name}' writes it without a batch axis")
     if conv.groups > 1:
         group.close(f"'{layer.name}' writes it in {conv.groups} groups")
         if isinstance(x, Value):
@@ -145,13 +147,15 @@ def _filtered(layer: Layer, x: Value | Outside) -> Value | Outside:
 
 def linear(layer: Layer, x: Value | Outside) -> Value:
     """Behind a linear layer: a new stream on the last axis."""
-    rank = x.rank if isinstance(x, Value) else len(layer.wrote) or 2
+    rank = len(layer.wrote) or (x.rank if isinstance(x, Value) else 2)
     if isinstance(x, Value) and x.axis != x.rank - 1:
         x.close(f"'{layer.name}' reads another axis of it")
         x = Outside("channels on another axis")
     group = layer.group(layer.module.out_features)
+    if rank < 2:
+        group.close(f"'{layer.name}' writes it without a batch axis")
     _mixed(layer, x, layer.module.in_features)
-    return Value((group,), max(rank - 1, 0), rank, single=rank == 2)
+    return Value((group,), rank - 1, rank, single=rank == 2)
 
 
 def _mixed(layer: Layer, x: Value | Outside, entries: int) -> None:

@@ -157,6 +157,8 @@ def _reshaped(x: Any, *shape: Any) -> Any:
     if not isinstance(x, Value):
         return x
     sizes = leaves(shape)
+    if x.axis == 1 and len(sizes) > 1 and isinstance(sizes[1], int) and sizes[1] != -1:
+        raise NotUnderstood("it is reshaped to a fixed number of channels")
     if x.axis != 1 or len(sizes) < 2 or not isinstance(sizes[0], Dim) or sizes[0].axis != 0:
         raise NotUnderstood("it is reshaped in a way that can't be followed")
     if len(sizes) == 2 and sizes[1] == -1:

@@ -68,7 +68,7 @@ class Stream:
 
 @dataclass(frozen=True)
 class Block:
-    """A residual branch f of x + f(x) (or x - f(x)) that gives the shape it reads, so that it can be left out.
+    """A residual branch f of x + f(x) (or x - f(x)) that leaves the shape of x, so that it can be left out.
 
     ``name`` is what all names of its modules begin with, or its first module's. ``modules`` are the layers of the
     branch that have weights, as they run, and ``last``; nothing else reads what they give. Where ``last``, one of

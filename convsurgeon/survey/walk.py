@@ -27,7 +27,7 @@ class Traced:
     """A part of the model whose graph is known.
 
     ``names`` are the modules' in the whole model, ``seen`` what a forward called of them, ``whole`` says why a
-    module's channels can't be cut and ``listened`` whether somebody's hooks hear of its calls, by such a name.
+    module's channels can't be cut and ``altered`` whether somebody's hooks hear of its calls, by such a name.
     """
 
     part: str
@@ -36,7 +36,7 @@ class Traced:
     names: Mapping[nn.Module, str]
     seen: Mapping[str, Called]
     whole: Callable[[str], str | None]
-    listened: Callable[[str], bool]
+    altered: Callable[[str], bool]
 
     def entering(self) -> Outside:
         """What the graph's inputs are."""
@@ -65,7 +65,7 @@ class Walk:
         for node in self.traced.graph.nodes:
             found = self.values[node] = self._value(node)
             if isinstance(found, Value):
-                self._tell_listeners(node, found)
+                self._close_in_altered(node, found)
                 for group in found.groups():
                     # A producer that is called twice writes the same channels both times.
                     self._groups.setdefault(group.producers[0].name, group).tie(group)
@@ -133,21 +133,26 @@ class Walk:
         module = self._called(node)
         assert module is not None
         name, traced = self.traced.names[module], self.traced
-        return Layer(name, module, traced.seen.get(name, NEVER).wrote, traced.whole(name), traced.listened(name))
+        return Layer(name, module, traced.seen.get(name, NEVER).wrote, traced.whole(name), traced.altered(name))
 
     def _constant(self, node: fx.Node) -> Outside | None:
         """One number acts on all channels alike, any other tensor has entries of its own for them."""
         found: Any = self.traced.module
         for step in str(node.target).split("."):
             found = getattr(found, step)
-        return None if found.numel() == 1 else Outside(f"the tensor '{node.target}' of the network")
+        if found.numel() == 1:
+            return None
+        made = str(node.target).startswith("_tensor_constant")
+        return Outside("a tensor that the forward makes" if made else f"the tensor '{node.target}' of the network")
 
-    def _tell_listeners(self, node: fx.Node, value: Value) -> None:
+    def _close_in_altered(self, node: fx.Node, value: Value) -> None:
         """Hooks on a module that is no leaf may hear of anything inside of it."""
         for path, *_ in node.meta.get("nn_module_stack", {}).values():
             module = self._modules.get(path)
-            if module is not None and self.traced.listened(self.traced.names[module]):
-                value.close(f"'{self.traced.names[module]}' carries hooks, which may rely on its shape")
+            if module is not None and self.traced.altered(self.traced.names[module]):
+                value.close(
+                    f"'{self.traced.names[module]}' carries hooks or a forward of its own, which may rely on its shape"
+                )
 
 
 def _unknown(operation: str) -> str:

@@ -136,7 +136,7 @@ def test_a_conversion_is_saved_and_reported(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_inspect_lists_every_convolution(capsys: pytest.CaptureFixture[str]) -> None:
-    """Shape, map, MACs, share, params, eligible or why not; and the whole in MACs and FLOPs."""
+    """Shape, map, MACs, share, params, eligible or why not; the streams; and the whole in MACs and FLOPs."""
     assert run(["inspect", "mine.py:build"]) == 0
     out, err = capsys.readouterr()
     assert _trimmed(out) == _expected("inspect.txt")
@@ -153,6 +153,14 @@ def test_inspect_as_json(capsys: pytest.CaptureFixture[str]) -> None:
         ("2", 2_359_296, True),
         ("3", 20_736, False),
     ]
+    assert [(row["name"], row["channels"], row["producers"], row["open"]) for row in data["streams"]] == [
+        ("0", 64, ["0"], True),
+        ("2", 64, ["2"], False),
+    ]
+    assert data["streams"][0]["readers"] == [{"name": "2", "offset": 0, "span": 1}]
+    assert data["streams"][1]["carriers"] == [{"name": "3", "kind": "depthwise", "offset": 0}]
+    assert data["streams"][1]["reason"] == "the network gives it back"
+    assert data["blocks"] == []
 
 
 @pytest.mark.parametrize("dry", [True, False])
