@@ -202,7 +202,7 @@ def join(values: Sequence[Value], outside: Sequence[Outside]) -> Value:
             _tie(first, other)
     for stranger in outside:
         first.close(f"it is combined with {stranger.what}")
-    return replace(first, single=all(value.single for value in values))
+    return replace(first, single=not outside and all(value.single for value in values))
 
 
 def _tie(one: Value, other: Value) -> None:

@@ -11,7 +11,8 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from convsurgeon.families.unit import CompactConv
 from convsurgeon.survey.channels import Group, NotUnderstood, Outside, Value
-from convsurgeon.survey.operations import adaptive, elementwise, flattened, leaves, pooled
+from convsurgeon.survey.channelwise import adaptive, elementwise, leaves, pooled
+from convsurgeon.survey.reshaping import flattened
 from convsurgeon.survey.sources import CONVS
 from convsurgeon.survey.streams import Producer
 

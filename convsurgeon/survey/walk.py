@@ -12,8 +12,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from convsurgeon.survey.calls import NEVER, Called
 from convsurgeon.survey.channels import Dim, Group, NotUnderstood, Outside, Shape, Value
+from convsurgeon.survey.channelwise import leaves
 from convsurgeon.survey.layers import Layer, linear, normed, through
-from convsurgeon.survey.operations import leaves, rule_of
+from convsurgeon.survey.operations import rule_of
 from convsurgeon.survey.streams import Stream
 
 __all__ = ["Traced", "Walk"]

@@ -45,6 +45,16 @@ TWINS: dict[str, tuple[Operation, Operation, str]] = {
         "computes with its number",
     ),
     "batch": (lambda net, x, t: x[:], lambda net, x, t: x.sum(0, keepdim=True), "over the batch"),
+    "joined": (
+        lambda net, x, t: torch.cat([x, t], dim=2),
+        lambda net, x, t: torch.cat([x, t], dim=0),
+        "over the batch",
+    ),
+    "turned": (
+        lambda net, x, t: x.transpose(2, 3),
+        lambda net, x, t: x.transpose(0, 2).transpose(2, 0),
+        "batch axis is moved",
+    ),
     "input": (lambda net, x, t: x * t, lambda net, x, t: x * torch.ones(8, 8), "a tensor that the forward makes"),
 }
 
@@ -67,7 +77,6 @@ def test_what_leaves_channels_apart_keeps_a_stream_open(twins: tuple[Operation, 
         lambda net, x, t: F.adaptive_avg_pool2d(x, 1).flatten(1)[:, :, None, None] * x,
         lambda net, x, t: x * F.avg_pool2d(x, 8).view(x.shape[0], x.shape[1], 1, 1).expand_as(x),
         lambda net, x, t: torch.cat([x, t], dim=2),
-        lambda net, x, t: torch.cat([x, t], dim=0),
         lambda net, x, t: x.transpose(1, 3).contiguous().transpose(3, 1).clamp(0, 1),
         lambda net, x, t: F.dropout(x, 0.5, net.training).to(torch.float64) / (t.abs() + 1),
         lambda net, x, t: torch.maximum(x, t).mean((2, 3)).unsqueeze(-1).unsqueeze(-1),
@@ -100,6 +109,23 @@ def test_parts_of_a_concatenation_are_tied_one_by_one() -> None:
     assert both["a"].closed is None
     other = streams_of(Between(lambda net, x, t: torch.cat([x, t], 1) + x.repeat(1, 2, 1, 1), reads=16))
     assert all(stream.closed for stream in other.values())
+
+
+def test_a_gate_on_the_input_does_not_make_its_map_one_position() -> None:
+    """What an operation gives is as large as its largest operand, also where that belongs to no stream."""
+
+    class Gated(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate, self.conv = torch.nn.Conv2d(3, 3, 1), torch.nn.Conv2d(3, 8, 1)
+            self.head = torch.nn.Linear(11 * 64, 4)
+
+        def forward(self, image: Tensor) -> Tensor:
+            gated = image * self.gate(image.mean((2, 3), keepdim=True))
+            return self.head(torch.cat([gated, self.conv(image)], 1).flatten(1))
+
+    found = sound(Gated())
+    assert (found["conv"].closed, found["conv"].readers[0].span) == (None, 64)
 
 
 def test_a_map_of_one_channel_stays() -> None:
