@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from convsurgeon.report.record import Report
     from convsurgeon.survey.counting import count
     from convsurgeon.survey.sites import Site, Survey
+    from convsurgeon.survey.streams import Block, Stream
     from convsurgeon.transfer.accuracy import Accuracy, top1_accuracy
 
 _HOMES = {
@@ -58,6 +59,7 @@ _HOMES = {
     "report.record": ("Report",),
     "planning.rules": ("LayerRule", "Rules"),
     "survey.sites": ("Site", "Survey"),
+    "survey.streams": ("Block", "Stream"),
     "conversion.saved": ("load",),
     "conversion.verbs": ("apply", "convert", "inspect", "plan"),
 }
@@ -66,6 +68,7 @@ __all__ = [
     "IGC",
     "Accuracy",
     "BenchReport",
+    "Block",
     "CompConv",
     "CompConvSpec",
     "ConvShape",
@@ -88,6 +91,7 @@ __all__ = [
     "Report",
     "Rules",
     "Site",
+    "Stream",
     "Survey",
     "UsageError",
     "__version__",

@@ -76,10 +76,9 @@ def _sorted(members: Iterable[M], order: Mapping[str, int]) -> tuple[M, ...]:
 
 @dataclass(frozen=True)
 class Outside:
-    """Channels of no stream, ``what`` says whose; ``width`` is their number where it is known."""
+    """Channels of no stream, whose number is not known; ``what`` says what they are."""
 
     what: str
-    width: int | None = None
 
 
 Piece: TypeAlias = Group | Outside
@@ -183,7 +182,7 @@ class Dim:
 
 
 def _width(piece: Piece) -> int | None:
-    return piece.channels if isinstance(piece, Group) else piece.width
+    return piece.channels if isinstance(piece, Group) else None
 
 
 def _origin(piece: Piece) -> Piece:

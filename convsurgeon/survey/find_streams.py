@@ -62,10 +62,12 @@ def _open_in_training(streams: list[Stream], copy: nn.Module, cuttable: Cuttable
 
 
 def _as_in_training(stream: Stream, twin: Stream | None) -> Stream:
-    if stream.closed is not None or (twin is not None and replace(twin, closed=None) == stream and not twin.closed):
+    if stream.closed is not None or twin == stream:
         return stream
+    if twin is None:
+        return replace(stream, closed="in training mode it can't be followed")
     known = {one.name for one in _members(stream)}
-    more = [f"'{one.name}'" for one in _members(twin) if one.name not in known] if twin is not None else []
+    more = [f"'{one.name}'" for one in _members(twin) if one.name not in known]
     also = f"{', '.join(dict.fromkeys(more))} reads or writes it, too" if more else "it goes another way"
     return replace(stream, closed=f"in training mode {also}")
 

@@ -73,7 +73,7 @@ class Block:
     ``name`` is what all names of its modules begin with, or its first module's. ``modules`` are the layers of the
     branch that have weights, as they run, and ``last``; nothing else reads what they give. Where ``last``, one of
     them, gives zeros, so does the branch: behind it come at most activations, dropouts, scalings and changes of
-    layout. ``stream`` is the stream that x is, None for a value that comes from outside of the traced part.
+    layout. ``stream`` is the stream that x is, None where it is not exactly one.
     ``closed`` says why it may not be left out; None if it may.
     """
 

@@ -10,6 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 
+from convsurgeon.families.compconv.spec import CompConvSpec
+from convsurgeon.families.torch_convs import conv_shape
+from convsurgeon.surgery.operate import replacement
 from tests.survey.narrowing import Between, streams_of
 
 
@@ -81,6 +84,14 @@ def test_a_subclass_that_pads_can_be_cut() -> None:
     """What a forward of its own does beside padding can't be known."""
     assert streams_of(_chain(conv=_Padding(8, 8, 2)))["conv"].closed is None
     assert "computes its own forward" in str(streams_of(_chain(conv=_Own(8, 8, 1)))["conv"].closed)
+
+
+def test_a_converted_layer_closes_what_it_reads_and_what_is_added_to_it() -> None:
+    """Its unit has channels of its own; the plain network's stream is open."""
+    net = Between(lambda net, x, t: x + net.conv(x), conv=nn.Conv2d(8, 8, 3, padding=1))
+    assert streams_of(net)["a"].closed is None
+    net.conv = replacement(net.conv, CompConvSpec.of(conv_shape(net.conv), 1))
+    assert "converted already" in str(streams_of(net)["a"].closed)
 
 
 class _Twice(nn.Module):

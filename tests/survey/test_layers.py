@@ -119,3 +119,29 @@ def test_one_convolution_may_read_and_write_a_stream() -> None:
     stream = sound(Between(lambda net, x, t: x + net.conv(x), conv=nn.Conv2d(8, 8, 1)))["a"]
     assert [producer.name for producer in stream.producers] == ["a", "conv"]
     assert [reader.name for reader in stream.readers] == ["conv", "b"]
+
+
+def test_one_and_three_axes_are_followed_as_two_are() -> None:
+    """Convolutions, norms and pooling over sequences and volumes."""
+    line = nn.Sequential(nn.Conv1d(3, 8, 3), nn.BatchNorm1d(8), nn.MaxPool1d(2), nn.Conv1d(8, 6, 1), nn.Conv1d(6, 2, 1))
+    assert [name for name, stream in sound(line, (2, 3, 16)).items() if stream.closed] == ["4"]
+    room = nn.Sequential(nn.Conv3d(3, 8, 3), nn.BatchNorm3d(8), nn.Upsample(scale_factor=2), nn.Conv3d(8, 2, 1))
+    assert [name for name, stream in sound(room, (2, 3, 5, 5, 5)).items() if stream.closed] == ["3"]
+
+
+class _Unbatched(nn.Module):
+    """It reads one image of the batch, or all."""
+
+    def __init__(self, image: int | None) -> None:
+        super().__init__()
+        self.image = image
+        self.conv, self.last = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.conv(x if self.image is None else x[self.image]))
+
+
+def test_without_a_batch_axis_nothing_is_open() -> None:
+    """With one it is."""
+    assert streams_of(_Unbatched(None))["conv"].closed is None
+    assert "without a batch axis" in str(streams_of(_Unbatched(0))["conv"].closed)
