@@ -44,6 +44,10 @@ class Cuttable:
             return "it is never called as a module in this forward (eval mode)"
         if not expected:
             return f"'{part}' is never called as a whole"
+        if "forward" in vars(self._modules[part]):
+            # Its graph is that of the class's forward.
+            whole = f"'{part}'" if part else "the network"
+            return f"{whole} runs a forward that was put on the object"
         if times != expected:
             return "it is called from several places"
         if self.altered(name):
@@ -79,10 +83,10 @@ class Cuttable:
         return any(isinstance(module, CUTTABLE) and name not in self.seen for name, module in self._modules.items())
 
     def altered(self, name: str) -> bool:
-        """Whether hooks hear of the module's calls, or a forward was put on the instance."""
+        """Whether hooks hear of the module's calls, or a forward was put on a leaf, which no graph shows."""
         module = self._modules[name]
         hooks = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
-        return bool(hooks) or "forward" in vars(module)
+        return bool(hooks) or ("forward" in vars(module) and not module._modules)
 
 
 def tied_weights(model: nn.Module) -> set[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import MethodType
 
 import pytest
 import torch
@@ -92,6 +93,16 @@ def test_a_converted_layer_closes_what_it_reads_and_what_is_added_to_it() -> Non
     assert streams_of(net)["a"].closed is None
     net.conv = replacement(net.conv, CompConvSpec.of(conv_shape(net.conv), 1))
     assert "converted already" in str(streams_of(net)["a"].closed)
+
+
+def test_a_forward_that_was_put_on_the_network_closes_all() -> None:
+    """A graph shows the class's forward, which nobody runs then; on a block inside it is traced as it is."""
+    inner = nn.Sequential(nn.Conv2d(8, 8, 1), nn.ReLU())
+    net = Between(lambda net, x, t: net.inner(x), inner=inner)
+    inner.forward = MethodType(lambda self, x: self[1](self[0](x)) + 1, inner)  # type: ignore[method-assign]
+    assert streams_of(net)["a"].closed is None
+    net.forward = MethodType(lambda self, x: self.inner(self.a(x)), net)  # type: ignore[method-assign]
+    assert "a forward that was put on the object" in str(streams_of(net)["a"].closed)
 
 
 class _Twice(nn.Module):
