@@ -64,6 +64,48 @@ def test_exhaustive_search_agrees(problem: tuple[list[list[Option]], list[int]])
     assert solve(layers, limits) == answer
 
 
+@st.composite
+def _labelled(draw: st.DrawFn) -> tuple[list[list[Option]], list[int]]:
+    """A chain of parts between streams of two or three widths each, as narrowing makes them."""
+    widths = draw(st.lists(st.integers(2, 3), min_size=2, max_size=3))
+    numbers = st.integers(0, 12)
+    damages = st.floats(1e-3, 100)
+    parts = [
+        [Option((-draw(st.integers(0, 2)),), draw(damages) * number, ((f"s{i}", number),)) for number in range(count)]
+        for i, count in enumerate(widths)
+    ]
+    for i in range(len(widths) + 1):
+        ends = [(f"s{j}", widths[j]) for j in sorted({max(i - 1, 0), min(i, len(widths) - 1)})]
+        labels = itertools.product(*([(name, number) for number in range(count)] for name, count in ends))
+        parts.append(
+            [Option((draw(numbers),), draw(damages), one) for one in labels for _ in range(draw(st.integers(1, 2)))]
+        )
+    return parts, [draw(st.integers(0, 30))]
+
+
+def _agree(choice: tuple[Option, ...]) -> bool:
+    found: dict[str, int] = {}
+    return all(found.setdefault(name, value) == value for option in choice for name, value in option.labels)
+
+
+@settings(max_examples=150)
+@given(_labelled())
+def test_parts_that_share_a_stream_agree(problem: tuple[list[list[Option]], list[int]]) -> None:
+    """Of all choices whose labels agree, the least damaging within the limits; without one, the cheapest is named."""
+    parts, limits = problem
+    agreeing = [choice for choice in itertools.product(*parts) if _agree(choice)]
+    within = [choice for choice in agreeing if sum(o.costs[0] for o in choice) <= limits[0]]
+    answer = solve(parts, limits)
+    if not within:
+        assert answer == Infeasible((min(sum(o.costs[0] for o in choice) for choice in agreeing),))
+        return
+    assert isinstance(answer, Solution)
+    picked = tuple(part[i] for part, i in zip(parts, answer.picks, strict=True))
+    assert _agree(picked)
+    assert sum(option.costs[0] for option in picked) <= limits[0]
+    assert answer.damage <= min(sum(o.damage for o in choice) for choice in within) * (1 + 2e-3) + 1e-9
+
+
 @pytest.mark.parametrize("limit", [10**6, 2 * 10**9, 4_089_184_256, 10**12])
 def test_one_mac_over_is_over(limit: int) -> None:
     """At any scale, a choice that exceeds the limit by one MAC is not taken, and the next best one is."""
