@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,11 +20,12 @@ from convsurgeon.families.family import Refusal
 from convsurgeon.families.torch_convs import conv_shape
 from convsurgeon.families.unit import UNITS, CompactConv
 from convsurgeon.survey.altered import computed_by_hook
-from convsurgeon.survey.calls import Calls
+from convsurgeon.survey.calls import NEVER, Called, Calls
 from convsurgeon.survey.counting import CountedOn, count_params, run_on_copy
 from convsurgeon.survey.cuttable import CUTTABLE, Cuttable, tied_weights
 from convsurgeon.survey.find_streams import find_streams
 from convsurgeon.survey.graph import conv_graphs
+from convsurgeon.survey.linears import LinearLayer
 from convsurgeon.survey.reads import OutsideReads
 from convsurgeon.survey.roles import Role, TracedBy, roles_in
 from convsurgeon.survey.sources import CONVS, Source, source_of
@@ -65,7 +68,8 @@ class Site:
 
 @dataclass(frozen=True)
 class Survey:
-    """All sites in execution order (uncalled ones last), streams and residual blocks, and the cost of the whole model.
+    """All sites in execution order (uncalled ones last), streams and residual blocks, linear layers, and the cost of
+    the whole model.
 
     ``total.macs`` counts conv, linear and matmul of one forward on the example inputs. ``counted_on`` is
     "device" where the model needs real numbers to run, so that its cost may depend on the data.
@@ -78,6 +82,7 @@ class Survey:
     outputs: tuple[str, ...]
     streams: tuple[Stream, ...]
     blocks: tuple[Block, ...]
+    linears: tuple[LinearLayer, ...] = ()
 
     def fingerprint(self) -> str:
         """A hash of names and shapes: two models with the same one take the same plans."""
@@ -167,7 +172,16 @@ def survey(model: nn.Module, inputs: Inputs) -> Survey:
     sites.sort(key=lambda site: (site.calls == 0, site.order))
     total = Cost(run.macs, count_params(model))
     streams, blocks = find_streams(run.copy, graphs, Cuttable(model, called, watch.reads.names))
-    return Survey(tuple(sites), total, run.counted_on, inputs.shapes(), run.outputs, streams, blocks)
+    linears = tuple(_linears(model, called))
+    return Survey(tuple(sites), total, run.counted_on, inputs.shapes(), run.outputs, streams, blocks, linears)
+
+
+def _linears(model: nn.Module, called: Mapping[str, Called]) -> Iterator[LinearLayer]:
+    for name, module in model.named_modules():
+        if type(module) is nn.Linear:
+            seen = called.get(name, NEVER)
+            rows = seen.times * math.prod(seen.wrote[:-1])
+            yield LinearLayer(name, module.in_features, module.out_features, module.bias is not None, rows)
 
 
 def conv_kernel(module: nn.Module) -> tuple[int, ...]:

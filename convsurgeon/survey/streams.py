@@ -65,6 +65,18 @@ class Stream:
     readers: tuple[Reader, ...]
     closed: str | None
 
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The names of all layers that have to do with it."""
+        writers = (producer.name for producer in self.producers)
+        carriers, readers = (carrier.name for carrier in self.carriers), (reader.name for reader in self.readers)
+        return tuple(dict.fromkeys((*writers, *carriers, *readers)))
+
+    @property
+    def joined(self) -> bool:
+        """Whether several layers write into the same channels, as on both sides of an addition."""
+        return len(self.producers) > 1
+
 
 @dataclass(frozen=True)
 class Block:

@@ -1,0 +1,39 @@
+"""Linear layers as plain data: they write and read streams of channels, but are never swapped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from convsurgeon.families.cost import ConvShape, Cost, conv_cost
+
+__all__ = ["LinearLayer"]
+
+
+@dataclass(frozen=True)
+class LinearLayer:
+    """One ``nn.Linear``, keyed by its first qualified name; ``positions`` are the rows that one forward gives it."""
+
+    name: str
+    in_features: int
+    out_features: int
+    bias: bool
+    positions: int
+
+    @property
+    def shape(self) -> ConvShape:
+        """As the 1×1 convolution that it is."""
+        one = (1, 1)
+        return ConvShape(
+            in_channels=self.in_features,
+            out_channels=self.out_features,
+            kernel=one,
+            stride=one,
+            padding=(0, 0),
+            dilation=one,
+            bias=self.bias,
+        )
+
+    @property
+    def cost(self) -> Cost:
+        """MACs over all positions, and parameters."""
+        return conv_cost(self.in_features, self.out_features, 1, bias=self.bias, positions=self.positions)
