@@ -8,15 +8,15 @@ from dataclasses import replace
 from convsurgeon.base.errors import TargetError
 from convsurgeon.planning.make import within_reach
 from convsurgeon.planning.options import Choices
+from convsurgeon.planning.problem import Problem
 from convsurgeon.planning.targets import Target
-from convsurgeon.survey.sites import Survey
 from convsurgeon.transfer import Calibration, Supply
 
 __all__ = ["refuse_too_few"]
 
 
 def refuse_too_few(
-    survey: Survey, choices: tuple[Choices, ...], targets: tuple[Target, ...], data: Calibration, supply: Supply
+    problem: Problem, choices: tuple[Choices, ...], targets: tuple[Target, ...], data: Calibration, supply: Supply
 ) -> None:
     """Refuse a target that is out of reach only because damage can't be told at some layers from so few inputs.
 
@@ -32,15 +32,15 @@ def refuse_too_few(
     short = {
         name: needed for name in open_sites if not supply.enough(name) and (needed := supply.needed(name)) is not None
     }
-    if not told or not short or within_reach(survey, _only(choices, told), targets):
+    if not told or not short or within_reach(problem, _only(choices, told), targets):
         return
-    enough = _fewest(survey, choices, targets, told, short)
+    enough = _fewest(problem, choices, targets, told, short)
     if enough is not None:
         raise TargetError(_message(targets, data.count(), enough, short, supply, len(told) + len(short)))
 
 
 def _fewest(
-    survey: Survey,
+    problem: Problem,
     choices: tuple[Choices, ...],
     targets: tuple[Target, ...],
     told: set[str],
@@ -49,7 +49,7 @@ def _fewest(
     """Inputs with which the target comes within reach; None where no number of them helps."""
     for count in sorted(set(short.values())):
         more = {name for name, needed in short.items() if needed <= count}
-        if within_reach(survey, _only(choices, told | more), targets):
+        if within_reach(problem, _only(choices, told | more), targets):
             return count
     return None
 

@@ -10,7 +10,7 @@ from convsurgeon.families.cost import ConvShape
 from convsurgeon.families.regression.problems import unknowns_of
 from convsurgeon.planning.options import Choices
 
-__all__ = ["fit_bytes", "within_memory"]
+__all__ = ["fit_bytes", "memory_limit", "over_memory", "within_memory"]
 
 # The covariance of a site's unfolded inputs in float64, the sums that it comes from, and its copies while solving.
 _COPIES = 6
@@ -28,19 +28,31 @@ def within_memory(choices: Iterable[Choices], limit_gib: float | None) -> tuple[
 
     What learns starts as the convolution itself, which takes no fit.
     """
-    limit = int(memory_at_hand() * _DEFAULT_SHARE) if limit_gib is None else int(limit_gib * _GIB)
+    limit = memory_limit(limit_gib)
     return tuple(_within(choice, limit) for choice in choices)
 
 
+def memory_limit(limit_gib: float | None) -> int:
+    """Bytes that a fit may take: so many GiB, or half of the memory at hand for None."""
+    return int(memory_at_hand() * _DEFAULT_SHARE) if limit_gib is None else int(limit_gib * _GIB)
+
+
+def over_memory(shape: ConvShape, limit: int) -> str | None:
+    """Why a layer can't be fitted within so many bytes; None if it can."""
+    needed = fit_bytes(shape)
+    if needed <= limit:
+        return None
+    return (
+        f"fitting its {unknowns_of(shape):,} unknowns per output takes about {needed / _GIB:.1f} GiB of memory, more "
+        f"than the limit of {limit / _GIB:.1f} GiB (--fit-memory GIB)"
+    )
+
+
 def _within(choice: Choices, limit: int) -> Choices:
-    needed = fit_bytes(choice.site.shape)
-    if needed <= limit or not choice.options:
+    reason = over_memory(choice.site.shape, limit)
+    if reason is None or not choice.options:
         return choice
     learning = tuple(option for option in choice.options if option.spec.learns)
     if learning:
         return replace(choice, options=learning)
-    reason = (
-        f"fitting its {unknowns_of(choice.site.shape):,} unknowns per output takes about {needed / _GIB:.1f} GiB of "
-        f"memory, more than the limit of {limit / _GIB:.1f} GiB (--fit-memory GIB)"
-    )
     return Choices(choice.site, (), reason, refused=True)

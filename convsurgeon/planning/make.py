@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from convsurgeon.base.errors import NothingToConvert, TargetError
 from convsurgeon.families.cost import Cost
 from convsurgeon.planning.latencies import Latencies, only_paying
-from convsurgeon.planning.options import Candidate, Choices
-from convsurgeon.planning.plan import Action, CostRecord, Plan, PlanLatency, PlanLayer
+from convsurgeon.planning.menus import Menu, Menus, Pick
+from convsurgeon.planning.options import Choices
+from convsurgeon.planning.plan import Action, CostRecord, Plan, PlanLatency, PlanLayer, PlanLinear, plan_cost
+from convsurgeon.planning.plan_streams import Gone
 from convsurgeon.planning.problem import Problem
-from convsurgeon.planning.solver import Infeasible, Option, solve
+from convsurgeon.planning.solver import Infeasible, Option, Solution, solve
+from convsurgeon.planning.stream_rows import stream_rows
 from convsurgeon.planning.targets import Target, human, human_ms
-from convsurgeon.survey.sites import Site, Survey
+from convsurgeon.planning.widths import Labels
+from convsurgeon.survey.linears import LinearLayer
 
 __all__ = ["make_plan", "within_reach"]
 
@@ -36,16 +40,19 @@ def make_plan(problem: Problem, latencies: Latencies | None = None) -> Plan:
                 f"{vetoed} swaps were left out, since they do not pay in time ({latencies.place.describe()}, "
                 f"batch {latencies.batch}); --allow-slower takes them"
             )
-    if not any(c.options for c in choices):
-        raise NothingToConvert(_nothing(choices, method))
+    if not any(c.options for c in choices) and not problem.widths:
+        raise NothingToConvert(_nothing(problem, choices))
     whole = _Whole(survey.total, latencies)
-    picks, solver = _pick(choices, targets, whole, method)
-    layers = tuple(_layer(c, pick, bool(targets), latencies) for c, pick in zip(choices, picks, strict=True))
-    after = survey.total + Cost.total(row.after.cost() - row.before.cost() for row in layers)
+    picked = _pick(Menus(problem, choices), targets, whole)
+    layers = tuple(_layer(c, pick, bool(targets), latencies) for c, pick in zip(choices, picked.convs, strict=True))
+    streams = stream_rows(problem, picked.labels)
+    gone = Gone(streams)
+    linears = tuple(PlanLinear.of(one, gone.of(one.name)) for one in picked.linears)
     untargeted_note = problem.recipe.method.untargeted_note
     if untargeted_note is not None and not targets:
         notes.append(untargeted_note)
     return Plan(
+        version=2 if streams else 1,
         model=problem.model,
         fingerprint=survey.fingerprint(),
         input_shapes=survey.input_shapes,
@@ -53,12 +60,14 @@ def make_plan(problem: Problem, latencies: Latencies | None = None) -> Plan:
         method=method,
         target=tuple(t.text for t in targets),
         objective=problem.objective,
-        solver=solver,
+        solver=picked.solver,
         notes=tuple(notes),
         before=CostRecord.of(survey.total),
-        after=CostRecord.of(after),
+        after=CostRecord.of(plan_cost(survey.total, layers, linears, streams)),
         latency=_latency(latencies, layers),
         layers=layers,
+        linears=linears,
+        streams=streams,
     )
 
 
@@ -104,67 +113,90 @@ class _Whole:
             return self.latencies.predicted(spared) or 0
         return self.of(target) - spared
 
-    def layer(self, target: Target, site: Site, candidate: Candidate | None) -> int:
-        """One layer's value; layers without options stay, and count as nothing where they were not timed."""
-        if target.metric == "latency" and self.latencies is not None:
-            return self.latencies.of(site, candidate.spec if candidate else None) or 0
-        return target.of(candidate.cost if candidate else site.cost)
+    def part(self, target: Target, pick: Pick) -> int:
+        """One part's value; layers without options stay, and count as nothing where they were not timed."""
+        if target.metric != "latency" or self.latencies is None:
+            return target.of(pick.cost)
+        if pick.site is None:
+            return 0
+        return self.latencies.of(pick.site, pick.candidate.spec if pick.candidate else None) or 0
 
 
-def _pick(
-    choices: tuple[Choices, ...], targets: tuple[Target, ...], whole: _Whole, method: str
-) -> tuple[tuple[Candidate | None, ...], str]:
-    """The candidate for each site (None: keep), and how it was found."""
+@dataclass(frozen=True)
+class _Picked:
+    """What every convolution becomes, at which widths, the linear layers at their ends, and how it was found."""
+
+    convs: tuple[Pick, ...]
+    solver: str
+    labels: Labels = ()
+    linears: tuple[LinearLayer, ...] = ()
+
+
+def _pick(menus: Menus, targets: tuple[Target, ...], whole: _Whole) -> _Picked:
     if not targets:
-        return tuple(c.options[0] if c.options else None for c in choices), "every eligible layer"
-    menus, layers = _menus(choices, targets, whole)
-    now = _now(layers, targets)
-    answer = solve(layers, _limits(now, targets, whole))
+        return _Picked(tuple(menu[1] if len(menu) > 1 else menu[0] for menu in menus.at(())), "every eligible layer")
+    widths = menus.problem.widths
+    everything = menus.all()
+    parts = _options(everything, targets, whole)
+    limits = _limits(_now(parts, targets), targets, whole)
+    found = _solved(parts, limits, targets, whole, menus)
+    picks = [menu[i] for menu, i in zip(everything, found.picks, strict=True)]
+    if not widths:
+        return _Picked(tuple(picks), _words(found))
+    labels = tuple(label for pick in picks[-len(widths) :] for label in pick.labels)
+    convs = len(menus.choices)
+    spent = [sum(whole.part(target, pick) for pick in picks[convs:]) for target in targets]
+    # The widths stand; with every swap on the menu the convolutions come nearer to the limits.
+    swaps = menus.at(labels)
+    rest = [limit - used for limit, used in zip(limits, spent, strict=True)]
+    nearer = _solved(_options(swaps, targets, whole), rest, targets, whole, menus)
+    chosen = tuple(menu[i] for menu, i in zip(swaps, nearer.picks, strict=True))
+    return _Picked(chosen, _words(found), labels, menus.linears)
+
+
+def _words(found: Solution) -> str:
+    return f"scipy milp (HiGHS), relative gap {found.gap:.1e}"
+
+
+def _solved(
+    parts: list[list[Option]], limits: list[int], targets: tuple[Target, ...], whole: _Whole, menus: Menus
+) -> Solution:
+    answer = solve(parts, limits)
     if isinstance(answer, Infeasible):
-        spared = [have - low for have, low in zip(now, answer.lowest, strict=True)]
-        raise TargetError(_unreachable(spared, targets, whole, choices, method))
-    picks = tuple(menu[i] for menu, i in zip(menus, answer.picks, strict=True))
-    return picks, f"scipy milp (HiGHS), relative gap {answer.gap:.1e}"
+        spared = [have - low for have, low in zip(_now(parts, targets), answer.lowest, strict=True)]
+        raise TargetError(_unreachable(spared, targets, whole, menus))
+    return answer
 
 
-def within_reach(survey: Survey, choices: tuple[Choices, ...], targets: tuple[Target, ...]) -> bool:
+def within_reach(problem: Problem, choices: tuple[Choices, ...], targets: tuple[Target, ...]) -> bool:
     """Whether some picks keep every target that is counted; what is timed is not known from candidates alone."""
-    counted, whole = tuple(target for target in targets if target.metric != "latency"), _Whole(survey.total, None)
+    counted = tuple(target for target in targets if target.metric != "latency")
+    whole = _Whole(problem.survey.total, None)
     if not counted:
         return True
-    _, layers = _menus(choices, counted, whole)
-    return not isinstance(solve(layers, _limits(_now(layers, counted), counted, whole)), Infeasible)
+    parts = _options(Menus(problem, choices).all(), counted, whole)
+    return not isinstance(solve(parts, _limits(_now(parts, counted), counted, whole)), Infeasible)
 
 
-def _menus(
-    choices: tuple[Choices, ...], targets: tuple[Target, ...], whole: _Whole
-) -> tuple[list[tuple[Candidate | None, ...]], list[list[Option]]]:
-    """What each site may become (None first: keep), and the same as the solver takes it."""
-    menus = [(None, *c.options) for c in choices]
-    layers = [
-        [_option(c.site, candidate, targets, whole) for candidate in menu]
-        for c, menu in zip(choices, menus, strict=True)
+def _options(menus: list[Menu], targets: tuple[Target, ...], whole: _Whole) -> list[list[Option]]:
+    """The same as the solver takes it."""
+    return [
+        [Option(tuple(whole.part(target, pick) for target in targets), pick.damage, pick.labels) for pick in menu]
+        for menu in menus
     ]
-    return menus, layers
 
 
-def _now(layers: list[list[Option]], targets: tuple[Target, ...]) -> list[int]:
-    """What all layers cost as they are, for each target."""
-    return [sum(layer[0].costs[i] for layer in layers) for i in range(len(targets))]
+def _now(parts: list[list[Option]], targets: tuple[Target, ...]) -> list[int]:
+    """What all parts cost as they are, for each target."""
+    return [sum(part[0].costs[i] for part in parts) for i in range(len(targets))]
 
 
 def _limits(now: list[int], targets: tuple[Target, ...], whole: _Whole) -> list[int]:
     return [have - whole.spared(target) for target, have in zip(targets, now, strict=True)]
 
 
-def _option(site: Site, candidate: Candidate | None, targets: tuple[Target, ...], whole: _Whole) -> Option:
-    costs = tuple(whole.layer(target, site, candidate) for target in targets)
-    return Option(costs, 0.0 if candidate is None else candidate.damage)
-
-
-def _unreachable(
-    spared: list[int], targets: tuple[Target, ...], whole: _Whole, choices: tuple[Choices, ...], method: str
-) -> str:
+def _unreachable(spared: list[int], targets: tuple[Target, ...], whole: _Whole, menus: Menus) -> str:
+    choices, method = menus.choices, menus.problem.method
     ranges = []
     for target, most in zip(targets, spared, strict=True):
         full, lowest = whole.of(target), whole.less(target, most)
@@ -189,30 +221,38 @@ def _bare(target: Target, value: int) -> str:
     return human_ms(value) if target.metric == "latency" else human(value)
 
 
-def _nothing(choices: tuple[Choices, ...], method: str) -> str:
+def _nothing(problem: Problem, choices: tuple[Choices, ...]) -> str:
     if not choices:
         return "nothing to convert: the model has no convolution."
-    rows = "\n".join(f"  {c.site.name}: {c.reason}" for c in choices)
-    return f"nothing to convert: '{method}' can replace none of the {len(choices)} convolutions:\n{rows}"
+    rows = [f"  {c.site.name}: {c.reason}" for c in choices]
+    rows += [f"  stream {stream.name}: {stream.closed}" for stream in problem.closed]
+    listed = "\n".join(rows)
+    return f"nothing to convert: '{problem.method}' can replace none of the {len(choices)} convolutions:\n{listed}"
 
 
-def _layer(choices: Choices, pick: Candidate | None, solved: bool, latencies: Latencies | None) -> PlanLayer:
-    site = choices.site
-    before = CostRecord.of(site.cost)
-    action: Action = "replaced" if pick else ("refused" if choices.refused else "kept")
-    reason = pick.spec.describe() if pick else (choices.reason or "the target is met without it")
+def _layer(choices: Choices, pick: Pick, solved: bool, latencies: Latencies | None) -> PlanLayer:
+    site, now = choices.site, pick.site or choices.site
+    spec = pick.candidate.spec if pick.candidate else None
+    narrowed = now.shape != site.shape
+    action: Action = "refused" if choices.refused else "kept"
+    reason = choices.reason or "the target is met without it"
+    if spec is not None:
+        action, reason = "replaced", spec.describe()
+    elif narrowed:
+        action, reason = "narrowed", f"{now.shape.describe()}, since streams at its ends lose channels"
     return PlanLayer(
         name=site.name,
         aliases=site.aliases,
         kind=site.kind,
         shape=site.shape,
+        narrowed=now.shape if narrowed else None,
         calls=site.calls,
         positions=site.positions,
         action=action,
         reason=reason,
-        spec=pick.spec if pick else None,
-        damage=pick.damage if pick and solved else None,
-        before=before,
-        after=CostRecord.of(pick.cost) if pick else before,
-        latency=latencies.layer(site, pick.spec if pick else None) if latencies else None,
+        spec=spec,
+        damage=pick.damage if pick.candidate and solved else None,
+        before=CostRecord.of(site.cost),
+        after=CostRecord.of(pick.cost),
+        latency=latencies.layer(site, spec, now) if latencies else None,
     )

@@ -11,7 +11,7 @@ from convsurgeon.families.family import Method, Refusal, Spec
 from convsurgeon.planning.rules import Rules, check_rules, method_for, why_kept
 from convsurgeon.survey.sites import Site
 
-__all__ = ["PROXY", "Candidate", "Choices", "Damage", "candidates", "rated"]
+__all__ = ["PROXY", "Candidate", "Choices", "Damage", "candidates", "options_of", "rated"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,12 @@ def candidates(sites: Iterable[Site], method: Method, rules: Rules) -> tuple[Cho
     """
     known = tuple(sites)
     check_rules(rules, known)
-    return tuple(_choices(site, method_for(site, rules) or method, rules) for site in known)
+    return tuple(options_of(site, method, rules) for site in known)
+
+
+def options_of(site: Site, method: Method, rules: Rules) -> Choices:
+    """What one site may become."""
+    return _choices(site, method_for(site, rules) or method, rules)
 
 
 def _choices(site: Site, method: Method, rules: Rules) -> Choices:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import ValidationError, model_validator
+from pydantic import SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
 from convsurgeon.base.errors import RecipeError, UnknownName, UsageError
 from convsurgeon.base.reading import parse_json, read_text
 from convsurgeon.base.records import Record, from_file, mistakes
 from convsurgeon.families import AnySpec
 from convsurgeon.families.cost import ConvShape, Cost
+from convsurgeon.planning.cost_record import CostRecord
+from convsurgeon.planning.narrow_shapes import narrowed_conv_cost, narrowed_shape
+from convsurgeon.planning.plan_streams import Gone, PlanLinear, PlanStream
 from convsurgeon.runtimes.place import Place
 
 if TYPE_CHECKING:
@@ -25,27 +30,14 @@ __all__ = [
     "Plan",
     "PlanLatency",
     "PlanLayer",
+    "PlanLinear",
+    "PlanStream",
+    "plan_cost",
     "read_plan",
     "read_plan_file",
 ]
 
-Action = Literal["replaced", "kept", "refused"]
-
-
-class CostRecord(Record):
-    """MACs and parameters, exact."""
-
-    macs: int
-    params: int
-
-    @classmethod
-    def of(cls, cost: Cost) -> CostRecord:
-        """From a Cost."""
-        return cls(macs=cost.macs, params=cost.params)
-
-    def cost(self) -> Cost:
-        """As a Cost."""
-        return Cost(self.macs, self.params)
+Action = Literal["replaced", "narrowed", "kept", "refused"]
 
 
 class LayerLatency(Record):
@@ -87,12 +79,16 @@ class PlanLatency(Record):
 
 
 class PlanLayer(Record):
-    """What happens to one convolution. To change it, edit ``spec``: costs are priced anew when a plan is read."""
+    """What happens to one convolution. To change it, edit ``spec``: costs are priced anew when a plan is read.
+
+    ``narrowed`` is its shape where streams at its ends lose channels; ``spec`` then belongs to that shape.
+    """
 
     name: str
     aliases: tuple[str, ...] = ()
     kind: str
     shape: ConvShape
+    narrowed: ConvShape | None = None
     calls: int
     positions: int
     action: Action
@@ -108,11 +104,19 @@ class PlanLayer(Record):
         """The convolution, e.g. ``Conv2d 64→128 3×3 /2``."""
         return f"{self.kind} {self.shape.describe()}"
 
+    @property
+    def now(self) -> ConvShape:
+        """The shape of the convolution that stays, or that is swapped."""
+        return self.narrowed or self.shape
+
 
 class Plan(Record):
-    """A versioned plan; ``fingerprint`` belongs to the model it was made for."""
+    """A versioned plan; ``fingerprint`` belongs to the model it was made for.
 
-    version: Literal[1] = 1
+    Version 2 has ``streams`` of channels, and the ``linears`` at their ends; version 1 only swaps convolutions.
+    """
+
+    version: Literal[1, 2] = 1
     model: str
     fingerprint: str
     input_shapes: tuple[tuple[int, ...], ...]
@@ -126,6 +130,22 @@ class Plan(Record):
     after: CostRecord
     latency: PlanLatency | None = None
     layers: tuple[PlanLayer, ...]
+    linears: tuple[PlanLinear, ...] = ()
+    streams: tuple[PlanStream, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_what_its_version_lacks(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = write(self)
+        if self.version == 1:
+            content = {key: value for key, value in content.items() if key not in ("linears", "streams")}
+            content["layers"] = [_without_narrowed(layer) for layer in content["layers"]]
+        return content
+
+    @model_validator(mode="after")
+    def _version_2_for_streams(self) -> Plan:
+        if self.version == 1 and (self.streams or self.linears):
+            raise ValueError("a plan with streams is one of version 2; expected version: 2")
+        return self
 
     @model_validator(mode="after")
     def _each_site_once(self) -> Plan:
@@ -136,8 +156,24 @@ class Plan(Record):
 
     @property
     def replaced(self) -> tuple[PlanLayer, ...]:
-        """The layers that change, in execution order."""
+        """The convolutions that are swapped, in execution order."""
         return tuple(layer for layer in self.layers if layer.action == "replaced")
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything is done to the network."""
+        return bool(self.replaced or self.narrowed)
+
+    @property
+    def damage(self) -> float:
+        """What was estimated for all that is done, summed."""
+        damages = (*(row.damage for row in self.layers), *(row.damage for row in self.streams))
+        return math.fsum(damage or 0.0 for damage in damages)
+
+    @property
+    def narrowed(self) -> tuple[PlanStream, ...]:
+        """The streams that lose channels."""
+        return tuple(stream for stream in self.streams if stream.action == "narrowed")
 
     def to_json(self) -> str:
         """The plan as indented JSON."""
@@ -191,6 +227,10 @@ class Plan(Record):
                 )
 
 
+def _without_narrowed(layer: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in layer.items() if key != "narrowed"}
+
+
 def read_plan(text: str, origin: str = "plan") -> Plan:
     """Read a plan and price its rows anew, so that an edited spec needs no arithmetic.
 
@@ -200,27 +240,56 @@ def read_plan(text: str, origin: str = "plan") -> Plan:
     try:
         plan = from_file(Plan, parse_json(text, origin))
     except ValidationError as error:
-        raise RecipeError(f"{origin} is not a plan of version 1:\n{mistakes(error)}") from error
-    layers = tuple(_repriced(layer, origin) for layer in plan.layers)
-    after = plan.before.cost() + Cost.total(row.after.cost() - row.before.cost() for row in layers)
-    changed: dict[str, Any] = {"layers": layers, "after": CostRecord.of(after)}
+        raise RecipeError(f"{origin} is not a plan of version 1 or 2:\n{mistakes(error)}") from error
+    gone = Gone(plan.streams)
+    layers = tuple(_repriced(layer, gone, origin) for layer in plan.layers)
+    linears = tuple(linear.narrowing(gone.of(linear.layer.name)) for linear in plan.linears)
+    changed: dict[str, Any] = {
+        "layers": layers,
+        "linears": linears,
+        "after": CostRecord.of(plan_cost(plan.before.cost(), layers, linears, plan.streams)),
+    }
     if any(row.latency is None and old.latency is not None for row, old in zip(layers, plan.layers, strict=True)):
         # Nobody timed what was written into it by hand.
         changed["latency"] = None
     return plan.model_copy(update=changed)
 
 
-def _repriced(layer: PlanLayer, origin: str) -> PlanLayer:
+def _repriced(layer: PlanLayer, gone: Gone, origin: str) -> PlanLayer:
     if (layer.spec is None) != (layer.action != "replaced"):
         raise RecipeError(f"{origin}: layer '{layer.name}' is '{layer.action}' but has spec {layer.spec!r}.")
-    after, reason = layer.before, layer.reason
+    lost = gone.of(layer.name)
+    shape = narrowed_shape(layer.shape, lost)
+    action: Action = layer.action
+    if layer.spec is None and action != "refused":
+        action = "kept" if shape == layer.shape else "narrowed"
+    after, reason = narrowed_conv_cost(layer.before.cost(), layer.shape, lost, layer.positions), layer.reason
     if layer.spec is not None:
-        if misfit := layer.spec.misfit(layer.shape):
+        if misfit := layer.spec.misfit(shape):
             raise RecipeError(f"{origin}: layer '{layer.name}' can't become {layer.spec.describe()}: {misfit}.")
-        after, reason = CostRecord.of(layer.spec.cost(layer.shape, layer.positions)), layer.spec.describe()
-    edited = (after, reason) != (layer.after, layer.reason)
-    latency = None if edited else layer.latency
-    return layer.model_copy(update={"after": after, "reason": reason, "latency": latency})
+        after, reason = layer.spec.cost(shape, layer.positions), layer.spec.describe()
+    edited = (CostRecord.of(after), reason) != (layer.after, layer.reason)
+    changed = {
+        "narrowed": None if shape == layer.shape else shape,
+        "action": action,
+        "after": CostRecord.of(after),
+        "reason": reason,
+        "latency": None if edited else layer.latency,
+    }
+    return layer.model_copy(update=changed)
+
+
+def plan_cost(
+    before: Cost, layers: Iterable[PlanLayer], linears: Iterable[PlanLinear], streams: Iterable[PlanStream]
+) -> Cost:
+    """What a network costs once all of this is done to it."""
+    return before + Cost.total(
+        (
+            *(layer.after.cost() - layer.before.cost() for layer in layers),
+            *(linear.after.cost() - linear.before.cost() for linear in linears),
+            *(stream.cost for stream in streams),
+        )
+    )
 
 
 def read_plan_file(path: Path) -> Plan:

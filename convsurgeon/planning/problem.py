@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from convsurgeon.planning.fit_memory import within_memory
 from convsurgeon.planning.options import PROXY, Choices, Damage, candidates, rated
 from convsurgeon.planning.recipe import Recipe
 from convsurgeon.planning.targets import Target, parse_targets
+from convsurgeon.planning.widths import Widths
 from convsurgeon.survey.sites import Survey
+from convsurgeon.survey.streams import Stream
 
 __all__ = ["Problem", "pose"]
 
@@ -24,8 +27,10 @@ class Problem:
         survey: what was found in it.
         recipe: what was asked for.
         targets: the recipe's, or the default one for methods with a choice, or none: then there is nothing to solve.
-        choices: what each site may become, made once; methods are as they are under the targets.
-        objective: what their damage is, in words.
+        choices: what each site may become as it is, made once; methods are as they are under the targets.
+        damage: what each choice hurts.
+        widths: what the streams of channels may keep, where they may be narrowed.
+        closed: the streams that can't be, with their reasons.
         notes: what to say about the targets.
     """
 
@@ -34,13 +39,20 @@ class Problem:
     recipe: Recipe
     targets: tuple[Target, ...]
     choices: tuple[Choices, ...]
-    objective: str = PROXY.name
+    damage: Damage = PROXY
+    widths: tuple[Widths, ...] = ()
+    closed: tuple[Stream, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
     def method(self) -> str:
         """The name of the method that was asked for."""
         return self.recipe.method.name
+
+    @property
+    def objective(self) -> str:
+        """What damage is, in words."""
+        return self.damage.name
 
     @property
     def timed(self) -> bool:
@@ -53,7 +65,11 @@ class Problem:
 
     def rated(self, damage: Damage) -> Problem:
         """The same choices with another damage."""
-        return replace(self, choices=rated(self.choices, damage), objective=damage.name)
+        return replace(self, choices=rated(self.choices, damage), damage=damage)
+
+    def narrowing(self, widths: Iterable[Widths], closed: Iterable[Stream]) -> Problem:
+        """With what its streams may keep."""
+        return replace(self, widths=tuple(widths), closed=tuple(closed))
 
 
 def pose(survey: Survey, recipe: Recipe, *, model: str = "model") -> Problem:
@@ -68,9 +84,15 @@ def pose(survey: Survey, recipe: Recipe, *, model: str = "model") -> Problem:
     method, rules, targets = recipe.method, recipe.rules, recipe.target
     notes: tuple[str, ...] = ()
     named = (method, *(rule.method for rule in rules.layers))
-    if not targets and (free := next((one for one in named if one.has_choice), None)) is not None:
+    choosing = next((f"'{one.name}' has" for one in named if one.has_choice), None)
+    if choosing is None and recipe.narrows:
+        choosing = "widths are"
+    if not targets and choosing is not None:
         targets = parse_targets(DEFAULT_TARGET)
-        notes = (f"no target given: '{free.name}' has a choice, so {DEFAULT_TARGET} was taken",)
+        notes = (f"no target given: {choosing} a choice, so {DEFAULT_TARGET} was taken",)
     if targets:
         method, rules = method.under_target(), rules.under_target()
-    return Problem(model, survey, recipe, targets, candidates(survey.sites, method, rules), notes=notes)
+    choices = candidates(survey.sites, method, rules)
+    if "swap" not in recipe.moves:
+        choices = tuple(Choices(choice.site, (), "swapping is not among the moves") for choice in choices)
+    return Problem(model, survey, recipe, targets, choices, notes=notes)

@@ -13,6 +13,7 @@ from convsurgeon.base.reading import MOST, parse_toml, read_text, require_plain
 from convsurgeon.base.records import Record, from_file
 from convsurgeon.families import parse_method
 from convsurgeon.models.preprocessing import Preprocessing
+from convsurgeon.planning.moves import MovesField, parse_moves
 from convsurgeon.planning.rules import LayerRule, Rules
 from convsurgeon.planning.targets import parse_targets
 from convsurgeon.planning.words import MethodField, TargetsField, read_or_value_error
@@ -46,6 +47,13 @@ class Recipe(Record):
     input: tuple[int, ...] | None = Field(
         None, description="Input shape, e.g. 1,3,224,224.", examples=[[1, 3, 224, 224]]
     )
+    moves: MovesField = Field(
+        ("swap",),
+        validate_default=True,
+        description="What may be done: swap convolutions, narrow what one convolution hands to the next, narrow "
+        "residual streams; e.g. swap,narrow,streams.",
+    )
+    width_multiple: int = Field(8, ge=1, le=MOST, description="Narrowed streams keep multiples of so many channels.")
     seed: int = Field(0, ge=0, le=MOST, description="Seed of fresh weights, example inputs and subsampling.")
     rules: Rules = Field(Rules(), description="Which convolutions may be replaced.")
     preprocessing: Preprocessing = Field(
@@ -68,6 +76,11 @@ class Recipe(Record):
         "more stay.",
         gt=0,
     )
+
+    @property
+    def narrows(self) -> bool:
+        """Whether channels may be taken away."""
+        return bool({"narrow", "streams"} & set(self.moves))
 
     @field_validator("runtime")
     @classmethod
@@ -146,6 +159,8 @@ def merged(recipe: Recipe | Path | str | None, **given: Any) -> Recipe:
         for key, value in given.items()
         if value is not None
     }
+    if "moves" in changes:
+        changes["moves"] = parse_moves(changes["moves"])
     if "target" in changes:
         changes["target"] = parse_targets(changes["target"])
     try:

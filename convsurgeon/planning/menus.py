@@ -1,0 +1,129 @@
+"""Everything that each part of a network may be, priced: convolutions, linear layers, and the widths between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from convsurgeon.families.cost import Cost
+from convsurgeon.planning.narrow_shapes import narrowed_conv_cost
+from convsurgeon.planning.options import Candidate, Choices, options_of, rated
+from convsurgeon.planning.problem import Problem
+from convsurgeon.planning.scaled_damage import at_any_width
+from convsurgeon.planning.widths import Ends, Labels, Widths, narrowed_site
+from convsurgeon.survey.linears import LinearLayer
+from convsurgeon.survey.sites import Site
+
+__all__ = ["Menu", "Menus", "Pick"]
+
+# Swaps of one layer at one combination of widths: enough to choose the widths by. Once those stand, all count.
+_MOST_SWAPS = 6
+
+
+@dataclass(frozen=True)
+class Pick:
+    """One thing that a part of a network may be.
+
+    ``labels`` say at which widths. A convolution has its ``site`` at those widths, and a ``candidate`` where it is
+    swapped.
+    """
+
+    cost: Cost
+    damage: float = 0.0
+    labels: Labels = ()
+    site: Site | None = None
+    candidate: Candidate | None = None
+
+
+Menu = tuple[Pick, ...]
+
+
+@dataclass
+class Menus:
+    """The menus of a problem; the first thing on each is the part as it is.
+
+    ``choices`` are the problem's, perhaps fewer.
+    """
+
+    problem: Problem
+    choices: tuple[Choices, ...]
+    _narrowed: dict[tuple[str, tuple[int, int]], Choices] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.ends = Ends(self.problem.widths)
+        self._damage = at_any_width(self.problem.damage, self.choices)
+
+    @property
+    def linears(self) -> tuple[LinearLayer, ...]:
+        """The linear layers that have another shape at other widths."""
+        return tuple(linear for linear in self.problem.survey.linears if self.ends.of(linear.name))
+
+    def all(self) -> list[Menu]:
+        """Convolutions, linear layers and widths, in this order; of swaps at each width only a few."""
+        convs = [self._conv(choice, self.ends.labels(choice.site.name), _MOST_SWAPS) for choice in self.choices]
+        linears = [self._linear(linear, self.ends.labels(linear.name)) for linear in self.linears]
+        return [*convs, *linears, *(_widths(one) for one in self.problem.widths)]
+
+    def at(self, labels: Labels) -> list[Menu]:
+        """The convolutions' menus at these widths, with every swap; a part that is as it is comes first."""
+        chosen = dict(labels)
+        return [
+            tuple(replace(pick, labels=()) for pick in self._conv(choice, [self._own(choice, chosen)], None))
+            for choice in self.choices
+        ]
+
+    def _own(self, choice: Choices, chosen: dict[str, int]) -> Labels:
+        return tuple((name, chosen[name]) for name in self.ends.of(choice.site.name))
+
+    def _conv(self, choice: Choices, everywhere: Iterable[Labels], most: int | None) -> Menu:
+        picks: list[Pick] = []
+        for labels in everywhere:
+            at = self._at(choice, self.ends.gone(choice.site.name, labels))
+            options = at.options if most is None or not labels else _few(at.options, most)
+            picks.append(Pick(at.site.cost, labels=labels, site=at.site))
+            picks += [Pick(o.cost, o.damage, labels, at.site, o) for o in options]
+        return tuple(picks)
+
+    def _at(self, choice: Choices, gone: tuple[int, int]) -> Choices:
+        """What a convolution may become once it has lost inputs and outputs."""
+        if gone == (0, 0):
+            return choice
+        key = (choice.site.name, gone)
+        if key not in self._narrowed:
+            site = narrowed_site(choice.site, gone)
+            self._narrowed[key] = self._choices(choice, site)
+        return self._narrowed[key]
+
+    def _choices(self, choice: Choices, site: Site) -> Choices:
+        if not choice.options:
+            return replace(choice, site=site)
+        recipe = self.problem.recipe
+        method, rules = recipe.method, recipe.rules
+        if self.problem.targets:
+            method, rules = method.under_target(), rules.under_target()
+        return rated([options_of(site, method, rules)], self._damage)[0]
+
+    def _linear(self, linear: LinearLayer, everywhere: Iterable[Labels]) -> Menu:
+        def cost(labels: Labels) -> Cost:
+            gone = self.ends.gone(linear.name, labels)
+            return narrowed_conv_cost(linear.cost, linear.shape, gone, linear.positions)
+
+        return tuple(Pick(cost(labels), labels=labels) for labels in everywhere)
+
+
+def _widths(widths: Widths) -> Menu:
+    return tuple(
+        Pick(widths.cost(number), damage, ((widths.name, number),)) for number, damage in enumerate(widths.damages)
+    )
+
+
+def _few(options: tuple[Candidate, ...], most: int) -> tuple[Candidate, ...]:
+    """The least damaging for what they cost, evenly spread along it."""
+    best: list[Candidate] = []
+    for option in sorted(options, key=lambda option: (option.cost.macs, option.damage)):
+        if not best or option.damage < best[-1].damage:
+            best.append(option)
+    if len(best) <= most:
+        return tuple(best)
+    steps = (round(i * (len(best) - 1) / (most - 1)) for i in range(most))
+    return tuple(best[step] for step in steps)

@@ -1,0 +1,103 @@
+"""Rows of a plan for streams of channels, and for the linear layers at their ends."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Literal
+
+from pydantic import model_validator
+
+from convsurgeon.base.records import Record
+from convsurgeon.families.cost import Cost
+from convsurgeon.planning.channel_ranges import read_channels
+from convsurgeon.planning.cost_record import CostRecord
+from convsurgeon.planning.narrow_shapes import narrowed_conv_cost
+from convsurgeon.survey.linears import LinearLayer
+from convsurgeon.survey.streams import Stream
+
+__all__ = ["Gone", "PlanLinear", "PlanStream", "StreamAction"]
+
+StreamAction = Literal["narrowed", "kept", "closed"]
+
+
+class PlanStream(Record):
+    """What happens to one stream of channels. To change it, edit ``kept``: ranges of channels, e.g. ``0-15,17``.
+
+    ``carried`` are the parameters that its norms hold for each channel, ``damage`` what was estimated for all streams
+    that change together with it, on the first of their rows.
+    """
+
+    stream: Stream
+    action: StreamAction
+    reason: str
+    kept: str
+    carried: int
+    damage: float | None = None
+
+    @model_validator(mode="after")
+    def _keeps_channels_it_has(self) -> PlanStream:
+        if self.action != "narrowed" and len(self.channels) != self.stream.channels:
+            raise ValueError(f"stream '{self.stream.name}' is '{self.action}' but keeps {self.kept}")
+        return self
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """The channels that stay, ascending."""
+        return read_channels(self.kept, self.stream.channels)
+
+    @property
+    def gone(self) -> int:
+        """How many channels are taken away."""
+        return self.stream.channels - len(self.channels)
+
+    @property
+    def cost(self) -> Cost:
+        """What its norms lose, as a cost below zero."""
+        return Cost(0, -self.gone * self.carried)
+
+
+class PlanLinear(Record):
+    """A linear layer at the end of streams: what is left of it."""
+
+    layer: LinearLayer
+    in_features: int
+    out_features: int
+    before: CostRecord
+    after: CostRecord
+
+    @classmethod
+    def of(cls, layer: LinearLayer, gone: tuple[int, int]) -> PlanLinear:
+        """Without so many inputs and outputs."""
+        return cls(
+            layer=layer,
+            in_features=layer.in_features - gone[0],
+            out_features=layer.out_features - gone[1],
+            before=CostRecord.of(layer.cost),
+            after=CostRecord.of(narrowed_conv_cost(layer.cost, layer.shape, gone, layer.positions)),
+        )
+
+    def narrowing(self, gone: tuple[int, int]) -> PlanLinear:
+        """The same layer without so many inputs and outputs."""
+        return PlanLinear.of(self.layer, gone)
+
+
+class Gone:
+    """How many inputs and outputs each layer loses, by its name."""
+
+    def __init__(self, streams: Iterable[PlanStream]) -> None:
+        self._inputs: dict[str, int] = defaultdict(int)
+        self._outputs: dict[str, int] = defaultdict(int)
+        for row in streams:
+            for producer in row.stream.producers:
+                self._outputs[producer.name] += row.gone
+            for reader in row.stream.readers:
+                self._inputs[reader.name] += row.gone * reader.span
+            for carrier in row.stream.carriers:
+                if carrier.kind == "depthwise":
+                    self._inputs[carrier.name] += row.gone
+                    self._outputs[carrier.name] += row.gone
+
+    def of(self, layer: str) -> tuple[int, int]:
+        """Inputs and outputs that are gone."""
+        return self._inputs.get(layer, 0), self._outputs.get(layer, 0)
