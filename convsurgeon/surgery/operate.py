@@ -13,21 +13,34 @@ from convsurgeon.families.memory_format import stored_as
 from convsurgeon.families.torch_convs import Conv, conv_shape
 from convsurgeon.families.unit import GatedConv
 from convsurgeon.planning.plan import Plan, PlanLayer
+from convsurgeon.surgery.narrow import narrow
 from convsurgeon.survey.sources import CONVS, plainly, source_of
 from convsurgeon.survey.usable import refuse_unusable
 
-__all__ = ["operate", "replacement"]
+__all__ = ["narrowed", "operate", "replacement", "swapped"]
 
 
 def operate(model: nn.Module, plan: Plan, *, seed: int = 0) -> nn.Module:
-    """Return a copy of the model with the planned convolutions replaced, freshly initialised from ``seed``.
-
-    Device, dtype, memory format, ``requires_grad`` and train flag follow the convolution. Units with open gates take
-    its weights over, since they are equal to it by construction.
+    """Return a copy of the model, narrowed as planned, with the planned convolutions replaced.
 
     Raises:
         ModelLoadError: a model that can't be opened or copied.
-        UnknownName: the plan names a convolution that is not there, or that has another shape.
+        UnknownName: the plan names a layer that is not there, or that has another shape.
+    """
+    return swapped(narrowed(model, plan), plan, seed=seed)
+
+
+def narrowed(model: nn.Module, plan: Plan) -> nn.Module:
+    """A copy of the model without the channels that the plan takes away; the model itself where it takes none."""
+    kept = {row.stream: row.channels for row in plan.narrowed}
+    return narrow(model, kept) if kept else model
+
+
+def swapped(model: nn.Module, plan: Plan, *, seed: int = 0) -> nn.Module:
+    """A copy of a (narrowed) model with the planned convolutions replaced, freshly initialised from ``seed``.
+
+    Device, dtype, memory format, ``requires_grad`` and train flag follow the convolution. Units with open gates take
+    its weights over, since they are equal to it by construction.
     """
     refuse_unusable(model)
     # By identity and while copying, so that a convolution that a plain list or a bound method also refers to is
@@ -52,9 +65,9 @@ def _find(model: nn.Module, layer: PlanLayer) -> Conv:
     source = source_of(conv)
     if isinstance(source, Refusal):
         raise UnknownName(f"the plan replaces '{layer.name}', where this model's {source.reason}.")
-    if source.shape != layer.shape:
+    if source.shape != layer.now:
         raise UnknownName(
-            f"the plan replaces '{layer.name}' as {layer.shape.describe()}, "
+            f"the plan replaces '{layer.name}' as {layer.now.describe()}, "
             f"this model has {source.shape.describe()} there."
         )
     return conv

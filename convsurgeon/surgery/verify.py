@@ -37,7 +37,8 @@ def verify(
         ModelRunError: the converted model fails on the inputs that the original accepts, or no longer calls a layer.
         ConvsurgeonError: a check fails; that is a bug of this program.
     """
-    _untouched_equal(original, converted, {row.name for row in plan.replaced} | set(recalibrated))
+    touched = {row.name for row in plan.replaced} | {name for row in plan.narrowed for name in row.stream.members}
+    _untouched_equal(original, converted, touched | set(recalibrated))
     calls: Counter[str] = Counter()
     try:
         run = run_on_copy(converted, inputs, partial(_count_calls, plan, calls))

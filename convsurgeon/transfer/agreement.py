@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from convsurgeon.base.inputs import Inputs
 
-__all__ = ["Agreement", "Comparison", "agreement"]
+__all__ = ["Agreement", "Comparison", "agreement", "outputs_of"]
 
 TINY = 1e-30
 
@@ -36,7 +36,7 @@ def agreement(original: nn.Module, converted: nn.Module, batches: Iterable[Input
     images, same, classified = 0, 0, True
     leaves: dict[int, _Leaf] = defaultdict(_Leaf)
     for inputs in batches:
-        wanted, found = _outputs(inputs.call(original)), _outputs(inputs.call(converted))
+        wanted, found = outputs_of(inputs.call(original)), outputs_of(inputs.call(converted))
         images += len(wanted[0]) if wanted and wanted[0].dim() else 1
         for i, (y, other) in enumerate(zip(wanted, found, strict=False)):
             if y.shape == other.shape:
@@ -74,7 +74,8 @@ class _Leaf:
         return max(0.0, self.squares - self.total**2 / max(1, self.count))
 
 
-def _outputs(value: object) -> list[Tensor]:
+def outputs_of(value: object) -> list[Tensor]:
+    """The floating tensors of what a model returns."""
     leaves = tree_leaves(value)
     return [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.is_floating_point()]
 
@@ -82,8 +83,10 @@ def _outputs(value: object) -> list[Tensor]:
 class Comparison:
     """One site's outputs in two models, collected call by call and settled batch by batch."""
 
-    def __init__(self, taken_up: tuple[Tensor | None, Tensor | None]) -> None:
+    def __init__(self, taken_up: tuple[Tensor | None, Tensor | None], outputs: Tensor | None = None) -> None:
+        """``outputs`` [n] of the original are the ones that the converted model still has; None for all."""
         self._scale, self._shift = taken_up
+        self._outputs = outputs
         self._wanted: list[Tensor] = []
         self._found: list[Tensor] = []
         self._count = 0
@@ -92,7 +95,7 @@ class Comparison:
 
     def want(self, _x: Tensor, y: Tensor) -> None:
         """Keep one call's output [N, C, …] of the original."""
-        self._wanted.append(y.clone())
+        self._wanted.append(y.clone() if self._outputs is None else y[:, self._outputs.to(y.device)])
 
     def find(self, _x: Tensor, y: Tensor) -> None:
         """Keep one call's output of the converted model."""

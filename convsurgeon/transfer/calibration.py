@@ -12,9 +12,10 @@ from torch.utils._pytree import tree_map_only
 
 from convsurgeon.base.errors import UsageError
 from convsurgeon.base.inputs import Inputs
+from convsurgeon.families.regression.samples import HELD_EVERY
 from convsurgeon.transfer.elements import Elements
 
-__all__ = ["HELD_BACK_EVERY", "Calibration", "first_images", "images_in", "inputs_for"]
+__all__ = ["HELD_BACK_EVERY", "Calibration", "first_images", "held_out", "images_in", "inputs_for"]
 
 HELD_BACK_EVERY = 8
 
@@ -90,6 +91,18 @@ def first_images(batches: Iterable[Inputs], count: int) -> Iterator[Inputs]:
         images = images_in(inputs)
         yield inputs if images <= left else _rows(inputs, torch.arange(left))
         left -= images
+
+
+def held_out(batches: Iterable[Inputs]) -> Iterator[Inputs]:
+    """Of inputs to fit on, those that `Sampler` holds out to judge fits by."""
+    first = 0
+    for inputs in batches:
+        images = images_in(inputs)
+        numbers = torch.arange(first, first + images)
+        first += images
+        held = (numbers % HELD_EVERY == HELD_EVERY - 1).nonzero()[:, 0]
+        if len(held):
+            yield _rows(inputs, held) if images > 1 else inputs
 
 
 def inputs_for(fitted: int) -> int:

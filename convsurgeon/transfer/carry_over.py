@@ -26,9 +26,12 @@ from convsurgeon.transfer.batch_norm import fold, keeps_statistics
 from convsurgeon.transfer.calibration import Calibration
 from convsurgeon.transfer.capture import evaluating, site_calls, watch
 from convsurgeon.transfer.fit import FitResult, fit_samples
+from convsurgeon.transfer.layers import as_map
 from convsurgeon.transfer.memory import memory_named
 from convsurgeon.transfer.refine import refine
+from convsurgeon.transfer.refit import refit
 from convsurgeon.transfer.stand_in import stand_down, stand_in
+from convsurgeon.transfer.subjects import Subject, subjects
 from convsurgeon.transfer.traffic import Traffic, count_traffic, groups_within, sample_targets
 from convsurgeon.transfer.variety import Variety
 
@@ -82,6 +85,7 @@ def inherit(
     plan: Plan,
     calibration: Iterable[Any] | Calibration | None,
     *,
+    base: nn.Module | None = None,
     judging: Callable[[], Iterable[Any]] | None = None,
     norms: Mapping[str, str] | None = None,
     settings: InheritSettings | None = None,
@@ -90,9 +94,10 @@ def inherit(
     """Fit every replaced convolution of ``converted`` (in place) to what ``original`` computes there.
 
     Front to back: a site's inputs come from the converted network as fitted so far, its targets from the original, so
-    that later sites undo earlier errors. Without calibration inputs the fits see the weights alone. ``judging`` gives
-    inputs to judge the result on besides those held back. ``norms`` are the survey's, read from the graph where they
-    are not given; ``progress`` is told of every site. The original is not touched.
+    that later sites undo earlier errors. ``base`` is the original without the channels that the plan takes away: what
+    reads narrowed streams is fitted anew, too. Without calibration inputs the fits see the weights alone. ``judging``
+    gives inputs to judge the result on besides those held back. ``norms`` are the survey's, read from the graph where
+    they are not given; ``progress`` is told of every site. The original is not touched.
 
     Raises:
         UsageError: calibration inputs of the wrong kind, or none, or not finite, or without anything to tell apart.
@@ -100,9 +105,10 @@ def inherit(
     """
     settings = settings or InheritSettings()
     reference, progress = duplicate(original), progress or silent
+    narrow = reference if base is None else duplicate(base)
     if calibration is None:
-        return _all_blind(reference, converted, plan.replaced, settings, progress)
-    run = _Run(reference, converted, plan.replaced, Calibration.of(calibration), settings)
+        return _all_blind(narrow, converted, plan.replaced, settings, progress)
+    run = _Run(reference, converted, subjects(plan, narrow, converted), Calibration.of(calibration), settings)
     with evaluating(reference, converted), run.unfitted_as_original():
         run.fit_all(norms_behind(reference) if norms is None else norms, progress)
         progress("judging", 0, 1, "the converted network")
@@ -140,17 +146,15 @@ class _Run:
         self,
         reference: nn.Module,
         converted: nn.Module,
-        rows: tuple[PlanLayer, ...],
+        subjects: tuple[Subject, ...],
         calibration: Calibration,
         settings: InheritSettings,
     ) -> None:
         self.reference = reference
         self.converted = converted
-        self.rows = rows
+        self.subjects = subjects
         self.calibration = calibration
         self.settings = settings
-        self.modules = {row.name: converted.get_submodule(row.name) for row in rows}
-        self.convs: dict[str, Any] = {row.name: reference.get_submodule(row.name) for row in rows}
         self.variety = Variety()
         self.results: dict[str, FitResult] = {}
         self.folded: dict[str, str] = {}
@@ -158,14 +162,15 @@ class _Run:
 
     @contextmanager
     def unfitted_as_original(self) -> Iterator[None]:
-        """Sites not fitted yet compute the original convolution; on leaving, every compact module is itself again."""
+        """Units not fitted yet compute their convolution; on leaving, every unit is itself again."""
+        swapped = [subject for subject in self.subjects if subject.swapped]
         try:
-            for row in self.rows:
-                stand_in(self.modules[row.name], self.convs[row.name])
+            for subject in swapped:
+                stand_in(subject.module, subject.conv)
             yield
         finally:
-            for module in self.modules.values():
-                stand_down(module)
+            for subject in swapped:
+                stand_down(subject.module)
 
     def fit_all(self, known: Mapping[str, str], progress: Progress) -> None:
         """Fit every site in execution order; targets are sampled for as many sites at once as memory allows.
@@ -173,28 +178,29 @@ class _Run:
         ``known`` names the norm right behind each convolution of the model.
         """
         norms = self._norms(known)
-        watched = [*(row.name for row in self.rows), *norms.values()]
+        watched = [*(subject.name for subject in self.subjects), *norms.values()]
         inputs = self.variety.watch(self.calibration.fitting(self.reference))
         traffic = count_traffic(self.reference, watched, inputs)
         self.variety.refuse_none()
-        self.images = max((traffic[row.name].images for row in self.rows), default=0)
-        sizes = [traffic[row.name].sampled_bytes(unknowns_of(row.shape)) for row in self.rows]
+        self.subjects = tuple(sorted(self.subjects, key=lambda subject: traffic[subject.name].rank))
+        self.images = max((traffic[subject.name].images for subject in self.subjects), default=0)
+        sizes = [traffic[subject.name].sampled_bytes(unknowns_of(subject.shape)) for subject in self.subjects]
         done = 0
         for group in groups_within(sizes, self.settings.memory_bytes):
-            samplers = {row.name: self._sampler(row, traffic[row.name]) for row in self.rows[group]}
+            samplers = {subject.name: self._sampler(subject, traffic[subject.name]) for subject in self.subjects[group]}
             targets = sample_targets(self.reference, samplers, self.calibration.fitting(self.reference))
-            for row in self.rows[group]:
-                progress("fitting", done, len(self.rows), row.name)
-                norm = norms.get(row.name)
-                if norm is not None and traffic[norm].calls != traffic[row.name].calls:
+            for subject in self.subjects[group]:
+                progress("fitting", done, len(self.subjects), subject.name)
+                norm = norms.get(subject.name)
+                if norm is not None and traffic[norm].calls != traffic[subject.name].calls:
                     norm = None
-                self._fit(row, targets.pop(row.name, []), norm)
+                self._fit(subject, targets.pop(subject.name, []), norm)
                 done += 1
-        progress("fitting", done, len(self.rows), "")
+        progress("fitting", done, len(self.subjects), "")
 
     def _norms(self, known: Mapping[str, str]) -> dict[str, str]:
-        """Batch norms right behind replaced sites; one that stands behind several sites takes up nothing."""
-        norms = {row.name: known[row.name] for row in self.rows if row.name in known}
+        """Batch norms right behind fitted sites; one that stands behind several sites takes up nothing."""
+        norms = {subject.name: known[subject.name] for subject in self.subjects if subject.name in known}
         behind = Counter(known.values())
         return {
             name: norm
@@ -202,31 +208,44 @@ class _Run:
             if behind[norm] == 1 and keeps_statistics(self.reference.get_submodule(norm))
         }
 
-    def _sampler(self, row: PlanLayer, traffic: Traffic) -> Sampler:
-        return Sampler(traffic.images, traffic.positions, unknowns_of(row.shape), self.settings.seed)
+    def _sampler(self, subject: Subject, traffic: Traffic) -> Sampler:
+        return Sampler(traffic.images, traffic.positions, unknowns_of(subject.shape), self.settings.seed)
 
-    def _fit(self, row: PlanLayer, targets: list[list[Sample]], norm: str | None) -> None:
-        module, conv = self.modules[row.name], plainly(self.convs[row.name])
+    def _fit(self, subject: Subject, targets: list[list[Sample]], norm: str | None) -> None:
         reached = any(len(sample.chosen) for calls in targets for sample in calls)
-        samples = Samples(lambda: self._samples(row, targets)).within(self.settings.memory_bytes) if reached else None
-        with memory_named(row.name):
-            result = fit_samples(module, conv, samples, seed=self.settings.seed, norm_behind=norm is not None)
-        if samples is not None and self.settings.refine_steps:
-            result = refine(module, samples, result, steps=self.settings.refine_steps)
-        stand_down(module)
+        samples = Samples(lambda: self._samples(subject, targets)) if reached else None
+        if samples is not None:
+            samples = (samples if subject.outputs is None else samples.only(subject.outputs)).within(
+                self.settings.memory_bytes
+            )
+        with memory_named(subject.name):
+            result = self._fitted(subject, samples, norm_behind=norm is not None)
+        if subject.swapped:
+            stand_down(subject.module)
         if norm is not None and result.shift is not None:
             fold(_batch_norm(self.converted, norm), result.scale, result.shift)
-            self.folded[row.name] = norm
-        self.results[row.name] = result
+            self.folded[subject.name] = norm
+        self.results[subject.name] = result
 
-    def _samples(self, row: PlanLayer, targets: list[list[Sample]]) -> Iterator[Sample]:
+    def _fitted(self, subject: Subject, samples: Samples | None, *, norm_behind: bool) -> FitResult:
+        result = None
+        if subject.reads_less and samples is not None:
+            result = refit(subject, samples, norm_behind=norm_behind)
+        if subject.swapped:
+            conv, seed = plainly(subject.conv), self.settings.seed
+            result = fit_samples(subject.module, conv, samples, seed=seed, norm_behind=norm_behind)
+            if samples is not None and self.settings.refine_steps:
+                result = refine(subject.module, samples, result, steps=self.settings.refine_steps)
+        return result or FitResult(None, 0, unknowns_of(subject.shape), None)
+
+    def _samples(self, subject: Subject, targets: list[list[Sample]]) -> Iterator[Sample]:
         """The site's inputs in the converted prefix, joined with the sampled targets."""
         batches = self.calibration.fitting(self.converted)
         for inputs, calls in zip(batches, targets, strict=False):
-            found = site_calls(self.converted, row.name, inputs, len(calls))
-            for x, sample in zip(found, calls, strict=False):
+            found = site_calls(self.converted, subject.name, inputs, len(calls))
+            for x, sample in zip(map(as_map, found), calls, strict=False):
                 # Where the data decides the shapes (a detector's proposals), the two models may part ways.
-                if (len(x), *output_size(x, row.shape)) == (len(sample.x), *sample.x.shape[2:]):
+                if (len(x), *output_size(x, subject.shape)) == (len(sample.x), *sample.x.shape[2:]):
                     yield replace(sample, x=x)
 
     def judged(self, others: Iterable[Any]) -> Inherited:
@@ -240,7 +259,7 @@ class _Run:
         seen = chain(source, others, unseen)
         errors = self._errors_left() if held else {}
         return Inherited(
-            sites=tuple(SiteFit(r.name, self.results[r.name], errors.get(r.name)) for r in self.rows),
+            sites=tuple(SiteFit(s.name, self.results[s.name], errors.get(s.name)) for s in self.subjects),
             recalibrated=tuple(self.folded.values()),
             agreement=agreement(self.reference, self.converted, seen, held_back=apart),
             images=self.images,
@@ -248,7 +267,7 @@ class _Run:
         )
 
     def _errors_left(self) -> dict[str, float]:
-        comparisons = {row.name: Comparison(self._taken_up(row.name)) for row in self.rows}
+        comparisons = {s.name: Comparison(self._taken_up(s.name), s.outputs) for s in self.subjects}
         for inputs in self.calibration.held_back(self.reference):
             watch(self.reference, {name: c.want for name, c in comparisons.items()}, inputs)
             watch(self.converted, {name: c.find for name, c in comparisons.items()}, inputs)

@@ -23,7 +23,7 @@ from convsurgeon.families.torch_convs import Conv, conv_shape
 from convsurgeon.families.unit import CompactConv, GatedConv
 from convsurgeon.transfer.stand_in import own_copy
 
-__all__ = ["FitResult", "dense_fit", "fit", "fit_samples", "linear_of", "ridge_for"]
+__all__ = ["FitResult", "dense_fit", "fit", "fit_samples", "linear_of", "ridge_for", "warning_of"]
 
 LEAST_RIDGE = 1e-2
 MOST_RIDGE = 1.0
@@ -86,7 +86,7 @@ def fit_samples(module: nn.Module, conv: Conv, samples: Samples | None, *, seed:
 
 def linear_of(conv: Conv) -> Linear:
     """The convolution as one dense matrix [C_out, C_in·S] and a bias (zeros if it has none)."""
-    weight = matrix(conv.weight, conv.groups)
+    weight = matrix(conv.weight, getattr(conv, "groups", 1))
     bias = torch.zeros(len(weight)) if conv.bias is None else conv.bias.detach()
     return Linear(weight, bias.to("cpu", torch.float64))
 
@@ -136,7 +136,7 @@ def _fit_linear(
         error=sum(lost for lost, _ in fits) / max(sum(float(m.yy.sum()) for m in moments), TINY),
         samples=moments[0].count,
         unknowns=unknowns,
-        warning=_warning(moments[0].count, unknowns),
+        warning=warning_of(moments[0].count, unknowns),
         shift=bias if norm_behind and not shape.bias else None,
     )
 
@@ -186,7 +186,7 @@ def _fit_by_stages(
         error=found.relative_error(scale, shift),
         samples=moments.count,
         unknowns=_unknowns(conv),
-        warning=_warning(moments.count, _unknowns(conv)),
+        warning=warning_of(moments.count, _unknowns(conv)),
         scale=scale,
         shift=shift,
     )
@@ -221,7 +221,8 @@ def _noise(conv: Conv, seed: int) -> Samples:
         return SiteData.of([(part, work(part)) for part in torch.split(x, 32)]).samples(_unknowns(conv), seed)
 
 
-def _warning(samples: int, unknowns: int) -> str | None:
+def warning_of(samples: int, unknowns: int) -> str | None:
+    """What to say where there are fewer samples than unknowns."""
     if samples >= unknowns:
         return None
     return (

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import count
 
 from torch import Tensor, nn
 
@@ -14,6 +15,7 @@ from convsurgeon.base.inputs import Inputs
 from convsurgeon.families.regression.samples import HELD_EVERY, HELD_ROWS, Sample, Sampler, sample_cap
 from convsurgeon.transfer.calibration import inputs_for
 from convsurgeon.transfer.capture import watch
+from convsurgeon.transfer.layers import as_map
 
 __all__ = ["Supply", "Traffic", "count_traffic", "groups_within", "sample_targets"]
 
@@ -26,11 +28,12 @@ FEWEST_HELD_IMAGES = 2
 class Traffic:
     """How much of one pass over the data reaches a module: its calls in each batch, images and output positions.
 
-    ``held`` of the positions are on the images that are held out of fits; ``input_bytes`` is what all of the site's
-    input maps would take.
+    ``rank`` is its place in the order in which the modules first run. ``held`` of the positions are on the images that
+    are held out of fits; ``input_bytes`` is what all of the site's input maps would take.
     """
 
     calls: list[int] = field(default_factory=list)
+    rank: float = math.inf
     images: int = 0
     positions: int = 0
     held: int = 0
@@ -85,10 +88,20 @@ class Supply:
 def count_traffic(model: nn.Module, names: Iterable[str], batches: Iterable[Inputs]) -> dict[str, Traffic]:
     """One pass that only counts. Sites that never run stay at zero."""
     traffic = {name: Traffic() for name in names}
+    ranks = count()
+
+    def counter(seen: Traffic) -> Callable[[Tensor, Tensor], None]:
+        def add(x: Tensor, y: Tensor) -> None:
+            if not seen.images:
+                seen.rank = next(ranks)
+            seen.add(x, y)
+
+        return add
+
     for inputs in batches:
         for seen in traffic.values():
             seen.calls.append(0)
-        watch(model, {name: seen.add for name, seen in traffic.items()}, inputs)
+        watch(model, {name: counter(seen) for name, seen in traffic.items()}, inputs)
     return traffic
 
 
@@ -106,6 +119,7 @@ def sample_targets(
 
 def _sampling(sampler: Sampler, into: list[Sample]) -> Callable[[Tensor, Tensor], None]:
     def read(_x: Tensor, y: Tensor) -> None:
+        y = as_map(y)
         into.append(sampler.sample(y.new_empty(y.shape, device="meta"), y))
 
     return read

@@ -1,0 +1,100 @@
+"""What changes inside of a network do to what comes out of it.
+
+Errors of one size at two layers are not one damage: what a narrowed stream loses are whole features, of which the
+outputs show three to ten times as much as of the small, noise-like rest that a low-rank unit leaves. So choices of both
+kinds are compared by the error that they leave in the network's outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from convsurgeon.base.copies import duplicate
+from convsurgeon.base.inputs import Inputs
+from convsurgeon.transfer.agreement import outputs_of
+
+__all__ = ["AtOutputs", "instead_of"]
+
+# Of a layer's variance: small enough for the network to answer in proportion.
+NOISE = 0.02
+
+# By a layer's name: the weight [C_out, D] that it has for a while, and what its output shifts by [C_out].
+Changes = Mapping[str, tuple[Tensor, Tensor]]
+
+
+class AtOutputs:
+    """The original's outputs on a few inputs, and how far changed copies are from them.
+
+    ``comparable`` tells whether there are outputs of a floating type to compare.
+    """
+
+    def __init__(self, reference: nn.Module, batches: Iterable[Inputs]) -> None:
+        self._work = duplicate(reference).eval()
+        self._batches = list(batches)
+        self._wanted = [outputs_of(inputs.call(self._work)) for inputs in self._batches]
+        values = torch.cat([leaf.double().flatten() for leaves in self._wanted for leaf in leaves] or [torch.zeros(0)])
+        self._spread = float((values - values.mean()).square().sum()) if len(values) else 0.0
+
+    @property
+    def comparable(self) -> bool:
+        """Whether there is anything in the outputs that varies."""
+        return self._spread > 0
+
+    def with_weights(self, changes: Changes) -> float | None:
+        """Relative error of the outputs with other weights in some layers; None where their shapes change, too."""
+        with instead_of(self._work, changes):
+            return self._error()
+
+    def with_noise(self, name: str) -> float | None:
+        """Relative error of the outputs for each unit of relative error at one layer's output, if that is noise."""
+        generator = torch.Generator().manual_seed(0)
+
+        def noisy(_module: nn.Module, _args: Any, y: Tensor) -> Tensor:
+            noise = torch.randn(y.shape, generator=generator).to(y)
+            return y + noise * (NOISE * y.float().var(dim=[0, *range(2, y.dim())]).mean()).sqrt().to(y)
+
+        handle = self._work.get_submodule(name).register_forward_hook(noisy)
+        try:
+            error = self._error()
+        finally:
+            handle.remove()
+        return None if error is None else error / NOISE
+
+    def _error(self) -> float | None:
+        total = 0.0
+        for inputs, wanted in zip(self._batches, self._wanted, strict=True):
+            found = outputs_of(inputs.call(self._work))
+            if [leaf.shape for leaf in found] != [leaf.shape for leaf in wanted]:
+                return None
+            total += sum(float((a - b).double().square().sum()) for a, b in zip(found, wanted, strict=True))
+        return total / self._spread
+
+
+@contextmanager
+def instead_of(model: nn.Module, changes: Changes) -> Iterator[None]:
+    """Within, the layers have these weights, and their outputs are shifted."""
+    handles, before = [], {}
+    for name, (weight, shift) in changes.items():
+        module: Any = model.get_submodule(name)
+        before[name] = module.weight.data
+        module.weight.data = weight.to(module.weight).view_as(module.weight)
+        handles.append(module.register_forward_hook(_shifting(shift)))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        for name, weight in before.items():
+            model.get_submodule(name).weight.data = weight
+
+
+def _shifting(shift: Tensor) -> Any:
+    def add(_module: nn.Module, _args: Any, y: Tensor) -> Tensor:
+        return y + shift.to(y).view(-1, *(1,) * (y.dim() - 2))
+
+    return add

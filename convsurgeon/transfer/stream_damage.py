@@ -1,0 +1,225 @@
+"""What streams of channels may keep, and what that hurts, measured on the original's own inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from convsurgeon.base.copies import duplicate
+from convsurgeon.base.progress import Progress, silent
+from convsurgeon.families.cost import ConvShape
+from convsurgeon.families.regression.linear_site import LinearSite
+from convsurgeon.families.regression.moments import Gathering
+from convsurgeon.families.regression.problems import linears_of
+from convsurgeon.families.regression.samples import HELD_EVERY, HELD_ROWS, Sampler
+from convsurgeon.planning.widths import Widths
+from convsurgeon.survey.streams import Stream
+from convsurgeon.transfer.at_outputs import AtOutputs
+from convsurgeon.transfer.batch_norm import keeps_statistics
+from convsurgeon.transfer.calibration import Calibration, first_images, held_out
+from convsurgeon.transfer.capture import evaluating, watch_first
+from convsurgeon.transfer.elimination import Elimination, ReadBlock
+from convsurgeon.transfer.fit import ridge_for
+from convsurgeon.transfer.layers import as_conv, as_map
+from convsurgeon.transfer.traffic import FEWEST_HELD_IMAGES, Traffic, count_traffic, groups_within
+
+__all__ = ["StreamDamage", "StreamSettings", "measure_streams", "widths_for"]
+
+# What may be kept of a stream, before rounding to multiples.
+SHARES = (1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25)
+# Unknowns of a linear layer for each input that it can be fitted again on.
+LINEAR_UNKNOWNS = 4
+# Inputs on which outputs are compared.
+IMAGES = 64
+# So many steps take all channels away, so that what each takes is known when the next ones are chosen.
+STEPS = 32
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """``multiple``: what widths are rounded to; ``seed`` draws the positions; ``memory_bytes`` bounds the covariances
+    held at once."""
+
+    multiple: int = 8
+    seed: int = 0
+    memory_bytes: int = 1 << 30
+
+
+@dataclass(frozen=True)
+class StreamDamage:
+    """``widths`` of each set of streams, None where the inputs are too few to tell; ``gains``: by a layer's name, what
+    a unit of relative error at its output does to the network's outputs."""
+
+    widths: tuple[Widths | None, ...]
+    gains: Mapping[str, float]
+
+
+def widths_for(channels: Sequence[int], multiple: int) -> tuple[tuple[int, ...], ...]:
+    """How many channels of each stream are kept at each width, all of them first."""
+    rows = [tuple(_rounded(share * count, count, multiple) for count in channels) for share in SHARES]
+    return tuple(dict.fromkeys(rows))
+
+
+def _rounded(wanted: float, count: int, multiple: int) -> int:
+    if wanted >= count:
+        return count
+    return min(count, max(multiple, round(wanted / multiple) * multiple))
+
+
+def measure_streams(
+    original: nn.Module,
+    sets: Sequence[tuple[Stream, ...]],
+    calibration: Iterable[Any] | Calibration,
+    *,
+    norms: Mapping[str, str],
+    swaps: Sequence[str] = (),
+    settings: StreamSettings | None = None,
+    progress: Progress | None = None,
+) -> StreamDamage:
+    """Nested widths of each set of streams that change together, and the damage of each width.
+
+    ``norms`` name the norm right behind each convolution, ``swaps`` the convolutions of which it is asked what their
+    errors do to the outputs. The original is not touched.
+
+    Raises:
+        UsageError: calibration inputs of the wrong kind, or none.
+        ModelRunError: the model fails on the calibration inputs.
+    """
+    settings, progress = settings or StreamSettings(), progress or silent
+    reference, data = duplicate(original), Calibration.of(calibration)
+    with evaluating(reference):
+        names = dict.fromkeys(reader.name for streams in sets for stream in streams for reader in stream.readers)
+        traffic = count_traffic(reference, names, data.fitting(reference))
+        outputs = AtOutputs(reference, first_images(held_out(data.fitting(reference)), IMAGES))
+        measurement = _Measurement(reference, data, traffic, norms, settings, outputs if outputs.comparable else None)
+        return StreamDamage(measurement.run(sets, progress), measurement.gains(swaps, progress))
+
+
+class _Measurement:
+    def __init__(
+        self,
+        reference: nn.Module,
+        data: Calibration,
+        traffic: Mapping[str, Traffic],
+        norms: Mapping[str, str],
+        settings: StreamSettings,
+        outputs: AtOutputs | None,
+    ) -> None:
+        self.reference, self.data, self.traffic, self.norms, self.settings = reference, data, traffic, norms, settings
+        self.outputs = outputs
+        self.convs = {name: as_conv(reference.get_submodule(name)) for name in traffic}
+
+    def run(self, sets: Sequence[tuple[Stream, ...]], progress: Progress) -> tuple[Widths | None, ...]:
+        """Covariances of as many sets at once as memory allows, in one pass over the data each time."""
+        found: list[Widths | None] = []
+        told = [all(self._enough(name) for name in _readers(streams)) for streams in sets]
+        sizes = [sum(self._bytes(name) for name in _readers(s)) if ok else 0 for s, ok in zip(sets, told, strict=True)]
+        for group in groups_within(sizes, self.settings.memory_bytes):
+            inside = [streams for streams, ok in zip(sets[group], told[group], strict=True) if ok]
+            progress("measuring streams", len(found), len(sets), sets[group.start][0].name)
+            gathered = self._gather([name for streams in inside for name in _readers(streams)])
+            for streams, ok in zip(sets[group], told[group], strict=True):
+                progress("measuring streams", len(found), len(sets), streams[0].name)
+                found.append(self._widths(streams, gathered) if ok else None)
+        progress("measuring streams", len(sets), len(sets), "")
+        return tuple(found)
+
+    def _enough(self, name: str) -> bool:
+        """Whether what a layer's loss of inputs hurts can be told. A linear layer has one sample an image, and errs at
+        the outputs, where it is judged: it takes enough of them to be fitted again."""
+        seen, unknowns = self.traffic[name], _unknowns(self.convs[name][1])
+        if seen.positions > seen.images:
+            return seen.enough
+        return seen.images // HELD_EVERY >= FEWEST_HELD_IMAGES and LINEAR_UNKNOWNS * seen.images >= unknowns
+
+    def _bytes(self, name: str) -> int:
+        _, shape = self.convs[name]
+        unknowns = _unknowns(shape)
+        # The covariance in float64, its inverse, and what is left of it after a step, in float32.
+        return 16 * unknowns**2 + 4 * HELD_ROWS * (unknowns + shape.out_channels)
+
+    def _gather(self, names: Sequence[str]) -> dict[str, Gathering]:
+        gathered: dict[str, Gathering] = {}
+        samplers: dict[str, Sampler] = {}
+        for name in dict.fromkeys(names):
+            conv, shape = self.convs[name]
+            seen = self.traffic[name]
+            gathered[name] = Gathering(shape, *linears_of(conv, shape))
+            samplers[name] = Sampler(seen.images, seen.positions, _unknowns(shape), self.settings.seed, held_out=True)
+
+        def watcher(name: str) -> Any:
+            def take(x: Tensor, y: Tensor) -> None:
+                gathered[name].add(samplers[name].sample(as_map(x), as_map(y)))
+
+            return take
+
+        watchers = {name: watcher(name) for name in gathered}
+        for number, inputs in enumerate(self.data.fitting(self.reference) if watchers else ()):
+            calls = {name: self.traffic[name].calls[number] for name in watchers}
+            watch_first(self.reference, watchers, calls, inputs)
+        return gathered
+
+    @torch.no_grad()
+    def _widths(self, streams: tuple[Stream, ...], gathered: Mapping[str, Gathering]) -> Widths:
+        layers = [(self._site(name, gathered[name]), self._blocks(name, streams)) for name in _readers(streams)]
+        channels = [stream.channels for stream in streams]
+        elimination = Elimination(channels, layers)
+        kept, damages = [elimination.left()], [0.0]
+        for counts in widths_for(channels, self.settings.multiple)[1:]:
+            for number, count in enumerate(counts):
+                elimination.to(number, count, max(1, channels[number] // STEPS))
+            kept.append(elimination.left())
+            # More channels never hurt more, whatever chance says of few samples.
+            damages.append(max(damages[-1], self._damage(elimination, _readers(streams))))
+        return Widths(streams, tuple(kept), tuple(damages), tuple(self._carried(stream) for stream in streams))
+
+    def _damage(self, elimination: Elimination, readers: list[str]) -> float:
+        """At the outputs, where they can be compared; else at the layers that read."""
+        found = None
+        if self.outputs is not None:
+            found = self.outputs.with_weights(dict(zip(readers, elimination.solutions(), strict=True)))
+        return elimination.damage() if found is None else found
+
+    def gains(self, names: Sequence[str], progress: Progress) -> dict[str, float]:
+        """What a unit of relative error at each layer's output does to the outputs; 1 where that can't be told."""
+        gains: dict[str, float] = {}
+        for done, name in enumerate(names):
+            progress("measuring gains", done, len(names), name)
+            found = None if self.outputs is None else self.outputs.with_noise(name)
+            gains[name] = 1.0 if found is None else found
+        progress("measuring gains", len(names), len(names), "")
+        return gains
+
+    def _site(self, name: str, gathering: Gathering) -> LinearSite:
+        (collected,) = gathering.collected()
+        _, shape = self.convs[name]
+        norm = self.norms.get(name)
+        takes_up = norm is not None and keeps_statistics(self.reference.get_submodule(norm))
+        ridge = ridge_for(collected.fitted.count, _unknowns(shape))
+        return LinearSite.of(collected, ridge, centred=shape.bias or takes_up)
+
+    def _blocks(self, name: str, streams: tuple[Stream, ...]) -> list[ReadBlock]:
+        area = self.convs[name][1].area
+        return [
+            ReadBlock(number, reader.offset * reader.span * area, reader.span * area)
+            for number, stream in enumerate(streams)
+            for reader in stream.readers
+            if reader.name == name
+        ]
+
+    def _carried(self, stream: Stream) -> int:
+        """Parameters of norms for each channel."""
+        norms = [carrier.name for carrier in stream.carriers if carrier.kind != "depthwise"]
+        return sum(len(list(self.reference.get_submodule(name).parameters())) for name in norms)
+
+
+def _readers(streams: Iterable[Stream]) -> list[str]:
+    return list(dict.fromkeys(reader.name for stream in streams for reader in stream.readers))
+
+
+def _unknowns(shape: ConvShape) -> int:
+    return shape.in_channels * shape.area
