@@ -21,6 +21,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _SPELLINGS: Mapping[str, Spelling] = {
     "method": {"metavar": "NAME"},
     "target": {"metavar": "macs=50%"},
+    "moves": {"metavar": "swap,narrow,streams"},
     "only": {"metavar": "PATTERN"},
     "skip": {"metavar": "PATTERN"},
     "allow_slower": {"switch": "--allow-slower/--no-slower"},

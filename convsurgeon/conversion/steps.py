@@ -17,6 +17,7 @@ from convsurgeon.base.progress import Progress, silent
 from convsurgeon.conversion.advice import fuse_first
 from convsurgeon.conversion.fidelity import judged
 from convsurgeon.conversion.in_time import Bench, TimedPlanning, Timekeeper, known_latencies, plan_in_time
+from convsurgeon.conversion.narrowing import with_streams
 from convsurgeon.conversion.remembered import Facts, remember
 from convsurgeon.conversion.saved import save
 from convsurgeon.conversion.too_few_inputs import refuse_too_few
@@ -31,7 +32,7 @@ from convsurgeon.planning.problem import Problem, pose
 from convsurgeon.planning.recipe import Recipe
 from convsurgeon.report.record import Report
 from convsurgeon.runtimes.registry import Runtime, find_runtime, require
-from convsurgeon.surgery.operate import operate
+from convsurgeon.surgery.operate import narrowed, swapped
 from convsurgeon.surgery.verify import verify
 from convsurgeon.survey.sites import Survey, survey
 from convsurgeon.transfer import (
@@ -123,8 +124,10 @@ def planned(
     problem = pose(patient.survey, settings, model=patient.name)
     if patient.weights.origin != "random":
         problem = problem.fitted()
-    if calibration is not None and patient.weights.origin != "random" and problem.targets:
+    if calibration is not None and patient.weights.origin != "random" and problem.targets and "swap" in settings.moves:
         problem = problem.rated(_measured(patient, problem, calibration, tell))
+    if settings.narrows:
+        problem = with_streams(patient.model, problem, calibration_of(patient, calibration), tell)
     runtime = find_runtime(settings.runtime)
     if problem.timed:
         require(runtime)
@@ -161,7 +164,7 @@ def _measured(patient: Patient, problem: Problem, calibration: Iterable[Any], pr
         fingerprint=patient.survey.fingerprint(),
         norms=patient.survey.norms(),
         settings=DamageSettings(seed=problem.recipe.seed, directory=cache_directory()),
-        counted=partial(refuse_too_few, patient.survey, choices, problem.targets, data),
+        counted=partial(refuse_too_few, problem, choices, problem.targets, data),
         progress=progress,
     )
     if not any(table.trusted(c.site.name, option.spec) for c in choices for option in c.options):
@@ -169,6 +172,11 @@ def _measured(patient: Patient, problem: Problem, calibration: Iterable[Any], pr
     return Damage(
         "measured: relative output error of each layer, summed", lambda site, spec: table.trusted(site.name, spec)
     )
+
+
+def calibration_of(patient: Patient, calibration: Iterable[Any] | None) -> Calibration | None:
+    """The calibration inputs, read as what this model takes."""
+    return None if calibration is None else Calibration.of(calibration, patient.inputs)
 
 
 def cache_directory() -> Path:
@@ -201,7 +209,8 @@ def carry_out(
         ModelRunError: the converted model fails where the original ran.
         UsageError: calibration inputs of the wrong kind, or none.
     """
-    network = operate(patient.model, plan, seed=seed)
+    base = narrowed(patient.model, plan)
+    network = swapped(base, plan, seed=seed)
     if patient.weights.origin == "random":
         carried, words = (
             Inherited((), (), None),
@@ -212,7 +221,8 @@ def carry_out(
             patient.model,
             network,
             plan,
-            None if calibration is None else Calibration.of(calibration, patient.inputs),
+            calibration_of(patient, calibration),
+            base=base,
             norms=patient.survey.norms(),
             judging=judging,
             settings=InheritSettings(seed=seed, refine_steps=refine),

@@ -38,6 +38,8 @@ def plan(
     *,
     method: str | None = None,
     target: str | Iterable[str] | None = None,
+    moves: str | Iterable[str] | None = None,
+    width_multiple: int | None = None,
     rules: Rules | None = None,
     recipe: Recipe | Path | str | None = None,
     calibration: Iterable[Any] | None = None,
@@ -51,7 +53,7 @@ def plan(
 ) -> Plan:
     """Choose what each convolution becomes, without changing a weight; arguments and errors as in ``convert``."""
     clock = {"time_layers": time_layers, "allow_slower": allow_slower, "runtime": runtime}
-    more = {"latency_batch": latency_batch, "fit_memory": fit_memory}
+    more = {"latency_batch": latency_batch, "fit_memory": fit_memory, "moves": moves, "width_multiple": width_multiple}
     settings = merged(recipe, method=method, target=target, rules=rules, seed=seed, **clock, **more)
     patient = _admit(model, example_inputs, random_weights=False)
     return planned(patient, settings, calibration=calibration, progress=progress)
@@ -84,6 +86,8 @@ def convert(
     *,
     method: str | None = None,
     target: str | Iterable[str] | None = None,
+    moves: str | Iterable[str] | None = None,
+    width_multiple: int | None = None,
     rules: Rules | None = None,
     recipe: Recipe | Path | str | None = None,
     calibration: Iterable[Any] | None = None,
@@ -104,6 +108,9 @@ def convert(
         example_inputs: a tensor, a tuple of positional arguments or a dict of keyword arguments.
         method: ``auto`` (the default), ``compconv128``, ``igc``, …; see ``convsurgeon methods``.
         target: what to keep at most, e.g. ``"macs=50%"`` or ``["macs=2.0G", "params=12M", "latency=60%"]``.
+        moves: ``"swap"`` (the default), ``"narrow"``: fewer channels from one layer to the next, ``"streams"``: fewer
+            channels where an addition joins layers; several as ``"swap,narrow,streams"``. Narrowing needs calibration.
+        width_multiple: narrowed streams keep multiples of so many channels (8).
         rules: which convolutions may be replaced.
         recipe: a Recipe or its TOML file; the arguments above win over it.
         calibration: unlabelled inputs to measure damage and to fit the new layers on, batch by batch, each element
@@ -127,7 +134,7 @@ def convert(
         ModelError: the model can't be opened, or fails on the inputs.
     """
     clock = {"time_layers": time_layers, "allow_slower": allow_slower, "runtime": runtime}
-    more = {"latency_batch": latency_batch, "fit_memory": fit_memory}
+    more = {"latency_batch": latency_batch, "fit_memory": fit_memory, "moves": moves, "width_multiple": width_multiple}
     settings = merged(recipe, method=method, target=target, rules=rules, seed=seed, **clock, **more)
     patient = _admit(model, example_inputs, random_weights)
     if isinstance(calibration, Iterator):

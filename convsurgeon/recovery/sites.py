@@ -20,10 +20,12 @@ _EXPECTED = "expected the network that this original was converted to."
 
 @dataclass(frozen=True)
 class Sites:
-    """``replaced``: names of modules of another class than the original's. ``compared``: where features are matched.
+    """``replaced``: names of modules of another class than the original's, or with fewer channels. ``compared``: where
+    features are matched.
 
-    That is the norm right behind a replaced module, or the module itself. Behind the norm, because the closed-form
-    fits let the norm's statistics take up a scale and an offset, so that what comes before it may differ on purpose.
+    That is the norm right behind a replaced module, or the module itself, where it gives as many channels as the
+    original's. Behind the norm, because the closed-form fits let the norm's statistics take up a scale and an offset,
+    so that what comes before it may differ on purpose.
     """
 
     replaced: tuple[str, ...]
@@ -53,8 +55,17 @@ def find_sites(original: nn.Module, converted: nn.Module) -> Sites:
     replaced = tuple(first_names.values())
     norms = norms_behind(original)
     behind = Counter(norms.values())
-    compared = (norms[name] if name in norms and behind[norms[name]] == 1 else name for name in replaced)
+    whole = [name for name in replaced if _as_many_outputs(original.get_submodule(name), converted.get_submodule(name))]
+    compared = (norms[name] if name in norms and behind[norms[name]] == 1 else name for name in whole)
     return Sites(replaced, tuple(compared))
+
+
+def _as_many_outputs(original: nn.Module, converted: nn.Module) -> bool:
+    """Of layers that mix channels; what only carries them has nothing to be compared by itself."""
+    ours, theirs = (
+        getattr(module, "out_channels", getattr(module, "out_features", None)) for module in (original, converted)
+    )
+    return ours is not None and ours == theirs
 
 
 def _differing(original: nn.Module, converted: nn.Module, prefix: str) -> Iterator[str]:
@@ -62,7 +73,7 @@ def _differing(original: nn.Module, converted: nn.Module, prefix: str) -> Iterat
         other = original._modules.get(name)
         if other is None:
             continue
-        if not _same_class(other, child):
+        if not _same_class(other, child) or _narrower(other, child):
             yield prefix + name
         else:
             _refuse_other_shapes(other, child, prefix + name)
@@ -73,6 +84,19 @@ def _same_class(original: nn.Module, converted: nn.Module) -> bool:
     """By name: a file that is run twice, as factories are, makes each of its classes twice."""
     ours, theirs = type(original), type(converted)
     return ours is theirs or (ours.__qualname__ == theirs.__qualname__ and not issubclass(theirs, UNITS))
+
+
+def _narrower(original: nn.Module, converted: nn.Module) -> bool:
+    """Whether a layer has fewer channels than the original's, and nothing else about it differs."""
+    ours, theirs = (dict(module.named_parameters(recurse=False)) for module in (original, converted))
+    if ours.keys() != theirs.keys() or all(ours[key].shape == theirs[key].shape for key in ours):
+        return False
+    return all(
+        ours[key].dim() == theirs[key].dim()
+        and all(less <= more for less, more in zip(theirs[key].shape[:2], ours[key].shape[:2], strict=True))
+        and theirs[key].shape[2:] == ours[key].shape[2:]
+        for key in ours
+    )
 
 
 def _refuse_other_shapes(original: nn.Module, converted: nn.Module, name: str) -> None:

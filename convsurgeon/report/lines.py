@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from convsurgeon.base.proportion import interval
-from convsurgeon.planning.plan import CostRecord, LayerLatency, PlanLatency, PlanLayer
+from convsurgeon.planning.plan import CostRecord, LayerLatency, PlanLatency, PlanLayer, PlanStream
 from convsurgeon.planning.targets import human, human_ms, parse_targets
 from convsurgeon.report.record import Fidelity, Report
 
-__all__ = ["error_left", "layer_latency", "result_line", "share", "summary_lines", "target_lines"]
+__all__ = ["error_left", "layer_latency", "result_line", "share", "stream_lines", "summary_lines", "target_lines"]
 
 _UNTIMED = "not timed: fewer MACs may take as long; see 'convsurgeon bench', or plan with --target latency=60%"
 
@@ -20,7 +20,22 @@ def share(after: int, before: int) -> str:
 def result_line(report: Report) -> str:
     """What happened, in one sentence."""
     plan = report.plan
-    return f"{plan.model} with {plan.method}: {len(plan.replaced)} of {len(plan.layers)} convolutions replaced"
+    line = f"{plan.model} with {plan.method}: {len(plan.replaced)} of {len(plan.layers)} convolutions replaced"
+    return f"{line}, {len(plan.narrowed)} of {len(plan.streams)} streams narrowed" if plan.streams else line
+
+
+def stream_lines(report: Report) -> list[tuple[str, str, str, str, str]]:
+    """Rows (stream, channels, what became of it, written by, read by with the error left) for the plan's streams."""
+    return [_stream_line(report, row) for row in report.plan.streams]
+
+
+def _stream_line(report: Report, row: PlanStream) -> tuple[str, str, str, str, str]:
+    became = row.reason if row.action == "narrowed" else f"{row.action}: {row.reason}"
+    readers = dict.fromkeys(reader.name for reader in row.stream.readers)
+    errors = [f"{name} {report.errors[name]:.2%}" if name in report.errors else name for name in readers]
+    writers = ", ".join(producer.name for producer in row.stream.producers)
+    kept = f"{len(row.channels)} of {row.stream.channels}"
+    return row.stream.name, kept, became, writers, ", ".join(errors)
 
 
 def summary_lines(before: CostRecord, after: CostRecord) -> list[tuple[str, str, str, str]]:

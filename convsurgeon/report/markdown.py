@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from convsurgeon.base.outside_text import code_in_markdown, in_markdown
-from convsurgeon.report.lines import error_left, layer_latency, result_line, share, summary_lines, target_lines
+from convsurgeon.report.lines import (
+    error_left,
+    layer_latency,
+    result_line,
+    share,
+    stream_lines,
+    summary_lines,
+    target_lines,
+)
 from convsurgeon.report.record import Report
 
 __all__ = ["table", "to_markdown"]
@@ -43,7 +51,13 @@ def to_markdown(report: Report) -> str:
         "error left",
         *(["latency"] if timed else []),
     )
-    return f"# {in_markdown(result_line(report))}\n\n{totals}\n{notes}\n\n{table(header, rows)}"
+    text = f"# {in_markdown(result_line(report))}\n\n{totals}\n{notes}\n\n{table(header, rows)}"
+    return f"{text}\n{_streams(report)}" if report.plan.streams else text
+
+
+def _streams(report: Report) -> str:
+    rows = [(code_in_markdown(name), *(in_markdown(cell) for cell in cells)) for name, *cells in stream_lines(report)]
+    return table(("stream", "kept", "became / why not", "written by", "read by, error left"), rows)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -13,12 +13,20 @@ from rich.text import Text
 from convsurgeon.base.outside_text import on_one_line
 from convsurgeon.planning.plan import PlanLayer
 from convsurgeon.planning.targets import human
-from convsurgeon.report.lines import error_left, layer_latency, result_line, share, summary_lines, target_lines
+from convsurgeon.report.lines import (
+    error_left,
+    layer_latency,
+    result_line,
+    share,
+    stream_lines,
+    summary_lines,
+    target_lines,
+)
 from convsurgeon.report.record import Report
 
 __all__ = ["Fitting", "render"]
 
-_STYLES = {"replaced": "green", "kept": "", "refused": "yellow"}
+_STYLES = {"replaced": "green", "narrowed": "green", "kept": "", "refused": "yellow", "closed": "yellow"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,18 @@ def render(report: Report) -> RenderableType:
     sentences = map(on_one_line, target_lines(report))
     lines = [Text(line, style="yellow" if line.startswith("note:") else "") for line in sentences]
     layers = Fitting(_layers(report), _narrow_layers(report))
-    return Group(layers, _totals(report), Text(on_one_line(result_line(report)), style="bold"), *lines)
+    streams = [_streams(report)] if report.plan.streams else []
+    return Group(layers, *streams, _totals(report), Text(on_one_line(result_line(report)), style="bold"), *lines)
+
+
+def _streams(report: Report) -> Table:
+    """One row per stream of channels."""
+    table = Table(title="streams of channels", title_justify="left", header_style="bold")
+    for title in ("stream", "kept", "became / why not", "written by", "read by, error left"):
+        table.add_column(title, overflow="fold")
+    for row, cells in zip(report.plan.streams, stream_lines(report), strict=True):
+        table.add_row(*map(on_one_line, cells), style=_STYLES[row.action])
+    return table
 
 
 def _layers(report: Report) -> Table:

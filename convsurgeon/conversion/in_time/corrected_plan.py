@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,15 +18,19 @@ from convsurgeon.base.progress import Progress
 from convsurgeon.conversion.in_time.latency_file import LatencyFile, entry_key
 from convsurgeon.conversion.in_time.layer_calls import LayerCase, layer_calls
 from convsurgeon.conversion.in_time.layer_times import LayerTimes, time_layers, wanted_specs
+from convsurgeon.conversion.in_time.narrowed_times import NarrowedTimes, time_widths
 from convsurgeon.conversion.in_time.timekeeper import Call, Timekeeper
+from convsurgeon.families.family import Spec
 from convsurgeon.planning.latencies import Latencies, worth_timing
 from convsurgeon.planning.make import make_plan
 from convsurgeon.planning.plan import Plan
 from convsurgeon.planning.problem import Problem
 from convsurgeon.planning.targets import Target, human_ms
+from convsurgeon.planning.widths import Ends
 from convsurgeon.runtimes.machine import busy
 from convsurgeon.runtimes.timer import Spread
 from convsurgeon.surgery.operate import operate
+from convsurgeon.survey.sites import Site
 
 __all__ = ["MOST_ROUNDS", "TOLERANCE", "TimedPlanning", "plan_in_time"]
 
@@ -69,7 +72,7 @@ def plan_in_time(task: TimedPlanning, keeper: Timekeeper, directory: Path | None
     for number in range(1, MOST_ROUNDS + 1):
         progress("measuring plans", number - 1, MOST_ROUNDS, "")
         plan = make_plan(task.problem, latencies)
-        if tried and [row.spec for row in plan.layers] == [row.spec for row in tried[-1].layers]:
+        if tried and _choice(plan) == _choice(tried[-1]):
             break
         plan = _measured(task, plan, keeper, number)
         tried.append(plan)
@@ -82,6 +85,11 @@ def plan_in_time(task: TimedPlanning, keeper: Timekeeper, directory: Path | None
     return best.model_copy(update={"notes": (*best.notes, note)}) if note else best
 
 
+def _choice(plan: Plan) -> object:
+    """What is done to the network."""
+    return [row.spec for row in plan.layers], [row.kept for row in plan.streams]
+
+
 def _measured_latencies(
     task: TimedPlanning, keeper: Timekeeper, directory: Path | None, progress: Progress
 ) -> Latencies:
@@ -90,20 +98,26 @@ def _measured_latencies(
     place = keeper.place(copy)
     file = LatencyFile(directory, place)
     choices = worth_timing(task.problem.choices)
-    cases = layer_calls(copy, task.inputs, (choice.site for choice in choices if choice.options))
+    ends = Ends(task.problem.widths)
+    timed = [choice.site for choice in choices if choice.options or ends.of(choice.site.name)]
+    cases = layer_calls(copy, task.inputs, timed)
 
     time_layers(copy, wanted_specs(choices, cases), keeper, file, progress)
+    time_widths(copy, task.problem, cases, keeper, file, progress)
     calls = [Call(copy.get_submodule(name), case, times) for name in cases for case, times in cases[name].items()]
     total, alone = keeper.whole(copy, task.inputs, calls)
     known = {(choice.site.name, option.spec) for choice in choices for option in choice.options}
     times = LayerTimes(cases, file.entries, _scale(alone, cases, file))
-    return Latencies(
-        place,
-        batch_of(task.inputs),
+    whole = {choice.site.name: choice for choice in choices}
+    at_widths = NarrowedTimes(times, whole)
+
+    def of(site: Site, spec: Spec | None) -> int | None:
         # What the file happens to know beyond this menu shall not change the plan.
-        lambda site, spec: times.of(site, spec) if spec is None or (site.name, spec) in known else None,
-        total.median_ns,
-    )
+        if spec is not None and site.shape == whole[site.name].site.shape and (site.name, spec) not in known:
+            return None
+        return at_widths.of(site, spec)
+
+    return Latencies(place, batch_of(task.inputs), of, total.median_ns)
 
 
 def _scale(alone: Spread, cases: Mapping[str, Counter[LayerCase]], file: LatencyFile) -> float:
@@ -121,7 +135,7 @@ def _scale(alone: Spread, cases: Mapping[str, Counter[LayerCase]], file: Latency
 
 def _measured(task: TimedPlanning, plan: Plan, keeper: Timekeeper, number: int) -> Plan:
     """The plan with its network's latency, measured in turn with the original's."""
-    if plan.latency is None or not plan.replaced:
+    if plan.latency is None or not plan.changed:
         return plan
     original, planned = duplicate(task.model).eval(), operate(task.model, plan, seed=task.problem.recipe.seed).eval()
     before, after = keeper.networks([original, planned], task.inputs)
@@ -142,7 +156,7 @@ def _excess(plan: Plan, targets: Sequence[Target]) -> float | None:
 def _realised(plan: Plan) -> float:
     """The share of what the layers save that the whole network showed."""
     found = plan.latency
-    saved = sum(row.latency.before_ns - row.latency.after_ns for row in plan.replaced if row.latency is not None)
+    saved = sum(row.latency.before_ns - row.latency.after_ns for row in plan.layers if row.latency is not None)
     if found is None or found.ratio is None or saved <= 0:
         return 1.0
     return max(LEAST_REALISED, (1 - found.ratio) * found.before_ns / saved)
@@ -152,7 +166,7 @@ def _best(tried: list[Plan], targets: Sequence[Target]) -> Plan:
     """The least damaging of the plans that meet their target."""
     met = [plan for plan in tried if (_excess(plan, targets) or 0.0) <= TOLERANCE]
     if met:
-        return min(met, key=lambda plan: math.fsum(row.damage or 0.0 for row in plan.replaced))
+        return min(met, key=lambda plan: plan.damage)
     closest = min(tried, key=lambda plan: _excess(plan, targets) or 0.0)
     raise TargetError(_missed(closest, len(tried), targets))
 

@@ -36,7 +36,10 @@ class LayerTimes:
 
     def of(self, site: Site, spec: Spec | None) -> int | None:
         """Nanoseconds in one forward; None where a case was not timed."""
-        calls = self.cases.get(site.name, Counter())
+        return self.of_cases(self.cases.get(site.name, Counter()), spec)
+
+    def of_cases(self, calls: Counter[LayerCase], spec: Spec | None) -> int | None:
+        """The same for these calls."""
         key, total = entry_key(spec), 0
         for case, count in calls.items():
             spread = self.times.get(case.key(), {}).get(key)

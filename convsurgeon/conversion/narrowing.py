@@ -1,0 +1,99 @@
+"""Which streams of channels may be narrowed, which of them change together, and what each width hurts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from torch import nn
+
+from convsurgeon.base.progress import Progress
+from convsurgeon.families.family import Spec
+from convsurgeon.planning.fit_memory import memory_limit, over_memory
+from convsurgeon.planning.options import PROXY, Damage
+from convsurgeon.planning.problem import Problem
+from convsurgeon.survey.sites import Site
+from convsurgeon.survey.streams import Stream
+from convsurgeon.transfer import Calibration
+from convsurgeon.transfer.stream_damage import StreamSettings, measure_streams
+
+__all__ = ["with_streams"]
+
+_NO_INPUTS = "narrowing needs calibration inputs (--calibrate DIR)"
+_TOO_FEW = "the calibration inputs are too few to tell what its loss would hurt"
+_NOT_ASKED = {False: "narrowing is not among the moves", True: "narrowing joined streams is not among the moves"}
+
+
+def with_streams(model: nn.Module, problem: Problem, data: Calibration | None, progress: Progress) -> Problem:
+    """The problem with what its streams may keep, and why the others stay."""
+    recipe = problem.recipe
+    fits = _Fits(problem)
+    streams = [fits.checked(_asked(stream, problem)) for stream in problem.survey.streams]
+    sets = together(stream for stream in streams if stream.closed is None)
+    closed = [stream for stream in streams if stream.closed is not None]
+    if data is None or (problem.damage is PROXY and any(c.options for c in problem.choices)):
+        reason = _NO_INPUTS if data is None else _TOO_FEW
+        return problem.narrowing((), [*closed, *(replace(s, closed=reason) for one in sets for s in one)])
+    settings = StreamSettings(multiple=recipe.width_multiple, seed=recipe.seed)
+    swaps = [choice.site.name for choice in problem.choices if choice.options]
+    found = measure_streams(
+        model, sets, data, norms=problem.survey.norms(), swaps=swaps, settings=settings, progress=progress
+    )
+    for streams_together, widths in zip(sets, found.widths, strict=True):
+        if widths is None:
+            closed += [replace(stream, closed=_TOO_FEW) for stream in streams_together]
+    usable = [widths for widths in found.widths if widths is not None and len(widths.kept) > 1]
+    return problem.rated(_at_outputs(problem.damage, found.gains)).narrowing(usable, closed)
+
+
+def _at_outputs(damage: Damage, gains: Mapping[str, float]) -> Damage:
+    """Errors of layers as errors of the network's outputs."""
+
+    def of(site: Site, spec: Spec) -> float | None:
+        hurt = damage.of(site, spec)
+        return None if hurt is None else hurt * gains[site.name]
+
+    return Damage("measured: relative error in the network's outputs that each choice leaves, summed", of)
+
+
+def _asked(stream: Stream, problem: Problem) -> Stream:
+    move = "streams" if stream.joined else "narrow"
+    if stream.closed is None and move not in problem.recipe.moves:
+        return replace(stream, closed=_NOT_ASKED[stream.joined])
+    return stream
+
+
+class _Fits:
+    """Whether what reads a stream can be fitted again once it has lost inputs."""
+
+    def __init__(self, problem: Problem) -> None:
+        sites = {site.name: site.shape for site in problem.survey.sites}
+        self._shapes = sites | {linear.name: linear.shape for linear in problem.survey.linears}
+        self._limit = memory_limit(problem.recipe.fit_memory)
+
+    def checked(self, stream: Stream) -> Stream:
+        """Closed where a reader can't be."""
+        if stream.closed is not None:
+            return stream
+        reasons = (self._why_not(reader.name) for reader in stream.readers)
+        return replace(stream, closed=next((reason for reason in reasons if reason is not None), None))
+
+    def _why_not(self, name: str) -> str | None:
+        shape = self._shapes.get(name)
+        if shape is None:
+            return f"'{name}' reads it, a layer of its own kind that can't be fitted again"
+        if shape.transposed:
+            return f"'{name}' reads it, a transposed convolution, which is not fitted again"
+        reason = over_memory(shape, self._limit)
+        return None if reason is None else f"'{name}' reads it, and {reason}"
+
+
+def together(streams: Iterable[Stream]) -> list[tuple[Stream, ...]]:
+    """Streams that one layer reads side by side (a concatenation) change by the same share, in one set."""
+    sets: list[list[Stream]] = []
+    for stream in streams:
+        readers = {reader.name for reader in stream.readers}
+        touching = [one for one in sets if any(reader.name in readers for other in one for reader in other.readers)]
+        sets = [one for one in sets if one not in touching]
+        sets.append([*(other for one in touching for other in one), stream])
+    return [tuple(one) for one in sets]

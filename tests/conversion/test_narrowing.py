@@ -1,0 +1,215 @@
+"""Streams narrowed from planning to a saved folder, on networks of which half of the channels are copies."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import convsurgeon
+from convsurgeon.base.errors import NothingToConvert, UnknownName
+from convsurgeon.planning.plan import read_plan
+from convsurgeon.planning.recipe import Recipe
+from tests.conversion.time_table import TableKeeper
+from tests.nets import outside_macs
+
+EXAMPLE = torch.zeros(1, 3, 12, 12)
+
+
+class Blocks(nn.Module):
+    """A stem, two residual blocks on its stream, a linear head: [N, 3, H, W] → [N, 5]."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, width, 3, padding=1, bias=False)
+        self.stem_norm = nn.BatchNorm2d(width)
+        self.inside = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1, bias=False) for _ in range(2))
+        self.inside_norms = nn.ModuleList(nn.BatchNorm2d(width) for _ in range(2))
+        self.back = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
+        self.head = nn.Linear(width, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One forward pass."""
+        x = F.relu(self.stem_norm(self.stem(x)))
+        for conv, norm, back in zip(self.inside, self.inside_norms, self.back, strict=True):
+            x = F.relu(x + back(F.relu(norm(conv(x)))))
+        return self.head(x.mean((2, 3)))
+
+
+def _inputs(count: int = 96) -> list[Tensor]:
+    random = torch.Generator().manual_seed(3)
+    return list(torch.randn(count, 3, 12, 12, generator=random).split(32))
+
+
+def _with_copies() -> Blocks:
+    """Every second channel of every stream equals the one before it, so that half of all channels can go."""
+    torch.manual_seed(0)
+    model = Blocks().eval()
+    with torch.no_grad():
+        for norm in (model.stem_norm, *model.inside_norms):
+            norm.running_mean.normal_(0, 0.1)
+            norm.running_var.uniform_(0.5, 1.5)
+            for values in (norm.running_mean, norm.running_var, norm.weight, norm.bias):
+                values[1::2] = values[::2]
+        for conv in (model.stem, *model.inside, *model.back):
+            conv.weight[1::2] = conv.weight[::2]
+            if conv.bias is not None:
+                conv.bias[1::2] = conv.bias[::2]
+    return model
+
+
+def _narrowed(model: nn.Module, moves: str = "narrow,streams", target: str = "macs=27%") -> convsurgeon.Conversion:
+    recipe = Recipe(moves=moves, width_multiple=1)  # type: ignore[arg-type]
+    return convsurgeon.convert(model, EXAMPLE, method="auto", target=target, calibration=_inputs(), recipe=recipe)
+
+
+@pytest.fixture(scope="module")
+def halved() -> convsurgeon.Conversion:
+    """Half of every stream, by moves that only narrow."""
+    return _narrowed(_with_copies())
+
+
+def test_copies_go_without_a_trace(halved: convsurgeon.Conversion) -> None:
+    """Where half of the channels are copies, a quarter of the MACs computes the same."""
+    model, x = _with_copies(), torch.randn(8, 3, 12, 12)
+    assert not halved.plan.replaced
+    assert {row.stream.name: len(row.channels) for row in halved.plan.narrowed} == {
+        "stem": 8,
+        "inside.0": 8,
+        "inside.1": 8,
+    }
+    torch.testing.assert_close(halved.model.eval()(x), model(x), rtol=1e-3, atol=1e-3)
+
+
+def test_the_plan_costs_what_is_counted_from_outside(halved: convsurgeon.Conversion) -> None:
+    """The plan's MACs and parameters are those of the narrowed network, as PyTorch counts them."""
+    assert halved.plan.after.macs == outside_macs(halved.model, EXAMPLE)
+    assert halved.plan.after.params == sum(p.numel() for p in halved.model.parameters())
+    assert halved.plan.after.macs <= 0.27 * halved.plan.before.macs
+
+
+def test_the_caller_s_model_stays() -> None:
+    """Narrowing works on a copy, and leaves the original's tensors bit-equal."""
+    model = _with_copies()
+    before = copy.deepcopy(model.state_dict())
+    _narrowed(model)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_only_plain_layers_stand_in_a_narrowed_network(halved: convsurgeon.Conversion) -> None:
+    """Narrowed layers are torch's own, so that everything else that takes a network takes this one."""
+    original = {name: type(module) for name, module in Blocks().named_modules()}
+    assert {name: type(module) for name, module in halved.model.named_modules()} == original
+
+
+def test_swaps_and_widths_share_a_budget() -> None:
+    """With all moves, convolutions of narrowed shapes are swapped, too, and the network costs what was planned."""
+    done = _narrowed(_with_copies(), "swap,narrow,streams", "macs=20%")
+    assert done.plan.narrowed
+    assert any(row.narrowed is not None for row in done.plan.replaced)
+    assert done.plan.after.macs == outside_macs(done.model, EXAMPLE) <= 0.2 * done.plan.before.macs
+
+
+@pytest.mark.parametrize(("moves", "joined"), [("narrow", False), ("streams", True)])
+def test_moves_name_what_may_be_narrowed(moves: str, joined: bool) -> None:
+    """``narrow`` takes streams with one writer, ``streams`` those that an addition joins; others say so."""
+    done = _narrowed(_with_copies(), moves, "macs=80%")
+    assert {row.stream.joined for row in done.plan.narrowed} == {joined}
+    others = [row for row in done.plan.streams if row.action == "closed"]
+    assert any("is not among the moves" in row.reason for row in others)
+
+
+def test_a_saved_folder_loads_bit_equal(halved: convsurgeon.Conversion, tmp_path: Path) -> None:
+    """The folder holds widths and weights; the architecture alone brings the network back."""
+    halved.save(tmp_path / "saved")
+    loaded = convsurgeon.load(tmp_path / "saved", model=Blocks())
+    x = torch.randn(2, 3, 12, 12)
+    assert torch.equal(loaded(x), halved.model.eval()(x))
+
+
+def test_a_plan_is_read_as_it_was_written(halved: convsurgeon.Conversion) -> None:
+    """Plans with streams are of version 2, and survive being written."""
+    assert halved.plan.version == 2
+    assert read_plan(halved.plan.to_json()) == halved.plan
+
+
+def test_an_edited_stream_is_priced_anew(halved: convsurgeon.Conversion) -> None:
+    """Keeping other channels of one stream changes shapes and costs of the layers at its ends, and can be applied."""
+    text = halved.plan.to_json()
+    row = next(row for row in halved.plan.narrowed if row.stream.name == "inside.0")
+    edited = read_plan(text.replace(f'"kept": "{row.kept}"', '"kept": "0-3"', 1))
+    changed = next(one for one in edited.streams if one.kept == "0-3")
+    writer = next(layer for layer in edited.layers if layer.name == changed.stream.producers[0].name)
+    assert writer.now.out_channels == 4
+    assert edited.after.macs < halved.plan.after.macs
+    done = convsurgeon.apply(_with_copies(), edited, EXAMPLE, calibration=_inputs())
+    assert outside_macs(done.model, EXAMPLE) == edited.after.macs
+
+
+def test_a_stream_without_inputs_to_tell_stays() -> None:
+    """Without calibration nothing is narrowed, and each stream says what it takes; the swaps still meet the target."""
+    recipe = Recipe(moves="swap,narrow,streams")  # type: ignore[arg-type]
+    done = convsurgeon.convert(_with_copies(), EXAMPLE, method="auto", target="macs=60%", recipe=recipe)
+    assert done.plan.replaced
+    assert {row.action for row in done.plan.streams} == {"closed"}
+    assert any("calibration inputs" in row.reason for row in done.plan.streams)
+
+
+def test_a_narrowed_network_recovers(halved: convsurgeon.Conversion) -> None:
+    """Distillation takes it: features are compared where both networks have the same channels."""
+    settings = convsurgeon.RecoverSettings(steps=1)
+    recovered = convsurgeon.recover(_with_copies(), halved, _inputs(32), settings=settings)
+    assert outside_macs(recovered.model, EXAMPLE) == halved.plan.after.macs
+
+
+def test_a_narrowed_network_is_lowered(halved: convsurgeon.Conversion) -> None:
+    """Batch norms fold into narrowed convolutions as into any."""
+    lowered = convsurgeon.lower(halved.model, EXAMPLE)
+    x = torch.randn(1, 3, 12, 12)
+    torch.testing.assert_close(lowered.model(x), halved.model.eval()(x), rtol=1e-3, atol=1e-4)
+
+
+def test_widths_are_multiples() -> None:
+    """Streams keep multiples of what is asked for."""
+    recipe = Recipe(moves="narrow", width_multiple=4)  # type: ignore[arg-type]
+    done = convsurgeon.convert(
+        _with_copies(), EXAMPLE, method="auto", target="macs=75%", calibration=_inputs(), recipe=recipe
+    )
+    assert done.plan.narrowed
+    assert all(len(row.channels) % 4 == 0 for row in done.plan.narrowed)
+
+
+def test_readers_beyond_the_memory_limit_keep_their_streams() -> None:
+    """What can't be fitted again within ``--fit-memory`` keeps its inputs and says why; with enough it is narrowed."""
+
+    def plan(gib: float) -> convsurgeon.Plan:
+        recipe = Recipe(moves="narrow,streams", fit_memory=gib)  # type: ignore[arg-type]
+        return convsurgeon.plan(_with_copies(), EXAMPLE, target="macs=60%", calibration=_inputs(), recipe=recipe)
+
+    with pytest.raises(NothingToConvert, match=r"stream stem: 'inside.0' reads it, and .* \(--fit-memory GIB\)"):
+        plan(1e-6)
+    assert plan(1.0).narrowed
+
+
+def test_an_unknown_move_is_named() -> None:
+    """A word that is no move is refused with the ones there are."""
+    with pytest.raises(UnknownName, match=r"unknown move 'narow'; expected swap, .* Did you mean narrow"):
+        convsurgeon.convert(_with_copies(), EXAMPLE, moves="narow", target="macs=50%")
+
+
+def test_times_of_narrowed_layers_are_planned_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a latency target convolutions are timed at their widths, and the measured network is as fast as asked."""
+    table = TableKeeper()
+    monkeypatch.setattr("convsurgeon.conversion.steps.timekeeper", lambda runtime: table)
+    done = _narrowed(_with_copies(), "swap,narrow,streams", "latency=60%")
+    assert done.plan.narrowed
+    assert {size[1] for size, _ in table.asked} > {3, 16}
+    latency = done.plan.latency
+    assert latency is not None
+    assert latency.ratio == pytest.approx(0.6, abs=0.05)
+    # Units at other widths are estimated, so prediction and measurement are near each other, not equal.
+    assert latency.measured_after_ns == pytest.approx(latency.predicted_ns, rel=0.05)
