@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -14,11 +15,18 @@ from pydantic import TypeAdapter
 from convsurgeon.base.errors import UsageError, first_line
 from convsurgeon.base.files import write_whole
 
-__all__ = ["CacheFile"]
+__all__ = ["CacheFile", "cache_directory"]
 
 _LOG = logging.getLogger(__name__)
 
 E = TypeVar("E")
+
+
+def cache_directory() -> Path:
+    """Where what was found out is kept: $CONVSURGEON_CACHE, or convsurgeon/ in the user's cache folder."""
+    if own := os.environ.get("CONVSURGEON_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "convsurgeon"
 
 
 class CacheFile(Generic[E]):

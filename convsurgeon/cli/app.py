@@ -24,6 +24,7 @@ from convsurgeon.cli.export import export_command
 from convsurgeon.cli.lower import lower_command
 from convsurgeon.cli.recover import recover_command
 from convsurgeon.cli.screen import tell
+from convsurgeon.cli.sections import GroupWithSections
 from convsurgeon.cli.standard_output import (
     answers_apart,
     drop_output,
@@ -50,7 +51,7 @@ _FILE_SYSTEM = frozenset(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=GroupWithSections, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="convsurgeon")
 def cli() -> None:
     """Make convolutional networks smaller and faster under a budget, keeping what they know.
@@ -96,7 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; every failure is one message on standard error and an exit code."""
     try:
-        result = cli.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+        given = sys.argv[1:] if arguments is None else arguments
+        result = cli.main(args=list(given), obj=tuple(given), standalone_mode=False)
         with reader_may_leave():
             if sys.stdout is not None:
                 sys.stdout.flush()

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 from convsurgeon.base.errors import UsageError
+from convsurgeon.cli.command_line import command_line
 from convsurgeon.cli.options import json_option
+from convsurgeon.cli.page_file import html_option, refuse_foreign_page, write_page
 from convsurgeon.cli.screen import answer, progress_bar, show, working
+from convsurgeon.cli.sections import CommandWithSections
 from convsurgeon.cli.subject import open_original
 
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ __all__ = ["bench_command"]
 _LONGEST = 3600
 
 
-@click.command("bench")
+@click.command("bench", cls=CommandWithSections)
 @click.argument("subject", metavar="DIR|MODEL")
 @click.option("--batch", "batches", default="1", show_default=True, help="Batch sizes, e.g. 1,8.")
 @click.option(
@@ -43,6 +46,7 @@ _LONGEST = 3600
 @click.option("--input", "input_shape", metavar="N,C,H,W", help="Input shape, e.g. 1,3,224,224.")
 @click.option("--device", default="cpu", show_default=True, help="Device to run on.")
 @click.option("--trust-factory", is_flag=True, help="Run the factory that DIR names.")
+@html_option
 @json_option
 def bench_command(
     subject: str,
@@ -56,6 +60,7 @@ def bench_command(
     input_shape: str | None,
     device: str,
     trust_factory: bool,
+    page: Path | None,
     as_json: bool,
 ) -> None:
     """Time a saved conversion DIR beside its original, in turn; or MODEL alone.
@@ -66,6 +71,7 @@ def bench_command(
     if seconds is not None and isnan(seconds):
         raise UsageError("--seconds nan is no time; expected a number above 0.")
     sizes = _sizes(batches)
+    refuse_foreign_page(page)
     with working(f"loading {subject}"):
         first, second, inputs = _subjects(subject, original, input_shape, device, trust_factory)
         from convsurgeon.deployment.benching import bench
@@ -85,6 +91,10 @@ def bench_command(
             name=subject,
             progress=progress,
         )
+    if page is not None:
+        from convsurgeon.deployment.benching.page import to_html
+
+        write_page(page, to_html(report, command_line()))
     if as_json:
         answer(report.to_json())
     else:

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from convsurgeon.base.errors import ConvsurgeonError, UsageError
+from convsurgeon.cli.command_line import command_line
 from convsurgeon.cli.options import json_option
+from convsurgeon.cli.page_file import html_option, refuse_foreign_page, write_page
 from convsurgeon.cli.screen import answer, progress_bar, show, tell, warn
+from convsurgeon.cli.sections import CommandWithSections
 from convsurgeon.cli.standard_output import reader_may_leave
 
 if TYPE_CHECKING:
@@ -38,7 +41,7 @@ def _limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.command("check")
+@click.command("check", cls=CommandWithSections)
 @click.argument("model", required=False)
 @_limit_options
 @click.option("--input", "input_shape", metavar="N,C,H,W", help="Input shape of MODEL, e.g. 1,3,224,224.")
@@ -53,6 +56,7 @@ def _limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @json_option
 @click.option("--markdown", is_flag=True, help="Print Markdown and nothing else on standard output.")
 @click.option("--json-file", type=click.Path(path_type=Path), metavar="FILE", help="Also write the JSON to a file.")
+@html_option
 @click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Also write JUnit XML.")
 def check_command(
     model: str | None,
@@ -74,7 +78,7 @@ def check_command(
     Exit codes: 0 within budget, 1 over, 2 usage, configuration or an unknown name, 3 a model that can't be loaded
     or run (the others still get their row).
     """
-    form = _Form(**{key: given.pop(key) for key in ("as_json", "json_file", "markdown", "junit", "why")})
+    form = _Form(**{key: given.pop(key) for key in ("as_json", "json_file", "markdown", "junit", "page", "why")})
     with _failures_told():
         config = _config(model, config_file, entries, update, given)
         from convsurgeon.budgets import check
@@ -155,11 +159,13 @@ class _Form:
     markdown: bool
     json_file: Path | None
     junit: Path | None
+    page: Path | None
     why: bool
 
     def __post_init__(self) -> None:
         if self.as_json and self.markdown:
             raise UsageError("--json and --markdown both ask for standard output; choose one.")
+        refuse_foreign_page(self.page)
 
     def show(self, done: Checked, config: Config) -> None:
         """Print the report, write the files that were asked for, and tell GitHub where it listens."""
@@ -184,6 +190,10 @@ class _Form:
             write_file(self.json_file, report.to_json(), force=True)
         if self.junit is not None:
             write_file(self.junit, to_junit(report), force=True)
+        if self.page is not None:
+            from convsurgeon.budgets.page import to_html
+
+            write_page(self.page, to_html(report, command_line()))
         _tell_github(report, config)
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from convsurgeon.cli.completion import complete_model
+from convsurgeon.cli.conversion_screen import layers_option, show_report, tell_next, with_outcome
 from convsurgeon.cli.data import (
     DataRequest,
     calibration_options,
@@ -20,7 +22,8 @@ from convsurgeon.cli.data import (
 )
 from convsurgeon.cli.options import default_folder, json_option, output_options
 from convsurgeon.cli.recipe_options import given_recipe, model_options, plan_options
-from convsurgeon.cli.screen import answer, progress_bar, say, show, warn, working
+from convsurgeon.cli.screen import answer, progress_bar, say, warn, working
+from convsurgeon.cli.sections import CommandWithSections
 from convsurgeon.models.preprocessing import Preparation, Preprocessing
 from convsurgeon.planning.recipe import Recipe, merged
 
@@ -35,8 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["apply_command", "convert_command", "plan_command"]
 
 
-@click.command("convert")
-@click.argument("model", required=False)
+@click.command("convert", cls=CommandWithSections)
+@click.argument("model", required=False, shell_complete=complete_model)
 @plan_options
 @calibration_options
 @refine_option
@@ -79,12 +82,13 @@ def convert_command(
         _operate(patient, plan, calibration, evaluation, prepared, recipe.seed, refine, folder, force, as_json)
 
 
-@click.command("plan")
-@click.argument("model", required=False)
+@click.command("plan", cls=CommandWithSections)
+@click.argument("model", required=False, shell_complete=complete_model)
 @plan_options
 @calibration_options
 @preprocessing_options
 @model_options
+@layers_option
 @json_option
 @click.option("--force", is_flag=True, help="Replace the plan file if it exists.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Plan file.  [default: MODEL-METHOD.plan.json]")
@@ -114,7 +118,7 @@ def plan_command(
     if as_json:
         answer(plan.to_json())
         return
-    _show(_planned_report(plan, patient))
+    show_report(_planned_report(plan, patient))
     say(f"plan written to {path}; carry it out with: {_apply_line(path, recipe, calibrate)}")
 
 
@@ -128,7 +132,7 @@ def _apply_line(path: Path, recipe: Recipe, calibrate: Path | None) -> str:
     return shlex.join(["convsurgeon", "apply", str(path), *weights, *key, *images])
 
 
-@click.command("apply")
+@click.command("apply", cls=CommandWithSections)
 @click.argument("plan_file", type=click.Path(path_type=Path))
 @calibration_options
 @refine_option
@@ -249,15 +253,17 @@ def _operate(
             progress=progress,
         )
     warn_of_skipped(*((calibration.batches, calibration.others) if calibration else ()), evaluation)
+    done = with_outcome(done, patient)
     done.save(folder, force=force)
     if as_json:
         answer(done.report.to_json())
         return
-    _show(done.report)
+    show_report(done.report)
     from convsurgeon.models.loading import is_code
 
     trust = ", trust_factory=True" if patient.rebuild and is_code(patient.rebuild) else ""
     say(f'saved to {folder}; load it with: convsurgeon.load("{folder}"{trust})')
+    tell_next(folder, done.report)
 
 
 def _planned_report(plan: Plan, patient: Patient) -> Report:
@@ -271,11 +277,5 @@ def _dry(plan: Plan, patient: Patient, as_json: bool) -> None:
     if as_json:
         answer(report.to_json())
         return
-    _show(report)
+    show_report(report)
     say("dry run: nothing was written")
-
-
-def _show(report: Report) -> None:
-    from convsurgeon.report.terminal import render
-
-    show(render(report))

@@ -6,11 +6,12 @@ import click
 
 from convsurgeon.cli.options import json_option
 from convsurgeon.cli.screen import answer, progress_bar, show
+from convsurgeon.cli.sections import CommandWithSections
 
 __all__ = ["demo_command"]
 
 
-@click.command("demo")
+@click.command("demo", cls=CommandWithSections)
 @json_option
 def demo_command(as_json: bool) -> None:
     """Convert a small network that ships with convsurgeon with every family, and print one table.

@@ -9,10 +9,15 @@ from typing import Any
 
 import click
 
+from convsurgeon.cli.completion import complete_model
+from convsurgeon.cli.conversion_screen import layers_option, show_report
 from convsurgeon.cli.options import json_option
+from convsurgeon.cli.page_file import html_option, refuse_foreign_page, write_page
 from convsurgeon.cli.recipe_options import model_options
 from convsurgeon.cli.screen import answer, say, show, working
+from convsurgeon.cli.sections import CommandWithSections
 from convsurgeon.planning.recipe import Recipe, merged
+from convsurgeon.report.page.conversion import to_html
 from convsurgeon.report.renderers import RENDERERS
 
 __all__ = ["inspect_command", "methods_command", "report_command", "schema_command"]
@@ -20,8 +25,8 @@ __all__ = ["inspect_command", "methods_command", "report_command", "schema_comma
 _WITHOUT_WEIGHTS = Recipe(weights="none")
 
 
-@click.command("inspect")
-@click.argument("model")
+@click.command("inspect", cls=CommandWithSections)
+@click.argument("model", shell_complete=complete_model)
 @partial(model_options, defaults=_WITHOUT_WEIGHTS)
 @json_option
 def inspect_command(model: str, device: str, as_json: bool, **given: Any) -> None:
@@ -50,7 +55,7 @@ def inspect_command(model: str, device: str, as_json: bool, **given: Any) -> Non
         show(inspection.render(loaded.spec, found))
 
 
-@click.command("report")
+@click.command("report", cls=CommandWithSections)
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
     "--format",
@@ -61,20 +66,25 @@ def inspect_command(model: str, device: str, as_json: bool, **given: Any) -> Non
     help="How to show it.",
 )
 @click.option("--markdown", is_flag=True, help="The same as --format markdown.")
+@layers_option
+@html_option
 @json_option
-def report_command(folder: Path, form: str, markdown: bool, as_json: bool) -> None:
+def report_command(folder: Path, form: str, page: Path | None, markdown: bool, as_json: bool) -> None:
     """Show the report of a saved conversion in FOLDER."""
     form = "json" if as_json else "markdown" if markdown else form
     from convsurgeon.report.folder import read_report
 
-    shown = RENDERERS[form](read_report(folder))
-    if isinstance(shown, str):
-        answer(shown)
+    refuse_foreign_page(page)
+    report = read_report(folder)
+    if page is not None:
+        write_page(page, to_html(report))
+    if form == "terminal":
+        show_report(report)
     else:
-        show(shown)
+        answer(str(RENDERERS[form](report)))
 
 
-@click.command("methods")
+@click.command("methods", cls=CommandWithSections)
 @json_option
 def methods_command(as_json: bool) -> None:
     """List the methods: what each is, where it comes from, when it pays and when it does not."""
@@ -87,12 +97,14 @@ def methods_command(as_json: bool) -> None:
         return
     for card in CARDS:
         say(f"{card.title}  ({card.paper})")
-        for label in ("methods", "idea", "good_for", "bad_for"):
+        for label in ("methods", "idea", "good_for", "bad_for", "legend"):
+            if not getattr(card, label):
+                continue
             say(f"  {label.replace('_', ' ') + ':':10}{getattr(card, label)}")
         say("")
 
 
-@click.command("schema")
+@click.command("schema", cls=CommandWithSections)
 @click.argument("record", type=click.Choice(["recipe", "plan", "report", "budgets", "check", "bench"]))
 def schema_command(record: str) -> None:
     """Print the JSON Schema of a recipe, a plan, a report, a budget configuration, or a check's or bench's report."""

@@ -10,6 +10,7 @@ import click
 
 from convsurgeon.cli.options import json_option
 from convsurgeon.cli.screen import answer, say, working
+from convsurgeon.cli.sections import CommandWithSections
 from convsurgeon.cli.subject import open_subject, subject_options
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["export_command"]
 
 
-@click.command("export")
+@click.command("export", cls=CommandWithSections)
 @subject_options
 @click.option(
     "-o",

@@ -11,6 +11,7 @@ import click
 from convsurgeon.base.errors import OutputExists, UsageError
 from convsurgeon.cli.options import json_option
 from convsurgeon.cli.screen import answer, say, working
+from convsurgeon.cli.sections import CommandWithSections
 from convsurgeon.cli.subject import open_subject, subject_options
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["lower_command"]
 
 
-@click.command("lower")
+@click.command("lower", cls=CommandWithSections)
 @subject_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File.  [default: SUBJECT.lowered.pt2]")
 @click.option(

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from convsurgeon.cli.conversion_screen import layers_option
+
 __all__ = ["default_folder", "json_option", "output_options"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -18,6 +20,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON a
 def output_options(command: Command) -> Command:
     """Where the result goes."""
     for option in (
+        layers_option,
         json_option,
         click.option("--dry-run", is_flag=True, help="Plan and report; change and write nothing."),
         click.option("--force", is_flag=True, help="Replace the output folder if it exists."),

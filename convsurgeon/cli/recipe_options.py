@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from convsurgeon.base.errors import UsageError
+from convsurgeon.cli.completion import complete_method
 from convsurgeon.cli.data import taken_preprocessing
 from convsurgeon.cli.setting_options import Spelling, setting_options
 from convsurgeon.planning.recipe import Recipe, merged
@@ -19,7 +20,7 @@ __all__ = ["given_recipe", "model_options", "plan_options"]
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _SPELLINGS: Mapping[str, Spelling] = {
-    "method": {"metavar": "NAME"},
+    "method": {"metavar": "NAME", "shell_complete": complete_method},
     "target": {"metavar": "macs=50%"},
     "moves": {"metavar": "swap,narrow,streams"},
     "only": {"metavar": "PATTERN"},

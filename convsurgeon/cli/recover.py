@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from convsurgeon.cli.command_line import command_line
 from convsurgeon.cli.data import DataRequest, evaluation_options, preprocessing_options, taken_preprocessing
 from convsurgeon.cli.exit_codes import INTERRUPTED
 from convsurgeon.cli.options import json_option
+from convsurgeon.cli.page_file import html_option
 from convsurgeon.cli.recover_images import Pictures
 from convsurgeon.cli.recover_options import given_settings, image_options, training_options
 from convsurgeon.cli.recover_original import trained_original
 from convsurgeon.cli.recover_run import RecoverRun
 from convsurgeon.cli.screen import is_main_process, tell
+from convsurgeon.cli.sections import CommandWithSections
 from convsurgeon.families import LEARNABLE
 from convsurgeon.models.preprocessing import Preprocessing
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["recover_command"]
 
 
-@click.command("recover")
+@click.command("recover", cls=CommandWithSections)
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder of images to train on.")
 @click.option("--labels/--no-labels", default=None, help="Read subfolders as classes.  [default: where there are any]")
@@ -63,6 +64,7 @@ __all__ = ["recover_command"]
     help="With --learn-groups: keep at most this of the original: macs=50%, macs=2.0G, params=12M. Repeatable.",
 )
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint; the other options as before.")
+@html_option
 @json_option
 @click.option("--force", is_flag=True, help="Replace the output folder and the checkpoints if they exist.")
 @click.option(
@@ -82,6 +84,7 @@ def recover_command(
     learn_groups: bool,
     budget: tuple[str, ...],
     resume: bool,
+    page: Path | None,
     as_json: bool,
     force: bool,
     target: Path | None,
@@ -98,7 +101,7 @@ def recover_command(
     from convsurgeon.recovery.interruption import Interrupted
 
     settings, images = given_settings(given)
-    run = RecoverRun(folder, target or folder.with_name(f"{folder.name}-recovered"), force, resume, checkpoints)
+    run = RecoverRun(folder, target or folder.with_name(f"{folder.name}-recovered"), force, resume, checkpoints, page)
     learned = _learned_groups(folder, learn_groups, budget)
     run.refuse_existing()
     original = trained_original(folder, weights, weights_key, trust_factory, settings.seed)
@@ -109,8 +112,7 @@ def recover_command(
         run.train(original, pictures, settings, device, learned, as_json)
     except Interrupted as stop:
         if is_main_process():
-            again = shlex.join(["convsurgeon", *sys.argv[1:]])
-            tell(f"{stop}\ngo on with: {again}{'' if resume else ' --resume'}")
+            tell(f"{stop}\ngo on with: {command_line()}{'' if resume else ' --resume'}")
         return INTERRUPTED
     return 0
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from convsurgeon.cli.conversion_screen import with_command
 from convsurgeon.cli.data import warn_of_skipped
+from convsurgeon.cli.page_file import refuse_foreign_page, write_page
 from convsurgeon.cli.recover_images import Pictures
 from convsurgeon.cli.screen import answer, is_main_process, say, warn
 from convsurgeon.cli.training import training_display
@@ -30,6 +32,7 @@ class RecoverRun:
     force: bool
     resume: bool
     checkpoints: Path | None
+    page: Path | None
 
     @property
     def training_folder(self) -> Path:
@@ -43,6 +46,7 @@ class RecoverRun:
         from convsurgeon.report.folder import SAVED_FILES
 
         refuse_existing(self.target, self.force, SAVED_FILES)
+        refuse_foreign_page(self.page)
         if not self.resume and not self.force:
             Checkpoints(self.training_folder).refuse_existing()
 
@@ -80,9 +84,12 @@ class RecoverRun:
             )
         if not is_main_process() or done.conversion is None:
             return
-        done.save(self.target, force=self.force)
+        conversion = with_command(done.conversion)
+        conversion.save(self.target, force=self.force)
+        if self.page is not None:
+            write_page(self.page, conversion.to_html())
         warn_of_skipped(evaluation)
-        self._tell(done.conversion.report, done.history, as_json)
+        self._tell(conversion.report, done.history, as_json)
 
     def _tell(self, report: Report, history: History, as_json: bool) -> None:
         if history.skipped:

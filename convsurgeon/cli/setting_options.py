@@ -17,8 +17,8 @@ __all__ = ["Spelling", "setting_options", "settings_given"]
 Command = TypeVar("Command", bound=Callable[..., Any])
 R = TypeVar("R", bound=Record)
 
-# What click is told of an option beyond its field: a metavar, or the words of a switch.
-Spelling = Mapping[str, str]
+# What click is told of an option beyond its field: a metavar, the words of a switch, what completes its values.
+Spelling = Mapping[str, Any]
 
 
 def setting_options(

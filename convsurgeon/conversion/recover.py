@@ -209,7 +209,9 @@ def _recovered(conversion: Conversion, model: nn.Module, history: History, callb
     plan = conversion.plan
     for callback in callbacks:
         plan = callback.replanned(plan)
-    report = _with_history(conversion.report.model_copy(update={"plan": plan}), history)
+    # Learned groups make it another network, which nobody has timed.
+    timing = conversion.report.timing if plan == conversion.plan else None
+    report = _with_history(conversion.report.model_copy(update={"plan": plan, "timing": timing}), history)
     return replace(conversion, model=model, plan=plan, report=report)
 
 

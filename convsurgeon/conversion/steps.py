@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from convsurgeon.base.batch_axis import rebatched
+from convsurgeon.base.cache_file import cache_directory
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.base.progress import Progress, silent
 from convsurgeon.conversion.advice import fuse_first
+from convsurgeon.conversion.converted import Conversion
 from convsurgeon.conversion.fidelity import judged
 from convsurgeon.conversion.in_time import Bench, TimedPlanning, Timekeeper, known_latencies, plan_in_time
 from convsurgeon.conversion.narrowing import with_streams
-from convsurgeon.conversion.remembered import Facts, remember
-from convsurgeon.conversion.saved import save
 from convsurgeon.conversion.too_few_inputs import refuse_too_few
 from convsurgeon.models.origin import WeightsOrigin
 from convsurgeon.models.preprocessing import Preparation
@@ -77,28 +75,6 @@ class Patient:
             ModelLoadError, ModelRunError: see ``sites.survey``.
         """
         return cls(model, inputs, survey(model, inputs), weights, name, rebuild)
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """A converted network: ``model`` (same class, device, dtype and mode as the original), its plan and report."""
-
-    model: nn.Module
-    plan: Plan
-    report: Report
-    rebuild: Rebuild | None = None
-
-    def __post_init__(self) -> None:
-        """A network that travels alone, without its conversion, can still be recovered and saved."""
-        remember(self.model, Facts(self.plan, self.report, self.rebuild))
-
-    def save(self, directory: Path | str, *, force: bool = False) -> Path:
-        """Write a folder that ``convsurgeon.load`` reads: safetensors weights, plan and report as JSON.
-
-        Raises:
-            OutputExists: the folder is there and ``force`` is not given.
-        """
-        return save(Path(directory), self.model, self.plan, self.report, self.rebuild, force)
 
 
 def planned(
@@ -177,13 +153,6 @@ def _measured(patient: Patient, problem: Problem, calibration: Iterable[Any], pr
 def calibration_of(patient: Patient, calibration: Iterable[Any] | None) -> Calibration | None:
     """The calibration inputs, read as what this model takes."""
     return None if calibration is None else Calibration.of(calibration, patient.inputs)
-
-
-def cache_directory() -> Path:
-    """Where measured damage is kept: $CONVSURGEON_CACHE, or convsurgeon/ in the user's cache folder."""
-    if own := os.environ.get("CONVSURGEON_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "convsurgeon"
 
 
 def carry_out(

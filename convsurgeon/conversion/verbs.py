@@ -10,6 +10,7 @@ from torch import nn
 
 from convsurgeon.base.inputs import as_inputs
 from convsurgeon.base.progress import Progress
+from convsurgeon.base.progress_bar import telling
 from convsurgeon.conversion.steps import Conversion, Patient, carry_out, planned
 from convsurgeon.models.origin import WeightsOrigin
 from convsurgeon.planning.plan import Plan
@@ -49,14 +50,15 @@ def plan(
     latency_batch: int | None = None,
     fit_memory: float | None = None,
     seed: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Plan:
     """Choose what each convolution becomes, without changing a weight; arguments and errors as in ``convert``."""
     clock = {"time_layers": time_layers, "allow_slower": allow_slower, "runtime": runtime}
     more = {"latency_batch": latency_batch, "fit_memory": fit_memory, "moves": moves, "width_multiple": width_multiple}
     settings = merged(recipe, method=method, target=target, rules=rules, seed=seed, **clock, **more)
     patient = _admit(model, example_inputs, random_weights=False)
-    return planned(patient, settings, calibration=calibration, progress=progress)
+    with telling(progress) as tell:
+        return planned(patient, settings, calibration=calibration, progress=tell)
 
 
 def apply(
@@ -68,7 +70,7 @@ def apply(
     refine: int = 0,
     random_weights: bool = False,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Conversion:
     """Carry out a plan on a copy of the model; arguments and errors as in ``convert``.
 
@@ -77,7 +79,8 @@ def apply(
     """
     patient = _admit(model, example_inputs, random_weights)
     plan.check_fits(patient.survey)
-    return carry_out(patient, plan, seed=seed, calibration=calibration, refine=refine, progress=progress)
+    with telling(progress) as tell:
+        return carry_out(patient, plan, seed=seed, calibration=calibration, refine=refine, progress=tell)
 
 
 def convert(
@@ -99,7 +102,7 @@ def convert(
     latency_batch: int | None = None,
     fit_memory: float | None = None,
     seed: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Conversion:
     """Replace convolutions by compact ones under a target, in a copy of the model.
 
@@ -127,7 +130,8 @@ def convert(
         fit_memory: GiB that fitting a layer may take (half of the memory at hand without it); layers that need more
             stay, with the reason.
         seed: of fresh weights and of subsampling (default 0, or the recipe's).
-        progress: called with the stage, layers done, layers in all, and the name of the next one.
+        progress: called with the stage, layers done, layers in all, and the name of the next one; a bar shows by
+            itself on a terminal and in notebooks, False keeps it away.
 
     Raises:
         UsageError: an unknown method, rule or recipe, an unreachable target, nothing eligible.
@@ -140,8 +144,9 @@ def convert(
     if isinstance(calibration, Iterator):
         # Measuring would leave nothing of it to fit on.
         calibration = list(calibration)
-    chosen = planned(patient, settings, calibration=calibration, progress=progress)
-    return carry_out(patient, chosen, seed=settings.seed, calibration=calibration, refine=refine, progress=progress)
+    with telling(progress) as tell:
+        chosen = planned(patient, settings, calibration=calibration, progress=tell)
+        return carry_out(patient, chosen, seed=settings.seed, calibration=calibration, refine=refine, progress=tell)
 
 
 def _admit(model: nn.Module, example_inputs: Any, random_weights: bool) -> Patient:

@@ -33,7 +33,10 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Card:
-    """One method for people: what it is, where it comes from, when it pays and when it does not."""
+    """One method for people: what it is, where it comes from, when it pays and when it does not.
+
+    ``legend`` says what the signs in its specs' descriptions mean.
+    """
 
     family: str
     title: str
@@ -42,6 +45,7 @@ class Card:
     idea: str
     good_for: str
     bad_for: str
+    legend: str = ""
 
 
 class Spec(BaseModel, ABC):

@@ -175,6 +175,13 @@ class Plan(Record):
         """The streams that lose channels."""
         return tuple(stream for stream in self.streams if stream.action == "narrowed")
 
+    def __repr__(self) -> str:
+        """Pydantic would print every layer."""
+        kept = f"{self.after.macs / max(1, self.before.macs):.1%} of the MACs"
+        return f"Plan({self.model!r}, {self.method!r}, {len(self.replaced)} of {len(self.layers)} replaced, {kept})"
+
+    __str__ = __repr__
+
     def to_json(self) -> str:
         """The plan as indented JSON."""
         return self.model_dump_json(indent=2) + "\n"

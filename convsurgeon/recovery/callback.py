@@ -71,6 +71,10 @@ class Callback(Protocol):
         """A few words for the live display, e.g. ``41.2 % of the MACs``; empty for none."""
         ...
 
+    def group_numbers(self) -> Mapping[str, int]:
+        """Groups per layer as they are now, for the history; empty where none are learned."""
+        ...
+
     def state_dict(self) -> State:
         """What a resumed run needs beyond the model's own parameters and buffers; flat, without pickle."""
         ...
@@ -114,6 +118,10 @@ class QuietCallback(ABC):  # noqa: B024 (all methods have an answer)
     def status(self) -> str:
         """Nothing to show."""
         return ""
+
+    def group_numbers(self) -> Mapping[str, int]:
+        """None are learned."""
+        return {}
 
     def state_dict(self) -> State:
         """Nothing to keep."""

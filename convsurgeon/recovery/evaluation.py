@@ -40,7 +40,7 @@ class Evaluation:
         settings = self._lesson.settings
         score = self._lesson.judge.score(self._lesson.student)
         lr = settings.lr_new * rate(max(0, self._tally.step - 1), total_steps, settings.warmup)
-        self._tally.add_row(epoch=epoch, lr=lr, score=score, status=self._lesson.status())
+        self._tally.add_row(epoch=epoch, lr=lr, score=score, status=self._lesson.status(), groups=self._lesson.groups())
         self._keep_if_best(score)
 
     def _keep_if_best(self, score: Score) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from convsurgeon.base.proportion import no_better_than_chance
 from convsurgeon.base.records import Record
 from convsurgeon.recovery.settings import RecoverSettings
@@ -52,7 +54,10 @@ class Score(Record):
 
 
 class HistoryRow(Record):
-    """The state after ``step`` steps; ``loss`` is the mean since the row before, ``lr`` that of new parameters."""
+    """The state after ``step`` steps; ``loss`` is the mean since the row before, ``lr`` that of new parameters.
+
+    ``groups`` holds the number of groups of each layer whose groups are learned.
+    """
 
     step: int
     epoch: int
@@ -60,6 +65,7 @@ class HistoryRow(Record):
     lr: float
     score: Score
     status: str = ""
+    groups: dict[str, int] = Field(default_factory=dict)
     images_per_second: float | None = None
 
 

@@ -57,6 +57,10 @@ class Lesson:
         parts = [*tensors, *self.sites.replaced, str(self.source.steps()), str(len(self.callbacks))]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
+    def groups(self) -> dict[str, int]:
+        """Groups per layer, where callbacks learn them."""
+        return {name: groups for callback in self.callbacks for name, groups in callback.group_numbers().items()}
+
     def status(self) -> str:
         """What the callbacks have to say, for the live display."""
         return ", ".join(words for callback in self.callbacks if (words := callback.status()))

@@ -71,7 +71,7 @@ class Tally:
         """Whether there is a row for the last step."""
         return bool(self.rows) and self.rows[-1].step == self.step
 
-    def add_row(self, *, epoch: int, lr: float, score: Score, status: str) -> None:
+    def add_row(self, *, epoch: int, lr: float, score: Score, status: str, groups: dict[str, int]) -> None:
         """The state after the last step."""
         speed = round(self.timed_images / self.seconds, 1) if self.seconds else None
         self.rows.append(
@@ -82,6 +82,7 @@ class Tally:
                 lr=lr,
                 score=score,
                 status=status,
+                groups=groups,
                 images_per_second=speed,
             )
         )

@@ -110,7 +110,7 @@ def bars(rows: Sequence[Bar], *, title: str) -> str:
 def standalone(chart: str, width: int = 720) -> str:
     """A chart that carries its own style and paper, as a file or a notebook's cell; ``width`` in pixels."""
     start, body = chart.split(">", 1)
-    start = start.replace('width="100%"', f'xmlns="http://www.w3.org/2000/svg" width="{width}"')
+    start = start.replace('width="100%"', f'xmlns="http://www.w3.org/2000/svg" width="{width}" style="max-width:100%"')
     return f'{start}><style>{CHART_STYLE}</style><rect class="paper" width="100%" height="100%"/>{body}'
 
 

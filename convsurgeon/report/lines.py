@@ -5,10 +5,23 @@ from __future__ import annotations
 from convsurgeon.base.proportion import interval
 from convsurgeon.planning.plan import CostRecord, LayerLatency, PlanLatency, PlanLayer, PlanStream
 from convsurgeon.planning.targets import human, human_ms, parse_targets
-from convsurgeon.report.record import Fidelity, Report
+from convsurgeon.report.record import Fidelity, Report, Timing
 
-__all__ = ["error_left", "layer_latency", "result_line", "share", "stream_lines", "summary_lines", "target_lines"]
+__all__ = [
+    "error_left",
+    "goal_lines",
+    "layer_latency",
+    "note_lines",
+    "origin_lines",
+    "result_line",
+    "share",
+    "stream_lines",
+    "summary_lines",
+    "target_lines",
+]
 
+# A ratio nearer to 1 than this is noise.
+_AS_FAST = 0.97
 _UNTIMED = "not timed: fewer MACs may take as long; see 'convsurgeon bench', or plan with --target latency=60%"
 
 
@@ -50,6 +63,11 @@ def summary_lines(before: CostRecord, after: CostRecord) -> list[tuple[str, str,
 
 def target_lines(report: Report) -> list[str]:
     """How each target was met, the weights' origin, and the notes."""
+    return [*goal_lines(report), *origin_lines(report), *note_lines(report)]
+
+
+def goal_lines(report: Report) -> list[str]:
+    """How each target was met, and what is known of time."""
     lines = []
     for target in parse_targets(report.plan.target):
         if target.metric == "latency":
@@ -61,8 +79,16 @@ def target_lines(report: Report) -> list[str]:
             f"target {target.text}: {human(value)} {target.metric} of at most {human(limit)} "
             f"({share(value, getattr(report.before, target.metric))} kept) by {report.plan.solver}"
         )
-    lines.append(_UNTIMED if report.plan.latency is None else _latency_line(report.plan.latency))
-    lines.append(f"weights ({report.weights.origin}): {report.weights.detail.removeprefix('random: ')}")
+    if report.plan.latency is not None:
+        lines.append(_latency_line(report.plan.latency))
+    if report.timing is not None:
+        lines.append(_timing_line(report.timing))
+    return lines if report.plan.latency or report.timing else [*lines, _UNTIMED]
+
+
+def origin_lines(report: Report) -> list[str]:
+    """Where the weights came from, what was fitted and judged on, and what was counted."""
+    lines = [f"weights ({report.weights.origin}): {report.weights.detail.removeprefix('random: ')}"]
     lines.append(f"new layers: {report.inherited}")
     if report.fidelity is not None:
         lines.extend(_fidelity_lines(report.fidelity))
@@ -72,8 +98,12 @@ def target_lines(report: Report) -> list[str]:
         lines.append(f"recovery: {report.recovery.describe()}")
     shapes = ", ".join(str(list(shape)) for shape in report.plan.input_shapes)
     lines.append(f"counted for one forward on inputs {shapes}; one MAC = one multiply-accumulate")
-    lines.extend(f"note: {note}" for note in (*report.weights.notes, *report.plan.notes, *report.notes))
     return lines
+
+
+def note_lines(report: Report) -> list[str]:
+    """What else is worth knowing."""
+    return [f"note: {note}" for note in (*report.weights.notes, *report.plan.notes, *report.notes)]
 
 
 def layer_latency(latency: LayerLatency | None) -> str:
@@ -109,6 +139,15 @@ def _latency_line(latency: PlanLatency) -> str:
         )
     plans = f", plan {latency.rounds} of those tried" if latency.rounds > 1 else ""
     return f"latency of one forward: {words}{plans} ({latency.place.describe()}, batch {latency.batch})"
+
+
+def _timing_line(timing: Timing) -> str:
+    """What the conversion brought in time, and a plain word where that is nothing."""
+    before, after = timing.original.median_ns, timing.converted.median_ns
+    verdict = "measured" if timing.ratio < _AS_FAST else "measured, NOT FASTER"
+    words = f"{verdict}: one forward takes {human_ms(after)} of {human_ms(before)} ({share(after, before)}; "
+    words += f"{timing.place.describe()}, batch {timing.batch})"
+    return words if timing.ratio < _AS_FAST else f"{words}; 'convsurgeon lower' or --target latency=60% may help"
 
 
 def _fidelity_lines(fidelity: Fidelity) -> list[str]:

@@ -13,8 +13,10 @@ from convsurgeon.models.origin import WeightsOrigin
 from convsurgeon.models.preprocessing import Preparation
 from convsurgeon.planning.plan import CostRecord, Plan
 from convsurgeon.recovery.history import History
+from convsurgeon.runtimes.place import Place
+from convsurgeon.runtimes.timer import Spread
 
-__all__ = ["Fidelity", "Report", "of_version_1"]
+__all__ = ["Fidelity", "Report", "Timing", "of_version_1"]
 
 
 class Fidelity(Record):
@@ -35,12 +37,27 @@ class Fidelity(Record):
     accuracy_after: float | None = None
 
 
+class Timing(Record):
+    """One forward of both networks, timed in turn right after the conversion, on ``batch`` inputs."""
+
+    place: Place
+    batch: int
+    original: Spread
+    converted: Spread
+
+    @property
+    def ratio(self) -> float:
+        """The converted network's median over the original's."""
+        return self.converted.median_ns / max(1, self.original.median_ns)
+
+
 class Report(Record):
     """A plan and what became of it, with exact integers (MACs of one forward on the example inputs).
 
     ``inherited`` says how the new layers got their weights, ``notes`` what else is worth knowing (the plan has notes of
     its own), ``errors`` the relative error left in the outputs of layers of the converted network, by name,
-    ``preparation`` how images became inputs.
+    ``preparation`` how images became inputs, ``timing`` what a forward takes where that was quickly found out,
+    ``command`` the command line that made it (None: made in Python).
     """
 
     schema_version: Literal[2] = 2
@@ -53,6 +70,8 @@ class Report(Record):
     fidelity: Fidelity | None = None
     recovery: History | None = None
     preparation: Preparation | None = None
+    timing: Timing | None = None
+    command: str | None = None
 
     @property
     def before(self) -> CostRecord:
@@ -63,6 +82,11 @@ class Report(Record):
     def after(self) -> CostRecord:
         """What the converted network costs."""
         return self.plan.after
+
+    def __repr__(self) -> str:
+        return f"Report({self.plan!r}, weights={self.weights.origin!r})"
+
+    __str__ = __repr__
 
     def to_json(self) -> str:
         """The report as indented JSON."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from rich.console import RenderableType
 
 from convsurgeon.report.markdown import to_markdown
+from convsurgeon.report.page.conversion import to_html
 from convsurgeon.report.record import Report
 from convsurgeon.report.terminal import render
 
@@ -17,4 +18,5 @@ RENDERERS: Mapping[str, Callable[[Report], RenderableType]] = {
     "terminal": render,
     "markdown": to_markdown,
     "json": Report.to_json,
+    "html": to_html,
 }

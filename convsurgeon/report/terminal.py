@@ -22,9 +22,10 @@ from convsurgeon.report.lines import (
     summary_lines,
     target_lines,
 )
+from convsurgeon.report.groups import grouped, macs_words
 from convsurgeon.report.record import Report
 
-__all__ = ["Fitting", "render"]
+__all__ = ["Fitting", "render", "render_layers"]
 
 _STYLES = {"replaced": "green", "narrowed": "green", "kept": "", "refused": "yellow", "closed": "yellow"}
 
@@ -45,12 +46,10 @@ class Fitting:
 
 
 def render(report: Report) -> RenderableType:
-    """One row per convolution, the totals, and the sentences below them."""
+    """What happened in a sentence, the totals, the layers in groups, and the sentences below them."""
     sentences = map(on_one_line, target_lines(report))
     lines = [Text(line, style="yellow" if line.startswith("note:") else "") for line in sentences]
-    layers = Fitting(_layers(report), _narrow_layers(report))
-    streams = [_streams(report)] if report.plan.streams else []
-    return Group(layers, *streams, _totals(report), Text(on_one_line(result_line(report)), style="bold"), *lines)
+    return Group(Text(on_one_line(result_line(report)), style="bold"), _totals(report), _groups(report), *lines)
 
 
 def _streams(report: Report) -> Table:
@@ -60,6 +59,24 @@ def _streams(report: Report) -> Table:
         table.add_column(title, overflow="fold")
     for row, cells in zip(report.plan.streams, stream_lines(report), strict=True):
         table.add_row(*map(on_one_line, cells), style=_STYLES[row.action])
+    return table
+
+
+def render_layers(report: Report) -> RenderableType:
+    """One row per convolution, and per stream of channels."""
+    streams = [_streams(report)] if report.plan.streams else []
+    return Group(Fitting(_layers(report), _narrow_layers(report)), *streams)
+
+
+def _groups(report: Report) -> Table:
+    table = Table(header_style="bold")
+    table.add_column("layers", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("by what, or why not", overflow="fold")
+    table.add_column("MACs", justify="right", no_wrap=True)
+    for group in grouped(report.plan.layers):
+        row = (str(len(group.layers)), group.action, group.what, macs_words(group))
+        table.add_row(*row, style=_STYLES[group.action])
     return table
 
 
@@ -82,9 +99,7 @@ def _layers(report: Report) -> Table:
 
 def _narrow_layers(report: Report) -> Table:
     """Before and after on two lines of one cell, numbers rounded to three decimals."""
-    table = Table(
-        title=f"{report.plan.model} → {report.plan.method}", title_justify="left", header_style="bold", show_lines=True
-    )
+    table = Table(title=_title(report), title_justify="left", header_style="bold", show_lines=True)
     table.add_column("layer", overflow="fold")
     table.add_column("was\nbecame / why not", overflow="fold")
     for title in ("MACs", "params"):
@@ -135,8 +150,8 @@ def _cells(report: Report, layer: PlanLayer, timed: bool) -> list[str]:
 
 
 def _totals(report: Report) -> Table:
-    table = Table(title="whole model", title_justify="left", header_style="bold")
-    table.add_column("")
+    table = Table(header_style="bold")
+    table.add_column("whole model")
     for title in ("before", "after", "kept"):
         table.add_column(title, justify="right")
     for row in summary_lines(report.before, report.after):

@@ -14,7 +14,8 @@ from convsurgeon.base.copies import duplicate
 from convsurgeon.base.devices import require_weights
 from convsurgeon.base.errors import ModelRunError, UsageError
 from convsurgeon.base.inputs import Inputs, as_inputs
-from convsurgeon.base.progress import Progress, silent
+from convsurgeon.base.progress import Progress
+from convsurgeon.base.progress_bar import telling
 from convsurgeon.deployment.benching.layers import layer_rows
 from convsurgeon.deployment.benching.lowering import lowered_pair
 from convsurgeon.deployment.benching.record import BenchFigure, BenchReport, BenchRow, realised_share
@@ -49,7 +50,7 @@ def bench(
     lowered: bool = False,
     seconds: float | None = None,
     name: str = "model",
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> BenchReport:
     """Time one forward of a network and of its converted twin in turn; both are untouched.
 
@@ -64,7 +65,7 @@ def bench(
         lowered: bring both networks into their deployment form first (batch norm folded, copies avoided).
         seconds: of samples for each network and row (default 3).
         name: of the network, for the report.
-        progress: called with the stage, rows done, rows in all, and the next row.
+        progress: called with the stage, rows done, rows in all, and the next row; a bar by itself, False for none.
 
     Raises:
         UsageError: an unknown runtime, one that was named and is not installed, a batch or thread count below 1,
@@ -82,9 +83,8 @@ def bench(
     chosen = _chosen(runtimes)
     note = busy()
     effort = BENCH if seconds is None else _lasting(seconds)
-    tell = progress or silent
     sizes = tuple(dict.fromkeys(batches)) or (1,)
-    with threads(threads_used):
+    with threads(threads_used), telling(progress) as tell:
         table = _Table(pair, inputs, effort, macs_ratio, lowered)
         rows, failed = table.rows(chosen, sizes, tell, named=runtimes is not None)
         found = layer_rows(pair, inputs, sizes, effort) if layers else ()

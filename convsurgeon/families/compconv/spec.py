@@ -44,6 +44,8 @@ CARD = Card(
     good_for="deep networks with wide 3×3 convolutions that will be trained again; 20–50 % of a layer's MACs",
     bad_for="conversion without any training: it has less freedom than IGC, so its closed-form fit loses more; "
     "1×1 convolutions at depth 1, where half of the outputs become scaled copies of the other half",
+    legend="d: depth, how often the output channels are halved; p: primary channels, those at the innermost that a "
+    "convolution computes",
 )
 
 

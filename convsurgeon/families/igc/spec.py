@@ -43,6 +43,7 @@ CARD = Card(
     "few, wide partitions (M = 1) are also the ones that are faster in milliseconds",
     bad_for="speed with many thin partitions (strict L = C/2, M = 2): fewer MACs, hardly fewer milliseconds; "
     "kernels fitted without any calibration data",
+    legend="L: groups of the k×k convolution; M: groups of the 1×1 one across them; w: channels between the two",
 )
 
 # Mid widths are tried at these shares of the dense convolution's MACs; steps of 1/32 let the solver land close.

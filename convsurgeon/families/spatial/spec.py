@@ -37,6 +37,7 @@ CARD = Card(
     good_for="3×3 and larger kernels, without training and even without calibration data: what a trained kernel does "
     "along one axis hardly depends on the other",
     bad_for="1×1 and grouped convolutions, which have nothing to split",
+    legend="r: channels between the two convolutions; k×1 or 1×k: the kernel of the first",
 )
 
 # Widths are tried at these shares of the dense MACs, in whole blocks; small steps let the solver land close.

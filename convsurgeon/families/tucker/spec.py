@@ -35,6 +35,7 @@ CARD = Card(
     good_for="wide layers on devices that are slow on groups; where inputs and outputs both say much twice",
     bad_for="1×1 and grouped convolutions, and narrow layers: two thin 1×1 convolutions cost time without saving many "
     "MACs",
+    legend="r: channels that the k×k convolution reads × channels that it writes, between two 1×1 convolutions",
 )
 
 # Shares of the input and of the output channels that are worth trying, and how far the two may be apart.

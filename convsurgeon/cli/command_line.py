@@ -1,0 +1,15 @@
+"""The command line that runs, as it was typed."""
+
+from __future__ import annotations
+
+import shlex
+
+import click
+
+__all__ = ["command_line"]
+
+
+def command_line() -> str:
+    """Ready to be pasted into a shell; ``run`` leaves the arguments with the root of the contexts."""
+    arguments: tuple[str, ...] = click.get_current_context().find_root().obj or ()
+    return shlex.join(["convsurgeon", *arguments])

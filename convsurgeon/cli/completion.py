@@ -1,0 +1,37 @@
+"""What a shell completes: methods, and models by name or by file."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import click
+from click.shell_completion import CompletionItem
+
+from convsurgeon.base.cache_file import CacheFile, cache_directory
+from convsurgeon.families import FAMILIES
+
+__all__ = ["complete_method", "complete_model"]
+
+
+def complete_method(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of methods, with what each is good for."""
+    names = {"auto": "every family competes at every layer"}
+    names |= {example: family.card.idea for family in FAMILIES for example in family.examples}
+    return [CompletionItem(name, help=words) for name, words in names.items() if name.startswith(incomplete)]
+
+
+def complete_model(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of models; a path is the shell's own business."""
+    if "/" in incomplete or incomplete.endswith(".py"):
+        return [CompletionItem(incomplete, type="file")]
+    return [CompletionItem(name) for name in _models() if name.startswith(incomplete)]
+
+
+def _models() -> list[str]:
+    """Listing them takes the seconds that torch takes to come, so they are kept."""
+    cache = CacheFile(cache_directory(), "models", [version("torchvision")], list[str])
+    if "torchvision" not in cache.entries:
+        from convsurgeon.models.loading import known_models
+
+        cache.add("torchvision", {"names": known_models()})
+    return cache.entries["torchvision"]["names"]

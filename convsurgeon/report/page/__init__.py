@@ -1,0 +1,1 @@
+"""Pages: one self-contained HTML file each, made of a few kinds of blocks."""
