@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 from collections.abc import Iterable
+from importlib.util import find_spec
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -13,7 +14,7 @@ from rich.text import Text
 
 from convsurgeon.base.outside_text import visible
 
-__all__ = ["PlainConsole", "as_text"]
+__all__ = ["PlainConsole", "as_text", "is_watched"]
 
 
 class PlainConsole(Console):
@@ -34,6 +35,11 @@ class PlainConsole(Console):
     def on_broken_pipe(self) -> None:
         """Let the caller know; rich would end the program."""
         raise
+
+
+def is_watched(console: Console) -> bool:
+    """Whether people see a bar move there; in notebooks rich draws one with widgets, where they are installed."""
+    return console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
 
 
 def as_text(drawn: RenderableType) -> str:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from importlib.util import find_spec
 
 from rich import progress
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 
-from convsurgeon.base.console import PlainConsole
+from convsurgeon.base.console import PlainConsole, is_watched
 from convsurgeon.base.progress import Progress, silent
 
 __all__ = ["progress_bar", "telling"]
@@ -27,9 +26,7 @@ def progress_bar() -> Iterator[Progress]:
     """A bar that is shown once the first stage starts; yields the callback that moves it."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = PlainConsole(stderr=True)
-    # In notebooks rich draws with widgets, where they are installed.
-    watched = console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
-    bar = progress.Progress(*columns, console=console, transient=True, disable=not watched)
+    bar = progress.Progress(*columns, console=console, transient=True, disable=not is_watched(console))
     stages: dict[str, TaskID] = {}
 
     def move(stage: str, done: int, total: int, name: str) -> None:

@@ -39,6 +39,8 @@ def show_report(report: Report) -> None:
     meta: dict[str, Any] = click.get_current_context().meta
     if meta.get(_LAYERS):
         show(render_layers(report))
+    else:
+        say("a row for every convolution: --layers")
 
 
 def with_outcome(done: Conversion, patient: Patient) -> Conversion:
@@ -63,7 +65,7 @@ def with_command(done: Conversion) -> Conversion:
 def tell_next(folder: Path, report: Report) -> None:
     """The commands that people go on with."""
     name = shlex.quote(str(folder))
-    say(f"each layer: convsurgeon report {name} --layers; as a page: --html {shlex.quote(f'{folder.name}.html')}")
+    say(f"as a page: convsurgeon report {name} --html {shlex.quote(f'{folder.name}.html')}")
     steps = [f"bench {name}", f"export {name} -o {shlex.quote(f'{folder.name}.onnx')}"]
     if report.weights.origin != "random":
         steps.insert(0, f"recover {name} --data IMAGES")

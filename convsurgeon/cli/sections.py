@@ -16,11 +16,15 @@ _REST = "Options"
 # The parameters' names; what stands in several belongs to the first, what stands in none to the rest.
 _OPTIONS: Mapping[str, Iterable[str]] = {
     "What to reach": ("method", "target", "budget", "at_least", "minimise", "learn_groups", "refine", "recipe_file"),
-    "Which convolutions": Rules.model_fields,
-    "Time": ("time_layers", "allow_slower", "runtime", "latency_batch", "runtimes", "batches", "threads", "seconds"),
+    # Its layers are a table of a recipe's; the option of that name shows rows.
+    "Which convolutions": [name for name in Rules.model_fields if name != "layers"],
+    "Time and memory": (
+        *("time_layers", "allow_slower", "runtime", "latency_batch", "fit_memory"),
+        *("runtimes", "batches", "threads", "seconds"),
+    ),
     "Images": ("calibrate", "images", "evaluate", "classes", "data", "labels"),
     "How images become inputs": Preprocessing.model_fields,
-    "The model": ("weights", "weights_key", "original", "input", "input_shape", "device", "trust_factory"),
+    "The model": ("weights", "weights_key", "original", "input", "input_shape", "seed", "device", "trust_factory"),
     "Output": ("output", "page", "layers", "form", "as_json", "markdown", "json_file", "junit", "force", "dry_run"),
     "Training": RecoverSettings.model_fields,
     "Training images": ImageSettings.model_fields,

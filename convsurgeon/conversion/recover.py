@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from convsurgeon.recovery.moment import MomentCallback
 from convsurgeon.recovery.randomness import untouched_generators
 from convsurgeon.recovery.settings import ImageSettings, RecoverSettings
 from convsurgeon.recovery.sites import find_sites
+from convsurgeon.recovery.training_bar import training_bar
 from convsurgeon.report.folder import read_manifest, read_report, read_saved_plan, rebuild_of
 from convsurgeon.report.record import Report
 from convsurgeon.survey.usable import refuse_unusable
@@ -81,7 +83,7 @@ def recover(
     checkpoints: Path | str | None = None,
     resume: bool = False,
     device: str = "auto",
-    progress: MomentCallback | None = None,
+    progress: MomentCallback | bool | None = None,
 ) -> Recovered:
     """Train a converted network back towards its original, by distillation; both stay as they are.
 
@@ -100,7 +102,7 @@ def recover(
         checkpoints: a folder for ``last.safetensors`` and ``best.safetensors``; None keeps the best in memory.
         resume: go on from the folder's last checkpoint; with the same arguments the result is the same.
         device: ``auto`` trains on an accelerator where there is one; the result is on the converted model's device.
-        progress: called after each step, on the main process.
+        progress: called after each step, on the main process; a bar shows by itself on a terminal, False keeps it away.
 
     Raises:
         UsageError: data, labels or settings that do not fit, nothing to train, a checkpoint of another run.
@@ -133,11 +135,19 @@ def recover(
             callbacks=tuple(callbacks),
             checkpoints=None if checkpoints is None else Checkpoints(Path(checkpoints)),
         )
-        model, history = Trainer(lesson, progress).run(resume=resume)
+        with _telling(progress) as tell:
+            model, history = Trainer(lesson, tell).run(resume=resume)
     model = in_given_state(model, network)
     if isinstance(conversion, Conversion):
         return Recovered(model, history, _recovered(conversion, model, history, callbacks))
     return Recovered(model, history)
+
+
+def _telling(given: MomentCallback | bool | None) -> AbstractContextManager[MomentCallback | None]:
+    """Who is told of each step: the caller's own, nobody (False), or a bar where people watch."""
+    if given is False:
+        return nullcontext()
+    return training_bar() if given is None or given is True else nullcontext(given)
 
 
 def open_conversion(folder: Path | str, original: nn.Module) -> Conversion:

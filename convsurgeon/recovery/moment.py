@@ -23,5 +23,18 @@ class Moment:
     seconds_left: float
     status: str
 
+    def describe(self) -> str:
+        """Steps, loss, held-out score, speed and time left."""
+        parts = [f"step {self.step}/{self.total_steps}", f"epoch {self.epoch + 1}", f"loss {self.loss:.4f}"]
+        parts += [self.score.describe(), self.status]
+        parts += [f"{self.images_per_second:,.0f} images/s", f"{_clock(self.seconds_left)} left"]
+        return ", ".join(filter(None, parts))
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
 
 MomentCallback = Callable[[Moment], None]

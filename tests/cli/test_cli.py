@@ -114,20 +114,29 @@ def _convert(*arguments: str, model: str = "mine.py:build") -> int:
 
 
 def test_a_dry_run_prints_the_whole_report_and_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    """One row for every convolution, totals in MACs, FLOPs and params, the weights' origin, the units."""
+    """Totals first, the layers in groups, the weights' origin, the units; with --layers a row for every convolution."""
     assert run(["convert", "mine.py:build", "--method", "compconv128", "--dry-run"]) == 0
     out, err = capsys.readouterr()
     assert _trimmed(out) == _expected("dry_run.txt")
+    assert run(["convert", "mine.py:build", "--method", "compconv128", "--dry-run", "--layers"]) == 0
+    assert _trimmed(capsys.readouterr().out) == _expected("dry_run_layers.txt")
     assert err == ""
     assert [path.name for path in Path().iterdir() if path.suffix != ".py" and path.name != "__pycache__"] == []
 
 
-def test_a_conversion_is_saved_and_reported(capsys: pytest.CaptureFixture[str]) -> None:
-    """convert writes the default folder and says how to load it; report shows it again, also as Markdown."""
+def test_a_conversion_is_saved_and_reported(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """convert writes the default folder, says how to load it and what to do next; report shows it again."""
+    monkeypatch.setattr("convsurgeon.conversion.quick_timing.quick_timing", lambda *_: None)
     assert _convert() == 0
     out, _ = capsys.readouterr()
     folder = "mine.py-build-compconv128"
-    assert out.endswith(f'saved to {folder}; load it with: convsurgeon.load("{folder}", trust_factory=True)\n')
+    assert out.endswith(
+        f'saved to {folder}; load it with: convsurgeon.load("{folder}", trust_factory=True)\n'
+        f"as a page: convsurgeon report {folder} --html {folder}.html\n"
+        f"next: convsurgeon bench {folder}, export {folder} -o {folder}.onnx\n"
+    )
     assert load(folder, trust_factory=True)
     assert run(["report", folder, "--markdown"]) == 0
     assert capsys.readouterr().out == _expected("report.md")
@@ -587,7 +596,7 @@ def test_a_narrow_terminal_still_shows_everything(
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "80")
-    _convert("--dry-run")
+    _convert("--dry-run", "--layers")
     out = capsys.readouterr().out
     run(["inspect", "mine.py:build"])
     both = re.sub(r"\x1b\[[\d;]*m", "", out + capsys.readouterr().out)

@@ -43,7 +43,7 @@ def _convert(*arguments: str) -> int:
 
 def test_a_latency_target_is_reported_whole(capsys: pytest.CaptureFixture[str]) -> None:
     """Each row's time before and after, what was predicted and what was measured, where, and the target."""
-    assert _convert("--target", "latency=70%", "--target", "macs=60%", "--dry-run") == 0
+    assert _convert("--target", "latency=70%", "--target", "macs=60%", "--dry-run", "--layers") == 0
     out, err = capsys.readouterr()
     expected = (Path(__file__).parent / "expected" / "latency_dry_run.txt").read_text(encoding="utf-8")
     assert "".join(f"{line.rstrip()}\n" for line in out.splitlines()) == expected

@@ -1,0 +1,50 @@
+"""Help in sections, and what shells complete."""
+
+from __future__ import annotations
+
+import re
+
+import click
+import pytest
+from click.shell_completion import ShellComplete
+
+from convsurgeon.cli.app import cli, run
+
+
+def _completed(*words: str) -> list[str]:
+    *before, last = words
+    shell = ShellComplete(cli, {}, "convsurgeon", "_CONVSURGEON_COMPLETE")
+    return [item.value for item in shell.get_completions(before, last)]
+
+
+@pytest.mark.parametrize("name", sorted(cli.commands))
+def test_help_names_every_option_once(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Sections lose no option and repeat none."""
+    assert run([name, "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    sections = lines[next(number for number, line in enumerate(lines) if re.fullmatch(r"\S.*:", line)) :]
+    shown = [line.split()[0].rstrip(",") for line in sections if line.startswith("  -")]
+    context = click.Context(cli.commands[name])
+    options = [option for option in cli.commands[name].get_params(context) if isinstance(option, click.Option)]
+    assert sorted(shown) == sorted((*option.opts, *option.secondary_opts)[0] for option in options if not option.hidden)
+
+
+def test_help_has_sections(capsys: pytest.CaptureFixture[str]) -> None:
+    """Many options come in sections, few under one title; commands stand by what people want."""
+    heads = {}
+    for words in ([], ["convert"], ["methods"]):
+        assert run([*words, "--help"]) == 0
+        heads[tuple(words)] = [line[:-1] for line in capsys.readouterr().out.splitlines() if line.endswith(":")]
+    assert heads["convert",][:2] == ["What to reach", "Which convolutions"]
+    assert heads["methods",] == ["Options"]
+    assert {"Convert", "Look", "Deploy", "Hold"} <= set(heads[()])
+
+
+def test_shells_complete_methods_and_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Methods by their beginnings; models once they were listed; a path is the shell's own."""
+    monkeypatch.setattr("convsurgeon.models.loading.known_models", lambda: ["resnet18", "resnet50", "vgg16"])
+    assert _completed("convert", "--method", "dg") == ["dgconv"]
+    assert _completed("convert", "--method", "nothing") == []
+    assert _completed("convert", "resn") == ["resnet18", "resnet50"]
+    assert _completed("inspect", "vgg") == ["vgg16"]
+    assert _completed("convert", "path/to/mo") == ["path/to/mo"]
