@@ -35,6 +35,10 @@ from convsurgeon.cli.standard_output import (
 
 __all__ = ["cli", "main"]
 
+# Whoever runs it by ``python -m``, too: the name is in usage lines, and shells ask by a variable made of it.
+_NAME = "convsurgeon"
+_COMPLETING = "_CONVSURGEON_COMPLETE"
+
 # What a path, its rights or a full disk can cause; any other failing call of the system is a bug of ours.
 _FILE_SYSTEM = frozenset(
     {
@@ -98,7 +102,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; every failure is one message on standard error and an exit code."""
     try:
         given = sys.argv[1:] if arguments is None else arguments
-        result = cli.main(args=list(given), obj=tuple(given), standalone_mode=False)
+        result = cli.main(args=list(given), prog_name=_NAME, obj=tuple(given), standalone_mode=False)
         with reader_may_leave():
             if sys.stdout is not None:
                 sys.stdout.flush()
@@ -110,6 +114,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if is_broken_pipe():
             drop_output()
             return 0
+        if _COMPLETING in os.environ:
+            # click answers a shell that completes before any command, and leaves.
+            sys.stdout.flush()
+            return int(error.code or 0)
         tell(f"error: code of the model's ended the program (exit {first_line(error)}); remove that exit.")
         return ModelError.exit_code
     except KeyboardInterrupt:

@@ -46,7 +46,7 @@ __all__ = ["Recovered", "open_conversion", "recover"]
 _EVERY_IMAGE = 1 << 62
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Recovered:
     """The trained network (class, device, dtype and mode of the converted one) and how it got there.
 
@@ -56,6 +56,9 @@ class Recovered:
     model: nn.Module
     history: History
     conversion: Conversion | None = None
+
+    def __repr__(self) -> str:
+        return f"Recovered({type(self.model).__name__}, {self.history.describe()})"
 
     def save(self, directory: Path | str, *, force: bool = False) -> Path:
         """Write a folder that ``convsurgeon.load`` reads; the history is in its report.

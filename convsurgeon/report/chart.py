@@ -7,7 +7,7 @@ Each mark has its numbers as a title; whoever shows a chart repeats them in a ta
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -33,6 +33,8 @@ display:block;overflow:visible;font:12px system-ui,sans-serif}
 # Outlines around (0, 0), one a group.
 _SHAPES = ("M-5 0a5 5 0 1 0 10 0a5 5 0 1 0-10 0", "M-4.5-4.5h9v9h-9z", "M0-6L6 0L0 6L-6 0z", "M0-6L5.5 4h-11z")
 _COLOURS = 6
+# Larger numbers have no place on an axis that others share.
+_FARTHEST = 1e100
 # Of a plot: shares of the width, and pixels from the top.
 _LEFT, _RIGHT, _TOP, _BOTTOM = 13.0, 97.0, 30.0, 240.0
 # The narrowest screen that labels are kept apart for, in pixels, and a sign's width and height there.
@@ -78,7 +80,7 @@ def scatter(points: Sequence[Point], x: Axis, y: Axis, *, title: str) -> str:
 def curves(points: Sequence[Point], x: Axis, y: Axis, *, title: str) -> str:
     """A line for each group, through its points in their order."""
     groups = _groups(points)
-    lines = [([p for p in points if p.group == name], f"g{groups[name] % _COLOURS}") for name in groups]
+    lines = [([p for p in points if p.group == name], f"g{number % _COLOURS}") for name, number in groups.items()]
     return _plot(points, x, y, title, lines, labelled=False)
 
 
@@ -123,6 +125,7 @@ def _plot(
     *,
     labelled: bool,
 ) -> str:
+    points = [point for point in points if _drawable(point)]
     groups = _groups(points)
     across = _Scale.over([point.x for point in points], _LEFT + 3, _RIGHT)
     ends = [end for point in points for end in point.interval or ()]
@@ -130,7 +133,7 @@ def _plot(
     named = [name for name in groups if name]
     body = [
         *_axes(across, down, x, y),
-        *(line for joined, style in lines for line in _joined(joined, style, across, down)),
+        *(part for line, style in lines for part in _joined(filter(_drawable, line), style, across, down)),
         *(_mark(point, groups[point.group], across, down, x, y) for point in points),
         *(_labels(points, across, down) if labelled else ()),
         *(_legend(named, groups) if len(named) > 1 else ()),
@@ -151,8 +154,7 @@ class _Scale:
     @classmethod
     def over(cls, values: Sequence[float], start: float, end: float) -> _Scale:
         """All values with a little room; a single value lies in the middle."""
-        finite = [value for value in values if math.isfinite(value)] or [0.0]
-        low, high = min(finite), max(finite)
+        low, high = min(values, default=0.0), max(values, default=0.0)
         room = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
         return cls(low - room, high + room, start, end)
 
@@ -170,6 +172,11 @@ class _Scale:
             yield number * step
 
 
+def _drawable(point: Point) -> bool:
+    """What is no number, or beyond all measure, has no place."""
+    return all(abs(value) < _FARTHEST for value in (point.x, point.y, *(point.interval or ())))
+
+
 def _axes(across: _Scale, down: _Scale, x: Axis, y: Axis) -> Iterator[str]:
     yield _text(0, 12, y.title, "font-weight:600")
     for value in down.ticks():
@@ -183,7 +190,7 @@ def _axes(across: _Scale, down: _Scale, x: Axis, y: Axis) -> Iterator[str]:
     yield f'<text x="100%" y="{_BOTTOM + 34}" text-anchor="end" style="font-weight:600">{in_html(x.title)}</text>'
 
 
-def _joined(points: Sequence[Point], style: str, across: _Scale, down: _Scale) -> Iterator[str]:
+def _joined(points: Iterable[Point], style: str, across: _Scale, down: _Scale) -> Iterator[str]:
     places = [(_percent(across.at(point.x)), f"{down.at(point.y):.1f}") for point in points]
     for (x1, y1), (x2, y2) in pairwise(places):
         yield f'<line class="{style}" x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}"/>'

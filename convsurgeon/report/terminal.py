@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -27,6 +29,8 @@ from convsurgeon.report.record import Report
 
 __all__ = ["Fitting", "render", "render_layers"]
 
+# Columns below which a table would have its words in pieces.
+_ROOM = 70
 _STYLES = {"replaced": "green", "narrowed": "green", "kept": "", "refused": "yellow", "closed": "yellow"}
 
 
@@ -45,11 +49,23 @@ class Fitting:
         yield self.wide if needed <= options.max_width else self.narrow
 
 
+@dataclass(frozen=True)
+class _Roomy:
+    """A table where there is room for its columns, else the same as lines."""
+
+    table: RenderableType
+    lines: Callable[[], RenderableType]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self.table if options.max_width >= _ROOM else self.lines()
+
+
 def render(report: Report) -> RenderableType:
     """What happened in a sentence, the totals, the layers in groups, and the sentences below them."""
     sentences = map(on_one_line, target_lines(report))
     lines = [Text(line, style="yellow" if line.startswith("note:") else "") for line in sentences]
-    return Group(Text(on_one_line(result_line(report)), style="bold"), _totals(report), _groups(report), *lines)
+    groups = _Roomy(_groups(report), partial(_group_lines, report))
+    return Group(Text(on_one_line(result_line(report)), style="bold"), _totals(report), groups, *lines)
 
 
 def _streams(report: Report) -> Table:
@@ -65,7 +81,7 @@ def _streams(report: Report) -> Table:
 def render_layers(report: Report) -> RenderableType:
     """One row per convolution, and per stream of channels."""
     streams = [_streams(report)] if report.plan.streams else []
-    return Group(Fitting(_layers(report), _narrow_layers(report)), *streams)
+    return Group(_Roomy(Fitting(_layers(report), _narrow_layers(report)), partial(_layer_lines, report)), *streams)
 
 
 def _groups(report: Report) -> Table:
@@ -78,6 +94,34 @@ def _groups(report: Report) -> Table:
         row = (str(len(group.layers)), group.action, group.what, macs_words(group))
         table.add_row(*row, style=_STYLES[group.action])
     return table
+
+
+def _group_lines(report: Report) -> RenderableType:
+    return Group(
+        *(
+            Text(f"{len(group.layers)} {group.action}: {on_one_line(group.what)}, {macs_words(group)} MACs")
+            for group in grouped(report.plan.layers)
+        )
+    )
+
+
+def _layer_lines(report: Report) -> RenderableType:
+    """A few lines for each convolution."""
+    lines = []
+    for layer in report.plan.layers:
+        costs = [
+            f"{title} {human(before)} → {human(after)}" if before != after else f"{title} {human(before)}"
+            for title, before, after in (
+                ("MACs", layer.before.macs, layer.after.macs),
+                ("params", layer.before.params, layer.after.params),
+            )
+        ]
+        more = [f"error left {left}"] if (left := error_left(report, layer)) else []
+        more += [layer_latency(layer.latency)] if layer.latency else []
+        lines.append(Text(on_one_line(_name(layer)), style="bold"))
+        lines.append(Text(on_one_line(f"{layer.was}: {_became(layer)}"), style=_STYLES[layer.action]))
+        lines.append(Text(", ".join([*costs, *more])))
+    return Group(*lines)
 
 
 def _layers(report: Report) -> Table:

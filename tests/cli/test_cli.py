@@ -589,6 +589,21 @@ def test_colours_follow_the_terminal_and_no_color(
     assert "\x1b[32m" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("columns", [30, 60, 80])
+def test_every_width_shows_whole_words(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """However narrow the terminal: no line is longer, no word is cut, every layer and reason is there."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    _convert("--dry-run", "--layers")
+    lines = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out).splitlines()
+    assert max(len(line.rstrip()) for line in lines if not line.startswith("dry run")) <= columns
+    for word in ("CompConv", "replaced", "refused", "depthwise:", "2.359", "54.5"):
+        assert any(word in line for line in lines)
+
+
 def test_a_narrow_terminal_still_shows_everything(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

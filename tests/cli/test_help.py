@@ -40,6 +40,22 @@ def test_help_has_sections(capsys: pytest.CaptureFixture[str]) -> None:
     assert {"Convert", "Look", "Deploy", "Hold"} <= set(heads[()])
 
 
+def test_a_shell_is_answered_and_nothing_else_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The script for a shell and its completions come on standard output, with exit code 0."""
+    monkeypatch.setenv("_CONVSURGEON_COMPLETE", "zsh_source")
+    assert run([]) == 0
+    assert capsys.readouterr().out.startswith("#compdef convsurgeon")
+    monkeypatch.setenv("_CONVSURGEON_COMPLETE", "zsh_complete")
+    monkeypatch.setenv("COMP_WORDS", "convsurgeon convert --method tu")
+    monkeypatch.setenv("COMP_CWORD", "3")
+    assert run([]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[:2] == ["plain", "tucker"]
+    assert err == ""
+
+
 def test_shells_complete_methods_and_models(monkeypatch: pytest.MonkeyPatch) -> None:
     """Methods by their beginnings; models once they were listed; a path is the shell's own."""
     monkeypatch.setattr("convsurgeon.models.loading.known_models", lambda: ["resnet18", "resnet50", "vgg16"])

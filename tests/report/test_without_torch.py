@@ -22,6 +22,7 @@ RELEASED = ROOT / "tests" / "goldens" / "released"
         ["report", str(RELEASED)],
         ["report", str(RELEASED), "--json"],
         ["report", str(RELEASED), "--format", "markdown"],
+        ["report", str(RELEASED), "--format", "html"],
     ],
     ids=lambda words: " ".join(word.removeprefix(str(ROOT)) for word in words),
 )

@@ -85,7 +85,11 @@ def _quality(report: Report) -> list[Figure]:
     """How close the network is to its original, as far as it was judged; after a recovery, what that says."""
     if report.recovery is not None:
         before, after = report.recovery.before, report.recovery.after
-        return [Figure("After recovery", after.describe(), f"{before.describe()} before, {after.held_out()}")]
+        if after.accuracy is not None and before.accuracy is not None:
+            then = f"{100 * before.accuracy:.2f} % before, {after.held_out()}"
+            return [Figure("Top-1 after recovery", f"{100 * after.accuracy:.2f} %", then)]
+        said = after.describe()
+        return [Figure("After recovery", said, f"{before.describe()} before, {after.held_out()}")] if said else []
     found = report.fidelity
     if found is None:
         return []

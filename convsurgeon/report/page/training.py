@@ -20,7 +20,7 @@ _POINTS, _ROWS, _COLUMNS = 120, 20, 8
 def training_section(history: History) -> Section:
     """What the training did to loss, score and groups."""
     rows = history.rows
-    blocks: list[Block] = [Sentences((history.describe(), *history.extras))]
+    blocks: list[Block] = [Sentences(history.extras)] if history.extras else []
     if len(rows) > 1:
         blocks += _curves(rows)
     if rows:

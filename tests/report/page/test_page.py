@@ -61,7 +61,7 @@ def test_a_page_tells_everything() -> None:
     words = [
         "MACs kept",
         "61.7 %",
-        "After recovery",
+        "Top-1 after recovery",
         "stem",
         "grouped",
         "weights (file): w.pth",
