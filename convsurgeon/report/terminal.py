@@ -92,7 +92,7 @@ def _groups(report: Report) -> Table:
     table.add_column("MACs", justify="right", no_wrap=True)
     for group in grouped(report.plan.layers):
         row = (str(len(group.layers)), group.action, group.what, macs_words(group))
-        table.add_row(*row, style=_STYLES[group.action])
+        table.add_row(*row, style=_STYLES.get(group.action, ""))
     return table
 
 
@@ -119,7 +119,7 @@ def _layer_lines(report: Report) -> RenderableType:
         more = [f"error left {left}"] if (left := error_left(report, layer)) else []
         more += [layer_latency(layer.latency)] if layer.latency else []
         lines.append(Text(on_one_line(_name(layer)), style="bold"))
-        lines.append(Text(on_one_line(f"{layer.was}: {_became(layer)}"), style=_STYLES[layer.action]))
+        lines.append(Text(on_one_line(f"{layer.was}: {_became(layer)}"), style=_STYLES.get(layer.action, "")))
         lines.append(Text(", ".join([*costs, *more])))
     return Group(*lines)
 
@@ -137,7 +137,7 @@ def _layers(report: Report) -> Table:
     if timed:
         table.add_column("latency", justify="right", no_wrap=True)
     for layer in report.plan.layers:
-        table.add_row(*_cells(report, layer, timed), style=_STYLES[layer.action])
+        table.add_row(*_cells(report, layer, timed), style=_STYLES.get(layer.action, ""))
     return table
 
 
@@ -158,7 +158,7 @@ def _narrow_layers(report: Report) -> Table:
             f"{human(layer.before.macs)}\n{human(layer.after.macs)}",
             f"{human(layer.before.params)}\n{human(layer.after.params)}",
             share(layer.after.macs, layer.before.macs),
-            style=_STYLES[layer.action],
+            style=_STYLES.get(layer.action, ""),
         )
     return table
 

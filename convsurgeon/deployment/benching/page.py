@@ -28,11 +28,11 @@ def to_html(report: BenchReport, command: str) -> str:
 
 
 def _verdict(report: BenchReport) -> str:
-    ratios = [row.ratio for row in report.rows if row.ratio is not None]
-    if not ratios:
+    if report.converted is None:
         return f"{macs(report)} MACs of one forward."
+    ratios = [row.ratio for row in report.rows if row.ratio is not None]
     faster = sum(ratio < 1 for ratio in ratios)
-    return f"{macs(report)} of the MACs; faster in {faster} of {len(ratios)} rows."
+    return f"MACs of one forward: {macs(report)}; faster in {faster} of {len(ratios)} measurements."
 
 
 def _figure(row: BenchRow) -> Figure:

@@ -122,7 +122,7 @@ def _groups(report: Report) -> Table:
         )
         for group in groups
     )
-    header = ("", "by what, or why not", "layers", "MACs before and after")
+    header = ("outcome", "by what, or why not", "layers", "MACs before and after")
     return Table("What was replaced, what was not, and why.", header, rows, frozenset({2}))
 
 

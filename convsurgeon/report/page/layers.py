@@ -18,7 +18,7 @@ def layer_section(report: Report) -> Section:
     """A table with a row for every convolution; columns that would be empty are left out."""
     layers = report.plan.layers
     timed = any(layer.latency is not None for layer in layers)
-    header = ["layer", "was, and became or why not", "MACs", "parameters"]
+    header = ["layer", "convolution", "MACs", "parameters"]
     header += ["error left"] if report.errors else []
     header += ["time"] if timed else []
     most = max((layer.before.macs for layer in layers), default=0)
