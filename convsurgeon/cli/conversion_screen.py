@@ -64,8 +64,11 @@ def with_command(done: Conversion) -> Conversion:
 
 def tell_next(folder: Path, report: Report) -> None:
     """The commands that people go on with."""
+    from convsurgeon.models.loading import is_factory
+
     name = shlex.quote(str(folder))
     say(f"as a page: convsurgeon report {name} --html {shlex.quote(f'{folder.name}.html')}")
+    name += " --trust-factory" if is_factory(report.plan.model) else ""
     steps = [f"bench {name}", f"export {name} -o {shlex.quote(f'{folder.name}.onnx')}"]
     if report.weights.origin != "random":
         steps.insert(0, f"recover {name} --data IMAGES")

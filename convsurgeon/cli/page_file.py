@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from convsurgeon.base.errors import OutputExists
+from convsurgeon.cli.screen import tell
 
 __all__ = ["html_option", "refuse_foreign_page", "write_page"]
 
@@ -45,3 +46,4 @@ def write_page(path: Path, html: str) -> None:
 
     refuse_foreign_page(path)
     write_whole(path, html)
+    tell(f"page written to {path}")

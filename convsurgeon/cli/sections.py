@@ -15,17 +15,23 @@ __all__ = ["CommandWithSections", "GroupWithSections"]
 _REST = "Options"
 # The parameters' names; what stands in several belongs to the first, what stands in none to the rest.
 _OPTIONS: Mapping[str, Iterable[str]] = {
-    "What to reach": ("method", "target", "budget", "at_least", "minimise", "learn_groups", "refine", "recipe_file"),
+    "What to reach": (
+        *("method", "methods", "target", "targets", "budget", "at_least", "minimise"),
+        *("learn_groups", "refine", "recipe_file"),
+    ),
     # Its layers are a table of a recipe's; the option of that name shows rows.
     "Which convolutions": [name for name in Rules.model_fields if name != "layers"],
     "Time and memory": (
-        *("time_layers", "allow_slower", "runtime", "latency_batch", "fit_memory"),
+        *("latency", "time_layers", "allow_slower", "runtime", "latency_batch", "fit_memory"),
         *("runtimes", "batches", "threads", "seconds"),
     ),
     "Images": ("calibrate", "images", "evaluate", "classes", "data", "labels"),
     "How images become inputs": Preprocessing.model_fields,
     "The model": ("weights", "weights_key", "original", "input", "input_shape", "seed", "device", "trust_factory"),
-    "Output": ("output", "page", "layers", "form", "as_json", "markdown", "json_file", "junit", "force", "dry_run"),
+    "Output": (
+        *("save", "output", "page", "layers", "form", "as_json", "markdown"),
+        *("json_file", "junit", "force", "dry_run"),
+    ),
     "Training": RecoverSettings.model_fields,
     "Training images": ImageSettings.model_fields,
 }

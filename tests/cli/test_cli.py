@@ -135,7 +135,7 @@ def test_a_conversion_is_saved_and_reported(
     assert out.endswith(
         f'saved to {folder}; load it with: convsurgeon.load("{folder}", trust_factory=True)\n'
         f"as a page: convsurgeon report {folder} --html {folder}.html\n"
-        f"next: convsurgeon bench {folder}, export {folder} -o {folder}.onnx\n"
+        f"next: convsurgeon bench {folder} --trust-factory, export {folder} --trust-factory -o {folder}.onnx\n"
     )
     assert load(folder, trust_factory=True)
     assert run(["report", folder, "--markdown"]) == 0

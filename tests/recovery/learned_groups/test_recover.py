@@ -36,6 +36,8 @@ def test_recover_learns_groups_and_saves_them(tmp_path: Path) -> None:
     assert seen[0].startswith("macs ")
     assert seen[0].endswith("frozen)")
     assert seen[-1].endswith("(settled)")
+    learned = {row.name: row.spec.groups for row in plan.layers if isinstance(row.spec, convsurgeon.DGConvSpec)}
+    assert {name: groups for name, groups in result.history.rows[-1].groups.items() if groups > 1} == learned
     result.save(tmp_path / "out")
     assert torch.equal(convsurgeon.load(tmp_path / "out", model=net)(DATA[0]), result.model.eval()(DATA[0]))
 
