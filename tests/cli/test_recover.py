@@ -88,8 +88,8 @@ def _interrupted(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> i
 
 
 def test_the_whole_output(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Results go to standard output in plain text, progress and warnings to standard error."""
-    assert run([*RECOVER, "--evaluate-every", "3"]) == 0
+    """Results go to standard output in plain text, progress and warnings to standard error, the course to the page."""
+    assert run([*RECOVER, "--evaluate-every", "3", "--html", "page.html"]) == 0
     out, err = capsys.readouterr()
     shape = re.sub(r"\d+\.\d+", "N", out)
     report = Report.model_validate_json((folder / "net-recovered" / "report.json").read_text())
@@ -104,6 +104,9 @@ def test_the_whole_output(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
         f"kept: the weights of step {report.recovery.kept_step}\n"
         'saved to net-recovered; load it with: convsurgeon.load("net-recovered", trust_factory=True)\n'
     )
+    page = (folder / "page.html").read_text(encoding="utf-8")
+    assert "top-1 accuracy by step" in page
+    assert "convsurgeon convert net.py:build --method compconv32 -o net\nconvsurgeon recover net" in page
     assert re.search(r"step 3/6, epoch 2, loss \d+\.\d+, top-1 \d+\.\d+ %, [\d,]+ images/s, \d+:\d\d left\n", err)
     assert "\x1b" not in out + err
     assert "1 training images can't be read and were passed over, e.g. broken.png" in " ".join(err.split())

@@ -43,7 +43,7 @@ __all__ = ["Lowered", "lower"]
 Calls = Mapping[str, tuple[tuple[Any, ...], dict[str, Any]]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Lowered:
     """A network in its deployment form.
 
@@ -60,6 +60,9 @@ class Lowered:
     error: float
     runtime: str | None
     precision: str | None
+
+    def __repr__(self) -> str:
+        return f"Lowered({type(self.model).__name__}, {len(self.steps)} steps, error {self.error:.1e})"
 
     def summary(self) -> tuple[str, ...]:
         """One line for each pass, how often it did something and how often not, and one for where forms were timed."""
