@@ -15,6 +15,7 @@ from rich.text import Text
 from convsurgeon.base.outside_text import on_one_line
 from convsurgeon.planning.plan import PlanLayer
 from convsurgeon.planning.targets import human
+from convsurgeon.report.groups import grouped, macs_words
 from convsurgeon.report.lines import (
     error_left,
     layer_latency,
@@ -24,7 +25,6 @@ from convsurgeon.report.lines import (
     summary_lines,
     target_lines,
 )
-from convsurgeon.report.groups import grouped, macs_words
 from convsurgeon.report.record import Report
 
 __all__ = ["Fitting", "render", "render_layers"]
