@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import copy
+import io
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from rich.console import Console, RenderableType
 from torch import Tensor, nn
 
 import convsurgeon
 from convsurgeon.base.errors import NothingToConvert, UnknownName
 from convsurgeon.planning.plan import read_plan
 from convsurgeon.planning.recipe import Recipe
+from convsurgeon.report.markdown import to_markdown
+from convsurgeon.report.page.conversion import to_html
+from convsurgeon.report.terminal import render_layers
 from tests.conversion.time_table import TableKeeper
 from tests.nets import outside_macs
 
@@ -213,3 +218,17 @@ def test_times_of_narrowed_layers_are_planned_with(monkeypatch: pytest.MonkeyPat
     assert latency.ratio == pytest.approx(0.6, abs=0.05)
     # Units at other widths are estimated, so prediction and measurement are near each other, not equal.
     assert latency.measured_after_ns == pytest.approx(latency.predicted_ns, rel=0.05)
+
+
+def test_streams_are_told_in_every_form(halved: convsurgeon.Conversion) -> None:
+    """The terminal's rows, Markdown and the page name each stream with what is left of it."""
+    told = (to_markdown(halved.report), to_html(halved.report), _printed(render_layers(halved.report)))
+    for text in told:
+        assert "16 → 8 channels" in text
+        assert "the network gives it back" in text
+
+
+def _printed(rows: RenderableType) -> str:
+    console = Console(width=200, file=io.StringIO())
+    console.print(rows)
+    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]

@@ -11,6 +11,7 @@ from convsurgeon.report.lines import goal_lines, note_lines, origin_lines, share
 from convsurgeon.report.page import draw
 from convsurgeon.report.page.blocks import Code, Figure, Page, PairOfBars, Section, Sentences, Table
 from convsurgeon.report.page.layers import layer_section, legend
+from convsurgeon.report.page.streams import stream_sections
 from convsurgeon.report.page.training import training_section
 from convsurgeon.report.record import Report
 
@@ -41,6 +42,7 @@ def page_of(report: Report) -> Page:
             *_told(report),
             *training,
             layer_section(report),
+            *stream_sections(report),
             Section("What the words mean", (legend(report),)),
             Section("Make it again", (Code(_command(report)),)),
         ),
@@ -52,7 +54,8 @@ def _verdict(report: Report) -> str:
     before, after, plan = report.before, report.after, report.plan
     return (
         f"{share(after.macs, before.macs)} of the MACs and {share(after.params, before.params)} of the parameters are "
-        f"kept; {len(plan.replaced)} of {len(plan.layers)} convolutions are replaced."
+        f"kept; {len(plan.replaced)} of {len(plan.layers)} convolutions are replaced"
+        + (f", {len(plan.narrowed)} of {len(plan.streams)} streams of channels narrowed." if plan.streams else ".")
     )
 
 

@@ -72,3 +72,6 @@ def _shared(report: Report) -> Iterator[tuple[str, str]]:
         "replaced, kept, refused",
         "kept: by a rule or because nothing would pay; refused: no method can take its place",
     )
+    if report.plan.streams:
+        yield "narrowed", "a convolution that lost channels, since a stream at one of its ends keeps only some"
+        yield "stream", "channels that all their writers and readers keep or lose together; closed: none can go"
