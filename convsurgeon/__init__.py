@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from convsurgeon.conversion.steps import Conversion
     from convsurgeon.conversion.verbs import apply, convert, inspect, plan
     from convsurgeon.deployment.benching import BenchReport, bench
-    from convsurgeon.deployment.exporting import Exported, export
+    from convsurgeon.deployment.exporting import Exported, Int8, export
     from convsurgeon.deployment.lowering import Lowered, lower
     from convsurgeon.families.compconv.spec import CompConvSpec
     from convsurgeon.families.compconv.unit import CompConv
@@ -50,7 +50,7 @@ _HOMES = {
     "families.cost": ("ConvShape", "Cost"),
     "survey.counting": ("count",),
     "base.errors": ("ConvsurgeonError", "ModelError", "UsageError"),
-    "deployment.exporting": ("Exported", "export"),
+    "deployment.exporting": ("Exported", "Int8", "export"),
     "deployment.lowering": ("Lowered", "lower"),
     "planning.plan": ("Plan", "read_plan"),
     "planning.recipe": ("Recipe", "read_recipe"),
@@ -81,6 +81,7 @@ __all__ = [
     "HardenedDGConv",
     "IGCSpec",
     "ImageSettings",
+    "Int8",
     "LayerRule",
     "Lowered",
     "ModelError",

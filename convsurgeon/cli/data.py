@@ -28,6 +28,7 @@ __all__ = [
     "calibration_options",
     "class_count",
     "evaluation_options",
+    "prepared_before",
     "preprocessing_options",
     "refine_option",
     "taken_preprocessing",
@@ -101,6 +102,14 @@ def taken_preprocessing(given: MutableMapping[str, Any], base: Preprocessing) ->
     return settings_given(
         Preprocessing, names, {name: getattr(base, name) if said[name] is None else said[name] for name in names}
     )
+
+
+def prepared_before(folder: Path) -> Preprocessing:
+    """What was said when the conversion in a folder was made."""
+    from convsurgeon.report.folder import read_report
+
+    preparation = read_report(folder).preparation
+    return Preprocessing() if preparation is None else preparation.settings
 
 
 def warn_of_skipped(*folders: ImageBatches | None) -> None:

@@ -12,7 +12,7 @@ from convsurgeon.base.errors import OutputExists, UsageError
 from convsurgeon.cli.options import json_option
 from convsurgeon.cli.screen import answer, say, working
 from convsurgeon.cli.sections import CommandWithSections
-from convsurgeon.cli.subject import open_subject, subject_options
+from convsurgeon.cli.subject import Subject, open_subject, subject_options
 
 if TYPE_CHECKING:
     from convsurgeon.base.inputs import Inputs
@@ -73,7 +73,8 @@ def lower_command(
         for file in (path, beside):
             refuse_existing_file(file, force)
         _refuse_foreign(beside)
-        model, inputs = open_subject(subject, original, input_shape, weights, weights_key, trust_factory, device)
+        opened = Subject(subject, input_shape, weights, weights_key, original, trust_factory)
+        model, inputs = open_subject(opened, device)
         if batch is not None:
             inputs = rebatched(inputs, batch)
         lowered = lower(model, inputs, runtime=None if runtime == "none" else runtime, precision=precision)

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from convsurgeon.cli.command_line import command_line
-from convsurgeon.cli.data import DataRequest, evaluation_options, preprocessing_options, taken_preprocessing
+from convsurgeon.cli.data import (
+    DataRequest,
+    evaluation_options,
+    prepared_before,
+    preprocessing_options,
+    taken_preprocessing,
+)
 from convsurgeon.cli.exit_codes import INTERRUPTED
 from convsurgeon.cli.options import json_option
 from convsurgeon.cli.page_file import html_option
@@ -19,7 +25,6 @@ from convsurgeon.cli.recover_run import RecoverRun
 from convsurgeon.cli.screen import is_main_process, tell
 from convsurgeon.cli.sections import CommandWithSections
 from convsurgeon.families import LEARNABLE
-from convsurgeon.models.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from convsurgeon.recovery.callback import Callback
@@ -105,7 +110,7 @@ def recover_command(
     learned = _learned_groups(folder, learn_groups, budget)
     run.refuse_existing()
     original = trained_original(folder, weights, weights_key, trust_factory, settings.seed)
-    preprocessing = taken_preprocessing(given, _prepared_before(folder))
+    preprocessing = taken_preprocessing(given, prepared_before(folder))
     request = DataRequest(None, evaluate=evaluate, classes=classes, preprocessing=preprocessing)
     pictures = Pictures(data, labels, request, images)
     try:
@@ -115,14 +120,6 @@ def recover_command(
             tell(f"{stop}\ngo on with: {command_line()}{'' if resume else ' --resume'}")
         return INTERRUPTED
     return 0
-
-
-def _prepared_before(folder: Path) -> Preprocessing:
-    """What was said when DIR was converted."""
-    from convsurgeon.report.folder import read_report
-
-    preparation = read_report(folder).preparation
-    return Preprocessing() if preparation is None else preparation.settings
 
 
 def _learned_groups(folder: Path, learn_groups: bool, budget: tuple[str, ...]) -> tuple[Callback, ...]:

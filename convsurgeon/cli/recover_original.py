@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from convsurgeon.models.loading import LoadedModel
     from convsurgeon.report.record import Report
 
-__all__ = ["trained_original"]
+__all__ = ["recorded_weights", "trained_original"]
 
 
 def trained_original(
@@ -31,7 +31,7 @@ def trained_original(
     otherwise = f"recover it in Python: convsurgeon.recover(original, '{folder}', data)."
     name = rebuilt_by(folder, trust_factory, otherwise)
     if weights is None:
-        weights, weights_key = _recorded_weights(report), weights_key or report.weights.key
+        weights, weights_key = recorded_weights(report), weights_key or report.weights.key
     loaded = load_telling(name, weights=weights, weights_key=weights_key, seed=seed)
     if loaded.weights.origin == "random":
         raise UsageError(
@@ -41,7 +41,7 @@ def trained_original(
     return replace(loaded, example_inputs=loaded.example_inputs.reshaped(report.plan.input_shapes, seed))
 
 
-def _recorded_weights(report: Report) -> str:
+def recorded_weights(report: Report) -> str:
     """The weights that the conversion started from; a file must still be there."""
     if report.weights.origin != "file":
         return "auto"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from convsurgeon.base.inputs import Inputs
     from convsurgeon.models.loading import LoadedModel
 
-__all__ = ["open_original", "open_subject", "rebuilt_by", "subject_options"]
+__all__ = ["Subject", "open_original", "open_subject", "rebuilt_by", "subject_options"]
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
 
@@ -40,45 +41,78 @@ def subject_options(command: Command) -> Command:
     return command
 
 
-def open_subject(
-    subject: str,
-    original: str | None,
-    input_shape: str | None,
-    weights: str | None,
-    weights_key: str | None,
-    trust_factory: bool,
-    device: str = "cpu",
-) -> tuple[nn.Module, Inputs]:
-    """The network with its weights on a device, and inputs for it.
+@dataclass(frozen=True)
+class Subject:
+    """DIR|MODEL and the options that say how to open it, as typed; see `subject_options`."""
 
-    Raises:
-        UsageError: options that belong to the other kind of subject, an original that nothing names, or a device that
-            can't be used.
-    """
-    from convsurgeon.cli.loading import load_telling
-    from convsurgeon.conversion.saved import load
-    from convsurgeon.report.folder import MANIFEST
+    name: str
+    input_shape: str | None = None
+    weights: str | None = None
+    weights_key: str | None = None
+    original: str | None = None
+    trust_factory: bool = False
 
-    folder = Path(subject)
-    if not (folder / MANIFEST).is_file():
-        if original is not None:
-            raise UsageError(f"--original belongs to a saved conversion, and '{subject}' is none; leave it out.")
+    def __post_init__(self) -> None:
+        if not self.is_folder and self.original is not None:
+            raise UsageError(f"--original belongs to a saved conversion, and '{self.name}' is none; leave it out.")
+        if self.is_folder and (self.weights is not None or self.weights_key is not None):
+            raise UsageError(
+                f"--weights belongs to a model's name; '{self.name}' brings its own weights, leave it out."
+            )
+
+    @property
+    def folder(self) -> Path:
+        """The name as a path."""
+        return Path(self.name)
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a saved conversion."""
+        from convsurgeon.report.folder import MANIFEST
+
+        return (self.folder / MANIFEST).is_file()
+
+    def loaded(self, device: str = "cpu") -> LoadedModel:
+        """The model of that name; notes on its weights are told."""
+        from convsurgeon.cli.loading import load_telling
+
+        weights = self.weights or "auto"
         loaded = load_telling(
-            subject, weights=weights or "auto", weights_key=weights_key, input_shape=input_shape, device=device
+            self.name, weights=weights, weights_key=self.weights_key, input_shape=self.input_shape, device=device
         )
         for note in loaded.weights.notes:
             tell(f"note: {note}")
+        return loaded
+
+
+def open_subject(subject: Subject, device: str = "cpu") -> tuple[nn.Module, Inputs]:
+    """The network with its weights on a device, and inputs for it.
+
+    Raises:
+        UsageError: an original that nothing names, or a device that can't be used.
+    """
+    from convsurgeon.conversion.saved import load
+
+    if not subject.is_folder:
+        loaded = subject.loaded(device)
         return loaded.model, loaded.example_inputs
-    if weights is not None or weights_key is not None:
-        raise UsageError(f"--weights belongs to a model's name; '{subject}' brings its own weights, leave it out.")
-    loaded = open_original(folder, original, input_shape, trust_factory, device)
-    return load(folder, model=loaded.model).to(device), loaded.example_inputs
+    loaded = open_original(subject.folder, subject.original, subject.input_shape, subject.trust_factory, device)
+    return load(subject.folder, model=loaded.model).to(device), loaded.example_inputs
 
 
 def open_original(
-    folder: Path, original: str | None, input_shape: str | None, trust_factory: bool, device: str = "cpu"
+    folder: Path,
+    original: str | None,
+    input_shape: str | None,
+    trust_factory: bool,
+    device: str = "cpu",
+    *,
+    weights: str = "none",
+    weights_key: str | None = None,
 ) -> LoadedModel:
     """The architecture that a saved conversion was made from, with random weights and the conversion's inputs.
+
+    Other ``weights`` may be named.
 
     Raises:
         UsageError: an original that nothing names, or an untrusted factory.
@@ -87,7 +121,7 @@ def open_original(
     from convsurgeon.report.folder import read_saved_plan
 
     name = original or rebuilt_by(folder, trust_factory, "name it with --original MODEL.")
-    loaded = load_telling(name, weights="none", input_shape=input_shape, device=device)
+    loaded = load_telling(name, weights=weights, weights_key=weights_key, input_shape=input_shape, device=device)
     if input_shape is not None:
         return loaded
     shapes = read_saved_plan(folder).input_shapes

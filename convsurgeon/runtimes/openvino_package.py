@@ -15,7 +15,7 @@ from torch import nn
 
 from convsurgeon.runtimes.runtime import missing
 
-__all__ = ["converted_by_openvino", "openvino_core", "openvino_missing", "openvino_package"]
+__all__ = ["converted_by_openvino", "openvino_core", "openvino_missing", "openvino_package", "unreported"]
 
 _ONE_AT_A_TIME = threading.RLock()
 
@@ -27,7 +27,7 @@ def openvino_missing() -> str | None:
 
 def openvino_package() -> Any:
     """The module ``openvino``, whose import tells nobody."""
-    with _unreported():
+    with unreported():
         import openvino
 
         return openvino
@@ -36,7 +36,7 @@ def openvino_package() -> Any:
 def converted_by_openvino(model: nn.Module, example_input: dict[str, torch.Tensor] | tuple[Any, ...]) -> Any:
     """``openvino.convert_model`` on a module in eval mode, which tells nobody."""
     openvino = openvino_package()
-    with _unreported():
+    with unreported():
         return openvino.convert_model(model, example_input=example_input)
 
 
@@ -57,7 +57,7 @@ def _first_core() -> Any:
 
 
 @contextmanager
-def _unreported() -> Iterator[None]:
+def unreported() -> Iterator[None]:
     """OpenVINO reports every import and conversion to an analytics service unless it runs in CI, and so it shall think.
 
     Nobody asked the user; and each of a conversion's ten events forks this process, in the midst of timings

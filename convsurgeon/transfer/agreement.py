@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from convsurgeon.base.inputs import Inputs
@@ -31,8 +32,10 @@ class Agreement:
     held_back: bool
 
 
-def agreement(original: nn.Module, converted: nn.Module, batches: Iterable[Inputs], *, held_back: bool) -> Agreement:
-    """Run both models (in eval mode) on the batches and compare."""
+def agreement(
+    original: Callable[..., Any], converted: Callable[..., Any], batches: Iterable[Inputs], *, held_back: bool
+) -> Agreement:
+    """Run both models (in eval mode), or what computes as they do, on the batches and compare."""
     images, same, classified = 0, 0, True
     leaves: dict[int, _Leaf] = defaultdict(_Leaf)
     for inputs in batches:

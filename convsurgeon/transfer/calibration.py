@@ -15,7 +15,7 @@ from convsurgeon.base.inputs import Inputs
 from convsurgeon.families.regression.samples import HELD_EVERY
 from convsurgeon.transfer.elements import Elements
 
-__all__ = ["HELD_BACK_EVERY", "Calibration", "first_images", "held_out", "images_in", "inputs_for"]
+__all__ = ["HELD_BACK_EVERY", "Calibration", "first_images", "held_out", "images_in", "in_batches", "inputs_for"]
 
 HELD_BACK_EVERY = 8
 
@@ -103,6 +103,13 @@ def held_out(batches: Iterable[Inputs]) -> Iterator[Inputs]:
         held = (numbers % HELD_EVERY == HELD_EVERY - 1).nonzero()[:, 0]
         if len(held):
             yield _rows(inputs, held) if images > 1 else inputs
+
+
+def in_batches(batches: Iterable[Inputs], size: int) -> Iterator[Inputs]:
+    """The same images in batches of one size, for what takes no other; what is left of each batch is dropped."""
+    for inputs in batches:
+        for start in range(0, images_in(inputs) - size + 1, size):
+            yield inputs if images_in(inputs) == size else _rows(inputs, torch.arange(start, start + size))
 
 
 def inputs_for(fitted: int) -> int:

@@ -2,5 +2,6 @@
 
 from convsurgeon.deployment.exporting.file import Exported, export
 from convsurgeon.deployment.exporting.formats import FORMATS, format_for
+from convsurgeon.deployment.quantising.settings import Int8
 
-__all__ = ["FORMATS", "Exported", "export", "format_for"]
+__all__ = ["FORMATS", "Exported", "Int8", "export", "format_for"]

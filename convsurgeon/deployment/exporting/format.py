@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -62,4 +62,23 @@ class Format(Protocol):
 
     def read(self, path: Path) -> Reader:
         """Open a file as its users will."""
+        ...
+
+    def int8_missing(self) -> str | None:
+        """Why no int8 files can be written here, with what to install; None if they can."""
+        ...
+
+    def write_int8(
+        self,
+        model: nn.Module,
+        inputs: Inputs,
+        calibration: Sequence[Inputs],
+        in_float: Collection[str],
+        path: Path,
+    ) -> Written:
+        """As ``write``, in int8: ranges are those of ``calibration``; the layers ``in_float`` names stay in float.
+
+        Raises:
+            ModelRunError: the network can't be brought into this format, or not be quantised there.
+        """
         ...

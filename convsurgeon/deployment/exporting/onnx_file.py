@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import nn
@@ -11,6 +13,7 @@ from torch import nn
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.deployment.exporting.format import Reader, Written
 from convsurgeon.runtimes.onnx_conversion import onnx_missing, run_onnx, session_for, to_onnx
+from convsurgeon.runtimes.onnx_int8 import quantise_onnx
 
 __all__ = ["OnnxFile"]
 
@@ -38,3 +41,22 @@ class OnnxFile:
         """By ONNX Runtime."""
         session = session_for(path.read_bytes(), threads=torch.get_num_threads())
         return lambda inputs: run_onnx(session, inputs)
+
+    def int8_missing(self) -> str | None:
+        """The quantiser comes with ONNX Runtime."""
+        return self.missing()
+
+    def write_int8(
+        self,
+        model: nn.Module,
+        inputs: Inputs,
+        calibration: Sequence[Inputs],
+        in_float: Collection[str],
+        path: Path,
+    ) -> Written:
+        """By ONNX Runtime's static quantisation of the file in float."""
+        with TemporaryDirectory() as folder:
+            source = Path(folder) / path.name
+            written = self.write(model, inputs, source)
+            quantise_onnx(source, calibration, in_float, path)
+        return written

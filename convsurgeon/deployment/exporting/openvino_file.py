@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,6 +15,7 @@ from torch import nn
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.deployment.exporting.format import Reader, Written
 from convsurgeon.runtimes.openvino_conversion import compiled_for, run_openvino, to_openvino
+from convsurgeon.runtimes.openvino_int8 import nncf_missing, quantised_openvino
 from convsurgeon.runtimes.openvino_package import openvino_core, openvino_missing, openvino_package
 
 __all__ = ["OpenVinoFile"]
@@ -34,14 +37,7 @@ class OpenVinoFile:
     def write(self, model: nn.Module, inputs: Inputs, path: Path) -> Written:
         """From the module itself, or through ONNX where that fails."""
         converted = to_openvino(model, inputs)
-        # OpenVINO would halve the weights' precision without being asked.
-        try:
-            openvino_package().save_model(converted.model, path, compress_to_fp16=False)
-        except RuntimeError as error:
-            # All that OpenVINO says of a file that it could open and not fill.
-            if "iostream" not in str(error):
-                raise
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        _save(converted.model, path)
         return Written(converted.dynamic_batch, (f"read from the {converted.source}", *converted.problems))
 
     def read(self, path: Path) -> Reader:
@@ -49,3 +45,31 @@ class OpenVinoFile:
         model = openvino_core().read_model(path)
         compiled = compiled_for(model, precision="float32", threads=torch.get_num_threads())
         return lambda inputs: run_openvino(compiled, inputs)
+
+    def int8_missing(self) -> str | None:
+        """OpenVINO leaves quantising to a package of its own, NNCF."""
+        return self.missing() or nncf_missing()
+
+    def write_int8(
+        self,
+        model: nn.Module,
+        inputs: Inputs,
+        calibration: Sequence[Inputs],
+        in_float: Collection[str],
+        path: Path,
+    ) -> Written:
+        """By NNCF, from the model in float."""
+        converted = to_openvino(model, inputs)
+        _save(quantised_openvino(converted.model, calibration, in_float), path)
+        return Written(converted.dynamic_batch, (f"read from the {converted.source}", *converted.problems))
+
+
+def _save(model: Any, path: Path) -> None:
+    # OpenVINO would halve the weights' precision without being asked.
+    try:
+        openvino_package().save_model(model, path, compress_to_fp16=False)
+    except RuntimeError as error:
+        # All that OpenVINO says of a file that it could open and not fill.
+        if "iostream" not in str(error):
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -63,6 +64,21 @@ class Pt2File:
                 return as_tensors(inputs.call(module))
 
         return run
+
+    def int8_missing(self) -> str | None:
+        """Nothing yet."""
+        return "not built"
+
+    def write_int8(
+        self,
+        model: nn.Module,
+        inputs: Inputs,
+        calibration: Sequence[Inputs],
+        in_float: Collection[str],
+        path: Path,
+    ) -> Written:
+        """Nothing yet."""
+        raise NotImplementedError
 
 
 def _program(model: nn.Module, inputs: Inputs, dynamic: bool) -> torch.export.ExportedProgram:
