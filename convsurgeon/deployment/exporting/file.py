@@ -102,7 +102,7 @@ def export(
             model, example_inputs, Path(path), format=format, lowered=lowered, precision=precision, force=force
         )
     refuse_int8(kind, int8.at_least, lowered=lowered)
-    subject = _Subject.of(kind, model, example_inputs, lowered, precision)
+    subject = _Subject.of(kind, model, example_inputs, _timed_for_int8(kind), lowered=True, precision=precision)
     return _export_int8(subject, Path(path), int8, progress or silent)
 
 
@@ -119,7 +119,7 @@ def export_described(
 ) -> Exported:
     """``export``, with a text file beside the network's: both are there, or neither."""
     kind = require_writable(path, format, force)
-    subject = _Subject.of(kind, model, example_inputs, lowered, precision)
+    subject = _Subject.of(kind, model, example_inputs, _timed_in(kind), lowered=lowered, precision=precision)
     with drafting(path.parent) as folder:
         draft = folder / path.name
         written, error = subject.write(draft)
@@ -149,7 +149,16 @@ class _Subject:
     steps: tuple[str, ...]
 
     @classmethod
-    def of(cls, kind: Format, model: nn.Module, example_inputs: Any, lowered: bool, precision: str | None) -> _Subject:
+    def of(
+        cls,
+        kind: Format,
+        model: nn.Module,
+        example_inputs: Any,
+        runtime: str | None,
+        *,
+        lowered: bool,
+        precision: str | None,
+    ) -> _Subject:
         refuse_unusable(model)
         if precision is not None and not lowered:
             raise UsageError(f"precision '{precision}' says what to time in, but nothing is timed without lowering.")
@@ -157,7 +166,7 @@ class _Subject:
         inputs = as_inputs(example_inputs).like(original)
         if not lowered:
             return cls(kind, original, original, inputs, ())
-        done = lower(original, inputs, runtime=_timed_in(kind), precision=precision)
+        done = lower(original, inputs, runtime=runtime, precision=precision)
         return cls(kind, original, done.model, inputs, done.summary())
 
     def write(self, path: Path) -> tuple[Written, float]:
@@ -195,3 +204,8 @@ def require_writable(path: Path, format: str | None, force: bool) -> Format:
 def _timed_in(kind: Format) -> str | None:
     """The format's runtime, where it is here to time in."""
     return kind.runtime if find_runtime(kind.runtime).available() is None else None
+
+
+def _timed_for_int8(kind: Format) -> str | None:
+    """The same, unless lowering for it would overwrite tensors, which kernels that are made for int8 do not know."""
+    return None if find_runtime(kind.runtime).runs_modules else _timed_in(kind)

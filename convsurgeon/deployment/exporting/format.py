@@ -82,3 +82,7 @@ class Format(Protocol):
             ModelRunError: the network can't be brought into this format, or not be quantised there.
         """
         ...
+
+    def read_int8(self, path: Path) -> Reader:
+        """Open an int8 file in the way in which it is fast."""
+        ...

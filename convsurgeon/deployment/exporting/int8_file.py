@@ -173,7 +173,7 @@ class _Work:
         prepared = shifted(self.equalised, {n: s for n, s in self.shifts.items() if n not in in_float})
         kind = self.source.kind
         kind.write_int8(prepared, self.source.inputs, self.data.measured, in_float, self.path)
-        found = self.likeness(_as_called(self.in_float), _as_called(kind.read(self.path)))
+        found = self.likeness(_as_called(self.in_float), _as_called(kind.read_int8(self.path)))
         self.progress("int8", 2, 2, "")
         return found
 
@@ -184,7 +184,7 @@ class _Work:
     def report(self, found: Likeness, in_float: tuple[str, ...], original: nn.Module | None) -> Int8Report:
         """What there is to tell of the file that was written."""
         kind, inputs = self.source.kind, self.source.inputs
-        in_int8 = kind.read(self.path)
+        in_int8 = kind.read_int8(self.path)
         spreads = time_in_turn([lambda: self.in_float(inputs), lambda: in_int8(inputs)], _TIMING)
         return Int8Report(
             calibrated_on=sum(map(images_in, self.data.measured)),
@@ -192,7 +192,6 @@ class _Work:
             int8_bytes=_size(kind, self.path),
             float_ms=spreads[0].median_ms,
             int8_ms=spreads[1].median_ms,
-            untimed=None,
             float_file=found,
             original=None if original is None else self.likeness(original, _as_called(in_int8)),
             float_to_original=None if original is None else self.likeness(original, _as_called(self.in_float)),

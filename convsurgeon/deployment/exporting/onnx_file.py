@@ -60,3 +60,7 @@ class OnnxFile:
             written = self.write(model, inputs, source)
             quantise_onnx(source, calibration, in_float, path)
         return written
+
+    def read_int8(self, path: Path) -> Reader:
+        """As any other file."""
+        return self.read(path)

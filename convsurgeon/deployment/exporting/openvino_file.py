@@ -63,6 +63,10 @@ class OpenVinoFile:
         _save(quantised_openvino(converted.model, calibration, in_float), path)
         return Written(converted.dynamic_batch, (f"read from the {converted.source}", *converted.problems))
 
+    def read_int8(self, path: Path) -> Reader:
+        """As any other file."""
+        return self.read(path)
+
 
 def _save(model: Any, path: Path) -> None:
     # OpenVINO would halve the weights' precision without being asked.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -18,6 +18,7 @@ from convsurgeon.base.inputs import Inputs
 from convsurgeon.deployment.exporting.format import Reader, Written
 from convsurgeon.runtimes.closeness import as_tensors
 from convsurgeon.runtimes.free_batch import free_axes
+from convsurgeon.runtimes.pt2_int8 import pt2_int8_reader, quantised_graph, torchao_missing, unstacked
 
 __all__ = ["Pt2File"]
 
@@ -37,23 +38,7 @@ class Pt2File:
 
     def write(self, model: nn.Module, inputs: Inputs, path: Path) -> Written:
         """With a free batch axis where torch.export finds that the program allows it."""
-        problems: list[str] = []
-        for dynamic in (True, False):
-            try:
-                with warnings.catch_warnings():
-                    # About tensors that share memory: the comparison finds what matters.
-                    warnings.simplefilter("ignore")
-                    # Where there is no room, writing to the file itself ends the process.
-                    content = BytesIO()
-                    torch.export.save(_program(model, inputs, dynamic), content)
-                path.write_bytes(content.getbuffer())
-                return Written(dynamic, tuple(f"the batch size is fixed, because {problem}" for problem in problems))
-            except OSError:
-                raise
-            # torch.export raises whatever the traced code or its own passes do.
-            except Exception as error:
-                problems.append(first_line(error))
-        raise ModelRunError(f"torch.export can't take the model: {problems[-1]}.")
+        return _written(lambda dynamic: _program(model, inputs, dynamic), path)
 
     def read(self, path: Path) -> Reader:
         """By torch alone."""
@@ -66,8 +51,8 @@ class Pt2File:
         return run
 
     def int8_missing(self) -> str | None:
-        """Nothing yet."""
-        return "not built"
+        """The quantiser and its kernels come with torchao."""
+        return torchao_missing()
 
     def write_int8(
         self,
@@ -77,8 +62,41 @@ class Pt2File:
         in_float: Collection[str],
         path: Path,
     ) -> Written:
-        """Nothing yet."""
-        raise NotImplementedError
+        """By torchao, of the program in float."""
+        if inputs.kwargs:
+            raise ModelRunError("torchao's kernels take positional arguments only; export to .onnx or .xml.")
+        plain = unstacked(model)
+
+        def program(dynamic: bool) -> torch.export.ExportedProgram:
+            quantised = quantised_graph(_program(plain, inputs, dynamic), calibration, in_float)
+            return _program(quantised, inputs, dynamic)
+
+        return _written(program, path)
+
+    def read_int8(self, path: Path) -> Reader:
+        """In oneDNN's int8 kernels."""
+        return pt2_int8_reader(path)
+
+
+def _written(program: Callable[[bool], torch.export.ExportedProgram], path: Path) -> Written:
+    """Write the program with a free batch axis, or with a fixed one where there can't be any."""
+    problems: list[str] = []
+    for dynamic in (True, False):
+        try:
+            with warnings.catch_warnings():
+                # About tensors that share memory: the comparison finds what matters.
+                warnings.simplefilter("ignore")
+                # Where there is no room, writing to the file itself ends the process.
+                content = BytesIO()
+                torch.export.save(program(dynamic), content)
+            path.write_bytes(content.getbuffer())
+            return Written(dynamic, tuple(f"the batch size is fixed, because {problem}" for problem in problems))
+        except OSError:
+            raise
+        # torch.export raises whatever the traced code or its own passes do.
+        except Exception as error:
+            problems.append(first_line(error))
+    raise ModelRunError(f"torch.export can't take the model: {problems[-1]}.")
 
 
 def _program(model: nn.Module, inputs: Inputs, dynamic: bool) -> torch.export.ExportedProgram:

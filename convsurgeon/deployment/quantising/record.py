@@ -41,17 +41,16 @@ class Int8Loss(Record):
 class Int8Report(Record):
     """An int8 file beside its float file and the original.
 
-    Sizes in bytes; times of one forward on the example inputs in milliseconds, medians, in turn, None where the file
-    can't be timed here (``untimed`` says why). ``losses`` begins with the layer that loses most; ``in_float`` stayed
-    in float. ``original`` and ``float_to_original`` are None where there is no original to compare with.
+    Sizes in bytes; times of one forward on the example inputs in milliseconds, medians, in turn. ``losses`` begins with
+    the layer that loses most; ``in_float`` stayed in float. ``original`` and ``float_to_original`` are None where there
+    is no original to compare with.
     """
 
     calibrated_on: int
     float_bytes: int
     int8_bytes: int
-    float_ms: float | None
-    int8_ms: float | None
-    untimed: str | None
+    float_ms: float
+    int8_ms: float
     float_file: Likeness
     original: Likeness | None
     float_to_original: Likeness | None
@@ -75,7 +74,7 @@ def lines(report: Int8Report) -> list[str]:
         f"({report.int8_bytes / report.float_bytes:.2f})"
     )
     found.append(_time(report))
-    worst = ", ".join(f"{loss.layer} {loss.output_error:.2%}" for loss in report.losses[:_NAMED])
+    worst = ", ".join(f"{loss.layer} {_error(loss.output_error)}" for loss in report.losses[:_NAMED])
     if worst:
         found.append(f"layers that lose most, each alone in int8 (output error): {worst}")
     if report.in_float:
@@ -84,8 +83,6 @@ def lines(report: Int8Report) -> list[str]:
 
 
 def _time(report: Int8Report) -> str:
-    if report.float_ms is None or report.int8_ms is None:
-        return f"not timed: {report.untimed}"
     ratio = report.int8_ms / report.float_ms
     words = f"time {report.int8_ms:.2f} ms instead of {report.float_ms:.2f} ms ({ratio:.2f}), in turn, here"
     return f"{words}: int8 is SLOWER; keep the float file, or try another runtime" if ratio > 1 else words
@@ -100,5 +97,10 @@ def _words(likeness: Likeness) -> str:
             f"{100 * high:.1f} %)"
         )
     if likeness.output_error is not None:
-        parts.append(f"output error {likeness.output_error:.2%}")
+        parts.append(f"output error {_error(likeness.output_error)}")
     return ", ".join(parts) or "not comparable, since it returns no numbers that vary"
+
+
+def _error(share: float) -> str:
+    """Two digits of whatever size: errors of single layers are small."""
+    return f"{100 * share:.2g} %"
