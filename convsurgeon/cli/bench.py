@@ -42,6 +42,7 @@ _LONGEST = 3600
 @click.option("--seconds", type=click.FloatRange(0, _LONGEST, min_open=True), help="Of samples, per network and row.")
 @click.option("--layers", is_flag=True, help="Also time every convolution inside the running networks (eager).")
 @click.option("--lowered", is_flag=True, help="Bring both networks into their deployment form first.")
+@click.option("--int8", is_flag=True, help="Also time both networks lowered and quantised, where the runtime can.")
 @click.option("--original", metavar="MODEL", help="The original of DIR, where DIR does not say what builds it.")
 @click.option("--input", "input_shape", metavar="N,C,H,W", help="Input shape, e.g. 1,3,224,224.")
 @click.option("--device", default="cpu", show_default=True, help="Device to run on.")
@@ -56,6 +57,7 @@ def bench_command(
     seconds: float | None,
     layers: bool,
     lowered: bool,
+    int8: bool,
     original: str | None,
     input_shape: str | None,
     device: str,
@@ -87,6 +89,7 @@ def bench_command(
             threads_used=threads,
             layers=layers,
             lowered=lowered,
+            int8=int8,
             seconds=seconds,
             name=subject,
             progress=progress,

@@ -45,6 +45,10 @@ class Compiled:
         """The weights' own."""
         return dtype_name(dtype)
 
+    def int8_missing(self) -> str | None:
+        """What it compiles has to be quantised before."""
+        return "torch.compile quantises nothing; 'export --int8' to .pt2 times torchao's kernels."
+
     def for_layers(self) -> Compiled:
         """Itself."""
         return self

@@ -35,6 +35,10 @@ class Eager:
         """The weights' own."""
         return dtype_name(dtype)
 
+    def int8_missing(self) -> str | None:
+        """It has no graph to quantise."""
+        return "PyTorch's eager kernels have no int8; 'export --int8' to .pt2 times torchao's."
+
     def for_layers(self) -> Eager:
         """Itself."""
         return self

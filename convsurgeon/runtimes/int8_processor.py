@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-__all__ = ["no_int8_instructions"]
+__all__ = ["INT8", "no_int8_instructions"]
+
+# The precision's name, beside those of torch's dtypes.
+INT8 = "int8"
 
 _CPUINFO = Path("/proc/cpuinfo")
 # x86: dot products of bytes (VNNI) and of tiles of them (AMX); Arm: dot products and products of matrices.

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from convsurgeon.base.errors import ModelRunError, first_line
 from convsurgeon.base.inputs import Inputs
 
-__all__ = ["quantise_onnx"]
+__all__ = ["onnx_in_int8", "quantise_onnx"]
 
 _WITH_WEIGHTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _SCOPES = "pkg.torch.onnx.name_scopes"
@@ -55,6 +56,19 @@ def quantise_onnx(source: Path, batches: Iterable[Inputs], in_float: Collection[
     # The quantiser raises whatever its parts do.
     except Exception as error:
         raise ModelRunError(f"ONNX Runtime can't quantise the model: {first_line(error)}.") from error
+
+
+def onnx_in_int8(content: bytes, batches: Iterable[Inputs]) -> bytes:
+    """The same for a graph in memory.
+
+    Raises:
+        ModelRunError: ONNX Runtime can't quantise the graph.
+    """
+    with TemporaryDirectory() as folder:
+        source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
+        source.write_bytes(content)
+        quantise_onnx(source, batches, (), target)
+        return target.read_bytes()
 
 
 class _Reader:

@@ -14,8 +14,10 @@ from convsurgeon.base.copies import duplicate
 from convsurgeon.base.errors import ModelRunError, first_line
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.runtimes.between_layers import between_layers
+from convsurgeon.runtimes.int8_processor import INT8, no_int8_instructions
 from convsurgeon.runtimes.machine import device_of, dtype_name
 from convsurgeon.runtimes.openvino_conversion import compiled_for, to_openvino
+from convsurgeon.runtimes.openvino_int8 import nncf_missing, quantised_openvino
 from convsurgeon.runtimes.openvino_package import openvino_core, openvino_missing
 
 __all__ = ["OpenVino"]
@@ -45,6 +47,10 @@ class OpenVino:
         """bfloat16 where the processor has it, which is what a network gets that is loaded without a hint."""
         return self.precisions(dtype)[-1]
 
+    def int8_missing(self) -> str | None:
+        """It takes NNCF to quantise."""
+        return self.available() or nncf_missing() or no_int8_instructions()
+
     def for_layers(self) -> OpenVino:
         """One 4-dim tensor in and one out, as in a network."""
         return replace(self, layers=True)
@@ -61,7 +67,12 @@ class OpenVino:
             )
         network = _layer(model, inputs) if self.layers else model
         converted = to_openvino(network, inputs, dynamic_batch=False)
-        compiled = compiled_for(converted.model, precision=precision, threads=threads)
+        if precision == INT8:
+            # What is not quantised calculates in float32, as in the file that it is compared with.
+            quantised = quantised_openvino(converted.model, [inputs], in_float=())
+            compiled = compiled_for(quantised, precision="float32", threads=threads)
+        else:
+            compiled = compiled_for(converted.model, precision=precision, threads=threads)
         request = compiled.create_infer_request()
         feed = [tensor.detach().cpu().numpy() for tensor in inputs.tensors()]
         return lambda: request.infer(feed, share_inputs=True, share_outputs=True)

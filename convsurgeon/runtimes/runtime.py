@@ -49,12 +49,18 @@ class Runtime(Protocol):
         """The one of them that it takes by itself; forms and plans are timed in it."""
         ...
 
+    def int8_missing(self) -> str | None:
+        """Why it can't calculate in int8 here; None if ``prepare`` takes that precision, too."""
+        ...
+
     def for_layers(self) -> Runtime:
         """The same runtime, set up to prepare many single layers quickly, each as it runs inside a network."""
         ...
 
     def prepare(self, model: nn.Module, inputs: Inputs, *, precision: str, threads: int) -> Callable[[], object]:
         """Load the model (untouched, eval mode) and return what runs it once on the inputs.
+
+        In ``int8`` the inputs are what ranges are measured on: enough to time, not to judge outputs.
 
         Raises:
             ModelRunError: the model can't be brought into this runtime, or computes something else there.

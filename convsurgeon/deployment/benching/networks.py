@@ -20,6 +20,7 @@ from convsurgeon.deployment.benching.layers import layer_rows
 from convsurgeon.deployment.benching.lowering import lowered_pair
 from convsurgeon.deployment.benching.record import BenchFigure, BenchReport, BenchRow, realised_share
 from convsurgeon.planning.plan import CostRecord
+from convsurgeon.runtimes.int8_processor import INT8
 from convsurgeon.runtimes.machine import busy, device_of, dtype_of, place, synchroniser, threads
 from convsurgeon.runtimes.memory import peak_bytes
 from convsurgeon.runtimes.registry import RUNTIMES, Runtime, parse_runtimes, require
@@ -48,6 +49,7 @@ def bench(
     threads_used: int | None = None,
     layers: bool = False,
     lowered: bool = False,
+    int8: bool = False,
     seconds: float | None = None,
     name: str = "model",
     progress: Progress | bool | None = None,
@@ -63,6 +65,7 @@ def bench(
         threads_used: CPU threads, for every runtime; torch's own number without it.
         layers: also time each convolution inside the running networks, eager.
         lowered: bring both networks into their deployment form first (batch norm folded, copies avoided).
+        int8: also time both networks lowered and quantised, in the runtimes that can; ranges are the example inputs'.
         seconds: of samples for each network and row (default 3).
         name: of the network, for the report.
         progress: called with the stage, rows done, rows in all, and the next row; a bar by itself, False for none.
@@ -86,7 +89,7 @@ def bench(
     sizes = tuple(dict.fromkeys(batches)) or (1,)
     with threads(threads_used), telling(progress) as tell:
         table = _Table(pair, inputs, effort, macs_ratio, lowered)
-        rows, failed = table.rows(chosen, sizes, tell, named=runtimes is not None)
+        rows, failed = table.rows(_precisions(chosen, dtype_of(pair[0]), int8), sizes, tell, named=runtimes is not None)
         found = layer_rows(pair, inputs, sizes, effort) if layers else ()
     return BenchReport(
         model=name,
@@ -98,7 +101,10 @@ def bench(
         rows=rows,
         layers=found,
         notes=(note,) if note else (),
-        absent={runtime.name: reason for runtime in RUNTIMES if (reason := runtime.available()) is not None},
+        absent={
+            **{runtime.name: reason for runtime in RUNTIMES if (reason := runtime.available()) is not None},
+            **(_without_int8(chosen) if int8 else {}),
+        },
         failed=failed,
     )
 
@@ -111,6 +117,18 @@ def _chosen(names: str | Iterable[str] | None) -> tuple[Runtime, ...]:
     for runtime in chosen:
         require(runtime)
     return chosen
+
+
+def _precisions(
+    runtimes: Sequence[Runtime], dtype: torch.dtype, int8: bool
+) -> tuple[tuple[Runtime, tuple[str, ...]], ...]:
+    """What each runtime is to be timed in."""
+    also = (INT8,) if int8 else ()
+    return tuple((r, (*r.precisions(dtype), *(also if r.int8_missing() is None else ()))) for r in runtimes)
+
+
+def _without_int8(runtimes: Sequence[Runtime]) -> dict[str, str]:
+    return {f"{r.name} {INT8}": reason for r in runtimes if (reason := r.int8_missing()) is not None}
 
 
 def _lasting(seconds: float) -> Effort:
@@ -128,11 +146,17 @@ class _Table:
     lowered: bool
 
     def rows(
-        self, runtimes: Sequence[Runtime], batches: Sequence[int], tell: Progress, *, named: bool
+        self,
+        runtimes: Sequence[tuple[Runtime, Sequence[str]]],
+        batches: Sequence[int],
+        tell: Progress,
+        *,
+        named: bool,
     ) -> tuple[tuple[BenchRow, ...], dict[str, str]]:
         """A row for each job; a runtime that nobody named may fail, and says why."""
-        dtype = dtype_of(self.pair[0])
-        jobs = [_Job(r, precision, batch) for r in runtimes for precision in r.precisions(dtype) for batch in batches]
+        jobs = [
+            _Job(r, precision, batch) for r, precisions in runtimes for precision in precisions for batch in batches
+        ]
         rows, failed = [], {}
         for done, job in enumerate(jobs):
             tell("timing", done, len(jobs), f"{job.runtime.name} {job.precision} batch {job.batch}")
@@ -147,7 +171,9 @@ class _Table:
 
     def _row(self, job: _Job) -> BenchRow:
         device, inputs = device_of(self.pair[0]), rebatched(self.inputs, job.batch)
-        pair = lowered_pair(self.pair, inputs, job.runtime.name, job.precision) if self.lowered else self.pair
+        # Quantisers leave batch norms in float.
+        lowered = self.lowered or job.precision == INT8
+        pair = lowered_pair(self.pair, inputs, job.runtime.name, self._forms_timed_in(job)) if lowered else self.pair
         runs, memory = [], []
         for model in pair:
             run = job.runtime.prepare(model, inputs, precision=job.precision, threads=torch.get_num_threads())
@@ -159,12 +185,16 @@ class _Table:
         return BenchRow(
             place=place(job.runtime.name, job.precision, device),
             batch=job.batch,
-            batch_norm="folded by lowering" if self.lowered else job.runtime.batch_norm,
+            batch_norm="folded by lowering" if lowered else job.runtime.batch_norm,
             original=figures[0],
             converted=figures[1] if len(figures) > 1 else None,
             ratio=ratio,
             realised=None if ratio is None or self.macs_ratio is None else realised_share(ratio, self.macs_ratio),
         )
+
+    def _forms_timed_in(self, job: _Job) -> str:
+        """A precision that lowering knows: forms for int8 are those of float."""
+        return job.runtime.preferred(dtype_of(self.pair[0])) if job.precision == INT8 else job.precision
 
 
 def _figure(latency: Spread, batch: int, memory: int | None) -> BenchFigure:

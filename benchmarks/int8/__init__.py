@@ -1,0 +1,1 @@
+"""What int8 costs and saves, before and after surgery."""
