@@ -1,6 +1,6 @@
 """What each step of the preparation for int8 does: output error and agreement with the float network.
 
-    python -m benchmarks.int8.preparation vgg --cache DIR --data DIR
+python -m benchmarks.int8.preparation vgg --cache DIR --data DIR
 """
 
 from __future__ import annotations

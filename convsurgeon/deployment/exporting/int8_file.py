@@ -149,7 +149,7 @@ class _Work:
         found = self.write(())
         if least is None or _reaches(found, least):
             return found, ()
-        tried: dict[int, Likeness] = {0: found}
+        tried = {0: found}
 
         def holds(count: int) -> bool:
             tried[count] = self.write(self.worst(count))
@@ -159,8 +159,10 @@ class _Work:
         if count is None:
             best = max(tried, key=lambda count: tried[count].agreement or 0)
             raise TargetError(_not_reached(least, best, tried[best]))
-        # What was written last is not always what held.
-        return self.write(self.worst(count)), self.worst(count)
+        if count != list(tried)[-1]:
+            # What was written last did not hold.
+            self.write(self.worst(count))
+        return tried[count], self.worst(count)
 
     def worst(self, count: int) -> tuple[str, ...]:
         """The layers that lose most."""
