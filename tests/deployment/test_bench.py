@@ -22,6 +22,7 @@ from convsurgeon.cli.app import run
 from convsurgeon.deployment.benching.record import realised_share
 from convsurgeon.deployment.lowering import Lowered
 from convsurgeon.runtimes.place import Place
+from convsurgeon.runtimes.registry import find_runtime
 from convsurgeon.runtimes.timer import Effort, Spread
 from tests.conversion.time_table import exactly
 from tests.nets import IMAGE, Residual
@@ -288,3 +289,17 @@ def test_both_networks_are_lowered_for_the_runtime_and_batch(monkeypatch: pytest
     assert report.rows[0].batch_norm == "folded by lowering"
     with pytest.raises(UsageError, match="ask for --layers or for --lowered"):
         bench(network, network, X, runtimes="eager", lowered=True, layers=True)
+
+
+@pytest.mark.usefixtures("clock")
+def test_int8_gets_a_row_where_the_runtime_has_it_and_a_reason_where_not() -> None:
+    """Both networks are also timed lowered and quantised; a runtime without int8 says so."""
+    if (reason := find_runtime("onnxruntime").int8_missing()) is not None:
+        pytest.skip(reason)
+    report = bench(Residual().eval(), Residual().eval(), X, runtimes="eager,onnxruntime", int8=True)
+    timed = [(row.place.runtime, row.place.precision) for row in report.rows]
+    assert timed == [("eager", "float32"), ("onnxruntime", "float32"), ("onnxruntime", "int8")]
+    assert report.rows[-1].batch_norm == "folded by lowering"
+    assert report.rows[-1].converted is not None
+    assert "eager int8" in report.absent
+    assert "eager int8" not in bench(Residual().eval(), None, X, runtimes="eager").absent
