@@ -27,7 +27,7 @@ __all__ = ["export_command"]
     "--output",
     required=True,
     type=click.Path(path_type=Path),
-    help="File that ends in .pt2 (torch.export), .onnx or .xml (OpenVINO, with a .bin beside it).",
+    help="File that ends in .pt2 (torch.export), .onnx, .xml (OpenVINO, with a .bin beside it) or .tflite (LiteRT).",
 )
 @click.option("--no-lower", is_flag=True, help="Keep batch norms and compact units as they are.")
 @click.option(

@@ -164,7 +164,7 @@ def test_an_unknown_ending_is_refused(name: str) -> None:
     if name == "net.xml":
         assert format_for(Path(name)).name == "openvino"
         return
-    with pytest.raises(UnknownName, match=r"ends in \.pt2, \.onnx, \.xml"):
+    with pytest.raises(UnknownName, match=r"ends in \.pt2, \.onnx, \.xml, \.tflite"):
         format_for(Path(name))
 
 

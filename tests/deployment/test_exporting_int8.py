@@ -19,7 +19,7 @@ from convsurgeon.runtimes.timer import Effort
 
 pytestmark = pytest.mark.skipif(no_int8_instructions() is not None, reason="no int8 instructions")
 
-FILES = ["net.onnx", "net.xml", "net.pt2"]
+FILES = ["net.onnx", "net.xml", "net.pt2", "net.tflite"]
 
 
 @pytest.fixture(autouse=True)

@@ -43,7 +43,7 @@ class Exported:
 
     Attributes:
         path: the file; further ones may lie beside it (OpenVINO's .bin).
-        format: ``pt2``, ``onnx`` or ``openvino``.
+        format: ``pt2``, ``onnx``, ``openvino`` or ``litert``.
         dynamic_batch: whether it takes any batch size, or only that of the example inputs.
         error: the largest |a − b| / max(1, max |a|) of its outputs in float32, read from the file.
         steps: what lowering did; empty where it was not asked for.
@@ -80,8 +80,8 @@ def export(
     Args:
         model: a converted network or any other.
         example_inputs: a tensor, a tuple of positional arguments or a dict of keyword arguments.
-        path: ends in ``.pt2`` (torch.export), ``.onnx`` or ``.xml`` (OpenVINO).
-        format: ``pt2``, ``onnx`` or ``openvino``; by default what the path ends in.
+        path: ends in ``.pt2`` (torch.export), ``.onnx``, ``.xml`` (OpenVINO) or ``.tflite`` (LiteRT).
+        format: ``pt2``, ``onnx``, ``openvino`` or ``litert``; by default what the path ends in.
         lowered: bring the network into its deployment form first (see ``lower``).
         precision: the arithmetic that forms are timed in; None for what the file's runtime takes by itself.
         force: replace a file that is there.
@@ -202,10 +202,12 @@ def require_writable(path: Path, format: str | None, force: bool) -> Format:
 
 
 def _timed_in(kind: Format) -> str | None:
-    """The format's runtime, where it is here to time in."""
-    return kind.runtime if find_runtime(kind.runtime).available() is None else None
+    """The format's runtime, where it has one and it is here to time in."""
+    found = None if kind.runtime is None else find_runtime(kind.runtime)
+    return None if found is None or found.available() is not None else found.name
 
 
 def _timed_for_int8(kind: Format) -> str | None:
     """The same, unless lowering for it would overwrite tensors, which kernels that are made for int8 do not know."""
-    return None if find_runtime(kind.runtime).runs_modules else _timed_in(kind)
+    name = _timed_in(kind)
+    return None if name is None or find_runtime(name).runs_modules else name

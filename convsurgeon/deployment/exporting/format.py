@@ -44,8 +44,8 @@ class Format(Protocol):
         ...
 
     @property
-    def runtime(self) -> str:
-        """Where such files run, which is where the network's forms are timed."""
+    def runtime(self) -> str | None:
+        """Where such files run, which is where the network's forms are timed; None where nothing is to be timed."""
         ...
 
     def missing(self) -> str | None:

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from convsurgeon.base.errors import UnknownName, did_you_mean
 from convsurgeon.deployment.exporting.format import Format
+from convsurgeon.deployment.exporting.litert_file import LiteRtFile
 from convsurgeon.deployment.exporting.onnx_file import OnnxFile
 from convsurgeon.deployment.exporting.openvino_file import OpenVinoFile
 from convsurgeon.deployment.exporting.pt2_file import Pt2File
 
 __all__ = ["FORMATS", "format_for"]
 
-FORMATS: tuple[Format, ...] = (Pt2File(), OnnxFile(), OpenVinoFile())
+FORMATS: tuple[Format, ...] = (Pt2File(), OnnxFile(), OpenVinoFile(), LiteRtFile())
 
 
 def format_for(path: Path, name: str | None = None) -> Format:

@@ -1,0 +1,70 @@
+"""LiteRT: a .tflite file for phones and small devices."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from torch import nn
+
+from convsurgeon.base.errors import ModelRunError
+from convsurgeon.base.inputs import Inputs
+from convsurgeon.deployment.exporting.format import Reader, Written
+from convsurgeon.runtimes.litert import litert_missing, litert_reader, quantise_litert, write_litert
+from convsurgeon.runtimes.pt2_int8 import unstacked
+
+__all__ = ["LiteRtFile"]
+
+
+@dataclass(frozen=True)
+class LiteRtFile:
+    """One file, weights included."""
+
+    name: str = "litert"
+    suffix: str = ".tflite"
+    beside: tuple[str, ...] = ()
+    # Forms are not timed: it is made to run elsewhere.
+    runtime: str | None = None
+
+    def missing(self) -> str | None:
+        """Which packages are not there."""
+        return litert_missing()
+
+    def write(self, model: nn.Module, inputs: Inputs, path: Path) -> Written:
+        """With a free batch axis where litert-torch finds that the network allows it."""
+        plain = unstacked(model)
+        try:
+            write_litert(plain, inputs, path, dynamic_batch=True)
+        except ModelRunError as error:
+            write_litert(plain, inputs, path, dynamic_batch=False)
+            return Written(False, (f"the batch size is fixed, because {str(error).rstrip('.')}",))
+        return Written(True)
+
+    def read(self, path: Path) -> Reader:
+        """By LiteRT's interpreter."""
+        return litert_reader(path)
+
+    def int8_missing(self) -> str | None:
+        """The quantiser comes with the converter."""
+        return self.missing()
+
+    def write_int8(
+        self,
+        model: nn.Module,
+        inputs: Inputs,
+        calibration: Sequence[Inputs],
+        in_float: Collection[str],
+        path: Path,
+    ) -> Written:
+        """By ai-edge-quantizer, of the file in float."""
+        with TemporaryDirectory() as folder:
+            source = Path(folder) / path.name
+            written = self.write(model, inputs, source)
+            quantise_litert(source, calibration, in_float, path)
+        return written
+
+    def read_int8(self, path: Path) -> Reader:
+        """As any other file."""
+        return self.read(path)

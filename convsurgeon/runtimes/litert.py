@@ -1,0 +1,130 @@
+"""A network as a LiteRT model (.tflite), by litert-torch; in int8 by ai-edge-quantizer, which comes with it."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import warnings
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from convsurgeon.base.batch_axis import rebatched
+from convsurgeon.base.errors import ModelRunError, first_line
+from convsurgeon.base.inputs import Inputs
+from convsurgeon.runtimes.free_batch import free_axes
+from convsurgeon.runtimes.runtime import missing
+
+__all__ = ["litert_missing", "litert_reader", "quantise_litert", "write_litert"]
+
+
+def litert_missing() -> str | None:
+    """Which package is missing; None if all are there."""
+    return missing(("litert_torch", "ai_edge_litert", "ai_edge_quantizer"), "litert")
+
+
+def write_litert(model: nn.Module, inputs: Inputs, path: Path, *, dynamic_batch: bool) -> None:
+    """Convert a network in eval mode on the CPU, and write it.
+
+    Raises:
+        ModelRunError: litert-torch can't convert it.
+    """
+    # A batch of one would be taken for a constant.
+    given = rebatched(inputs, 2) if dynamic_batch else inputs
+    try:
+        with _quiet():
+            import litert_torch
+
+            free = {"dynamic_shapes": free_axes(given)} if dynamic_batch else {}
+            litert_torch.convert(model, tuple(given.args), dict(given.kwargs) or None, **free).export(str(path))
+    except OSError:
+        raise
+    # It raises whatever torch.export, JAX and its own passes do.
+    except Exception as error:
+        raise ModelRunError(f"litert-torch can't convert the model: {first_line(error)}.") from error
+
+
+def litert_reader(path: Path) -> Callable[[Inputs], list[Tensor]]:
+    """Open a file and run it in LiteRT on the CPU (XNNPACK), with torch's threads."""
+    with _quiet():
+        from ai_edge_litert.interpreter import Interpreter
+
+        interpreter = Interpreter(model_path=str(path), num_threads=torch.get_num_threads())
+    shaped: list[tuple[tuple[int, ...], ...]] = []
+
+    def run(inputs: Inputs) -> list[Tensor]:
+        ports = interpreter.get_input_details()
+        if shaped != [inputs.shapes()]:
+            for port, shape in zip(ports, inputs.shapes(), strict=True):
+                interpreter.resize_tensor_input(port["index"], list(shape))
+            interpreter.allocate_tensors()
+            shaped[:] = [inputs.shapes()]
+        for port, tensor in zip(ports, inputs.tensors(), strict=True):
+            interpreter.set_tensor(port["index"], tensor.detach().cpu().contiguous().numpy())
+        interpreter.invoke()
+        return [torch.as_tensor(interpreter.get_tensor(port["index"])) for port in interpreter.get_output_details()]
+
+    return run
+
+
+def quantise_litert(source: Path, batches: Iterable[Inputs], in_float: Collection[str], target: Path) -> None:
+    """Write the model in int8, weights for each channel and activations alike; it still takes and gives float32.
+
+    Args:
+        source: a model in float32.
+        batches: what ranges are measured on.
+        in_float: layers, by the names of the modules that they were converted from, which stay as they are.
+        target: the file to write.
+
+    Raises:
+        ModelRunError: ai-edge-quantizer can't quantise the model.
+    """
+    try:
+        with _quiet():
+            from ai_edge_litert.interpreter import Interpreter
+            from ai_edge_quantizer import quantizer, recipe
+
+            (signature, ports), *_ = Interpreter(model_path=str(source)).get_signature_list().items()
+            names = ports["inputs"]
+            work = quantizer.Quantizer(str(source))
+            work.load_quantization_recipe(recipe.static_wi8_ai8())
+            operations, stays = recipe.TFLOperationName, recipe.AlgorithmName.NO_QUANTIZE
+            # Callers give and get what they give to the float file and get from it.
+            for end in (operations.INPUT, operations.OUTPUT):
+                work.update_quantization_recipe(".*", end, algorithm_key=stays)
+            for name in in_float:
+                work.update_quantization_recipe(_scope(name), operations.ALL_SUPPORTED, algorithm_key=stays)
+            samples = [dict(zip(names, map(_array, inputs.tensors()), strict=True)) for inputs in batches]
+            work.quantize(work.calibrate({signature: samples})).export_model(str(target), overwrite=True)
+    except OSError:
+        raise
+    # It raises whatever its parts do.
+    except Exception as error:
+        raise ModelRunError(f"ai-edge-quantizer can't quantise the model: {first_line(error)}.") from error
+
+
+def _scope(layer: str) -> str:
+    """A pattern for the operations of a module: the classes on the way to it, each before its name in its owner."""
+    return "/".join(rf"[^/;]*_{re.escape(part)}" for part in layer.split(".")) + ";"
+
+
+def _array(tensor: Tensor) -> Any:
+    return tensor.detach().cpu().numpy()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Converter and quantiser tell of each of their steps on standard output."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
