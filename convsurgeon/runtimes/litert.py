@@ -7,7 +7,7 @@ import logging
 import re
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -119,11 +119,11 @@ def _array(tensor: Tensor) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Converter and quantiser tell of each of their steps on standard output."""
+    """Converter and quantiser tell of each of their steps on both streams."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 from convsurgeon.cli import app
-from convsurgeon.deployment.exporting import int8_file
+from convsurgeon.deployment.exporting import formats, int8_file
 from convsurgeon.runtimes.int8_processor import no_int8_instructions
-from convsurgeon.runtimes.onnx_conversion import onnx_missing
 from convsurgeon.runtimes.timer import Effort
+from tests.deployment.imitated_format import ImitatedFormat
 
 FACTORY = """
 import torch
@@ -34,6 +34,7 @@ build.example_inputs = torch.rand(1, 3, 8, 8)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a factory and images; times are hardly taken."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(formats, "FORMATS", (ImitatedFormat(),))
     monkeypatch.setattr(int8_file, "_TIMING", Effort(warm_up_s=0, timed_s=0, fewest=1, most=1, sample_s=0))
     Path("net.py").write_text(FACTORY)
     Path("images").mkdir()
@@ -49,21 +50,20 @@ def _run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
     return (code, *capsys.readouterr())
 
 
-@pytest.mark.skipif(onnx_missing() is not None, reason=str(onnx_missing()))
 @pytest.mark.skipif(no_int8_instructions() is not None, reason="no int8 instructions")
 def test_a_folder_is_exported_as_it_was_prepared(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The preparation that a conversion was told is taken again, and both comparisons are printed as JSON alone."""
     made = ("--method", "spatial", "--target", "macs=70%", "--calibrate", "images", "--mean", "0.5", "--std", "0.5")
     assert _run(capsys, "convert", "net.py:build", *made, "-o", "half")[0] == 0
     wanted = ("--int8", "--calibrate", "images", "--images", "24", "--at-least", "agreement=50%")
-    code, out, err = _run(capsys, "export", "half", "--trust-factory", *wanted, "-o", "net.onnx", "--json")
+    code, out, err = _run(capsys, "export", "half", "--trust-factory", *wanted, "-o", "net.imitated", "--json")
     assert code == 0
     assert "GUESSED" not in err
     told = json.loads(out)["int8"]
     assert told["calibrated_on"] == 21
     assert (told["float_file"]["inputs"], told["float_file"]["held_back"]) == (19, True)
     assert told["original"]["inputs"] == 19
-    assert Path("net.onnx").is_file()
+    assert Path("net.imitated").is_file()
 
 
 @pytest.mark.parametrize(
@@ -76,12 +76,11 @@ def test_a_folder_is_exported_as_it_was_prepared(home: Path, capsys: pytest.Capt
         (("--int8", "--calibrate", "images", "--no-lower"), "leave out --no-lower"),
     ],
 )
-@pytest.mark.skipif(onnx_missing() is not None, reason=str(onnx_missing()))
 @pytest.mark.skipif(no_int8_instructions() is not None, reason="no int8 instructions")
 @pytest.mark.usefixtures("home")
 def test_mistakes_are_refused(arguments: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Each mistake ends with code 2 and what to do, and nothing is written."""
-    code, out, err = _run(capsys, "export", "net.py:build", *arguments, "-o", "net.onnx")
+    code, out, err = _run(capsys, "export", "net.py:build", *arguments, "-o", "net.imitated")
     assert (code, out) == (2, "")
     assert words in err
-    assert not Path("net.onnx").exists()
+    assert not Path("net.imitated").exists()

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 import convsurgeon
 from convsurgeon.base.errors import TargetError, UsageError
 from convsurgeon.base.inputs import as_inputs
-from convsurgeon.deployment.exporting import format_for, int8_file
+from convsurgeon.deployment.exporting import FORMATS, format_for, formats, int8_file
 from convsurgeon.deployment.quantising.record import lines
 from convsurgeon.runtimes.int8_processor import no_int8_instructions
 from convsurgeon.runtimes.timer import Effort
+from tests.deployment.imitated_format import ImitatedFormat
 
 pytestmark = pytest.mark.skipif(no_int8_instructions() is not None, reason="no int8 instructions")
-
-FILES = ["net.onnx", "net.xml", "net.pt2", "net.tflite"]
-
-
-@pytest.fixture(autouse=True)
-def _hardly_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing depends on how long something takes."""
-    monkeypatch.setattr(int8_file, "_TIMING", Effort(warm_up_s=0, timed_s=0, fewest=1, most=1, sample_s=0))
 
 
 class Delicate(nn.Module):
@@ -45,19 +38,6 @@ class Delicate(nn.Module):
         return self.head(torch.relu(self.second(torch.relu(self.first(x)))).mean((2, 3)))
 
 
-class Functional(Delicate):
-    """The same, where the first layer is no module and so has no name to be kept by."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(self.first.weight.detach())
-        del self.first
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, 3, 4, 4] → [N, 10]."""
-        return self.head(torch.relu(self.second(torch.relu(F.conv2d(x, self.weight)))).mean((2, 3)))
-
-
 @pytest.fixture(scope="module")
 def images() -> list[Tensor]:
     """Two batches to measure ranges on, and one to judge on."""
@@ -65,21 +45,42 @@ def images() -> list[Tensor]:
     return list(torch.split(torch.randn(168, 3, 4, 4) * torch.tensor([1e4, 1.0, 1.0]).view(3, 1, 1), 56))
 
 
-def _export(model: nn.Module, images: list[Tensor], path: Path, at_least: str) -> convsurgeon.Exported:
-    if (reason := format_for(path).missing() or format_for(path).int8_missing()) is not None:
+@pytest.fixture
+def kind(monkeypatch: pytest.MonkeyPatch) -> ImitatedFormat:
+    """A format that takes no time, found by its suffix; nothing depends on how long something takes."""
+    own = ImitatedFormat()
+    monkeypatch.setattr(formats, "FORMATS", (*FORMATS, own))
+    monkeypatch.setattr(int8_file, "_TIMING", Effort(warm_up_s=0, timed_s=0, fewest=1, most=1, sample_s=0))
+    return own
+
+
+def _error(found: Tensor, wanted: Tensor) -> float:
+    return float((found - wanted).square().sum() / (wanted - wanted.mean()).square().sum())
+
+
+@pytest.mark.parametrize("name", ["net.onnx", "net.xml", "net.pt2", "net.tflite"])
+def test_a_named_layer_stays_in_float(images: list[Tensor], tmp_path: Path, name: str) -> None:
+    """Each format knows layers by their modules' names: the file computes nearly the same with this one in float."""
+    file, net, path = format_for(Path(name)), Delicate().eval(), tmp_path / name
+    if (reason := file.missing() or file.int8_missing()) is not None:
         pytest.skip(reason)
-    wanted = convsurgeon.Int8(images[:2], judging=images[2:], original=model, at_least=at_least)
-    return convsurgeon.export(model, images[0][:1], path, int8=wanted)
+    batches = [as_inputs(batch) for batch in images[:2]]
+    written = file.write_int8(net, as_inputs(images[0][:1]), batches, ("first",), path)
+    assert written.dynamic_batch
+    with torch.no_grad():
+        assert _error(file.read_int8(path)(as_inputs(images[2]))[0], net(images[2])) < 0.01
+    assert path.stat().st_size > 0
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_the_layer_that_loses_most_stays_in_float(images: list[Tensor], tmp_path: Path, name: str) -> None:
-    """Just the layer that int8 ruins stays in float, by its name; the file is smaller, alike, and all is told."""
+def test_the_layer_that_loses_most_stays_in_float(images: list[Tensor], tmp_path: Path, kind: ImitatedFormat) -> None:
+    """Just the layer that int8 ruins stays in float; the file is smaller, alike, and all is told; the model is whole."""
     net = Delicate().eval()
     state = {key: value.clone() for key, value in net.state_dict().items()}
-    report = _export(net, images, tmp_path / name, "agreement=95%").int8
+    wanted = convsurgeon.Int8(images[:2], judging=images[2:], original=net, at_least="agreement=95%")
+    report = convsurgeon.export(net, images[0][:1], tmp_path / "net.imitated", int8=wanted).int8
     assert report is not None
     assert report.in_float == ("first",)
+    assert kind.written_with == [(), ("first",)]
     assert report.losses[0].layer == "first"
     assert report.int8_bytes < report.float_bytes
     assert (report.calibrated_on, report.float_file.inputs, report.float_file.held_back) == (98, 70, True)
@@ -87,27 +88,67 @@ def test_the_layer_that_loses_most_stays_in_float(images: list[Tensor], tmp_path
     assert report.float_file.agreement >= 0.95
     assert report.original is not None
     assert report.original.output_error == pytest.approx(report.float_file.output_error, rel=1e-2)
-    with torch.no_grad():
-        wanted = net(images[2])
-    found = format_for(Path(name)).read_int8(tmp_path / name)(as_inputs(images[2]))[0]
-    assert float((found - wanted).square().sum() / (wanted - wanted.mean()).square().sum()) < 0.01
     said = "\n".join(lines(report))
     assert all(words in said for words in ("like the float file", "like the original", "kept in float: first"))
     assert all(torch.equal(net.state_dict()[key], value) for key, value in state.items())
 
 
-def test_a_floor_that_is_not_reached_writes_nothing(images: list[Tensor], tmp_path: Path) -> None:
+def test_without_a_floor_everything_is_int8(images: list[Tensor], tmp_path: Path, kind: ImitatedFormat) -> None:
+    """The same network without a floor is written once, as bad as it gets; with too few inputs they are judged on."""
+    done = convsurgeon.export(
+        Delicate().eval(), images[0][:1], tmp_path / "net.imitated", int8=convsurgeon.Int8([images[0][:7]])
+    )
+    assert done.int8 is not None
+    assert (done.int8.in_float, done.int8.original, kind.written_with) == ((), None, [()])
+    assert (done.int8.calibrated_on, done.int8.float_file.inputs, done.int8.float_file.held_back) == (7, 7, False)
+    assert "too few to hold any back" in "\n".join(lines(done.int8))
+
+
+def test_a_floor_that_is_not_reached_writes_nothing(
+    images: list[Tensor], tmp_path: Path, kind: ImitatedFormat, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The best that was reached is told, and no file appears; a floor that holds writes it."""
+    net, path = Delicate().eval(), tmp_path / "net.imitated"
+    whole = ImitatedFormat.write_int8
+    # A library that keeps nothing in float, whatever it is told.
+    monkeypatch.setattr(
+        ImitatedFormat, "write_int8", lambda self, m, i, c, in_float, path: whole(self, m, i, c, (), path)
+    )
+    wanted = convsurgeon.Int8(images[:2], judging=images[2:], at_least="agreement=95%")
     with pytest.raises(TargetError, match=r"agreement=95% is not reached in int8: the best was [\d.]+ % of 70 inputs"):
-        _export(Functional().eval(), images, tmp_path / "net.onnx", "agreement=95%")
+        convsurgeon.export(net, images[0][:1], path, int8=wanted)
     assert list(tmp_path.iterdir()) == []
-    _export(Functional().eval(), images, tmp_path / "net.onnx", "agreement=1%")
-    assert [path.name for path in tmp_path.iterdir()] == ["net.onnx"]
+    wanted = convsurgeon.Int8(images[:2], judging=images[2:], at_least="agreement=1%")
+    convsurgeon.export(net, images[0][:1], path, int8=wanted)
+    assert path.is_file()
+
+
+def test_a_file_of_one_batch_size_is_given_batches_of_that(
+    images: list[Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: ImitatedFormat
+) -> None:
+    """Where the batch size is fixed, ranges and agreement come from batches of that size; too few are refused."""
+    monkeypatch.setattr(formats, "FORMATS", (replace(kind, dynamic_batch=False),))
+    seen: set[int] = set()
+
+    class Counting(Delicate):
+        def forward(self, x: Tensor) -> Tensor:
+            """[N, 3, 4, 4] → [N, 10]."""
+            seen.add(int(x.shape[0]))
+            return super().forward(x)
+
+    net, path = Counting().eval(), tmp_path / "net.imitated"
+    done = convsurgeon.export(net, images[0][:16], path, int8=convsurgeon.Int8(images, original=net))
+    assert done.int8 is not None
+    assert done.int8.calibrated_on % 16 == 0
+    assert seen <= {16}
+    with pytest.raises(UsageError, match="takes 200 inputs at once"):
+        convsurgeon.export(net, torch.randn(200, 3, 4, 4), path, int8=convsurgeon.Int8(images), force=True)
 
 
 def test_refusals_come_before_any_work(images: list[Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that is not lowered, a floor that can't be read, no instructions: each is refused with its reason."""
-    net, x, path = Delicate().eval(), images[0][:1], tmp_path / "net.onnx"
+    monkeypatch.setattr(formats, "FORMATS", (ImitatedFormat(),))
+    net, x, path = Delicate().eval(), images[0][:1], tmp_path / "net.imitated"
     with pytest.raises(UsageError, match="starts from the lowered network"):
         convsurgeon.export(net, x, path, int8=convsurgeon.Int8(images), lowered=False)
     with pytest.raises(TargetError, match="can't be read"):

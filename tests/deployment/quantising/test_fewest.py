@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from convsurgeon.deployment.quantising.fewest import fewest
 
 
-@given(st.integers(1, 200), st.integers(1, 250))
+@given(st.integers(1, 64), st.integers(1, 80))
 def test_it_finds_the_least_number_that_holds(most: int, least: int) -> None:
     """The least number is found where there is one, None otherwise, and no number is tried twice."""
     tried: list[int] = []

@@ -1,0 +1,74 @@
+"""A format of files that takes no time: networks are kept in memory, and int8 is imitated."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from convsurgeon.base.inputs import Inputs
+from convsurgeon.deployment.exporting.format import Reader, Written
+from convsurgeon.deployment.quantising.rounding import RoundedNetwork
+from convsurgeon.runtimes.closeness import as_tensors
+
+
+@dataclass(frozen=True)
+class ImitatedFormat:
+    """Its files hold nothing but as many bytes as weights take."""
+
+    name: str = "imitated"
+    suffix: str = ".imitated"
+    beside: tuple[str, ...] = ()
+    runtime: str | None = None
+    dynamic_batch: bool = True
+    held: dict[str, Any] = field(default_factory=dict)
+    written_with: list[tuple[str, ...]] = field(default_factory=list)
+
+    def missing(self) -> str | None:
+        """Nothing."""
+        return None
+
+    def int8_missing(self) -> str | None:
+        """Nothing."""
+        return None
+
+    def write(self, model: nn.Module, inputs: Inputs, path: Path) -> Written:
+        """Keep the network."""
+        self.held[path.name] = model
+        path.write_bytes(bytes(4 * sum(p.numel() for p in model.parameters())))
+        return Written(self.dynamic_batch)
+
+    def read(self, path: Path) -> Reader:
+        """Run the network that was kept."""
+        model = self.held[path.name]
+        return lambda inputs: as_tensors(inputs.call(model))
+
+    def write_int8(
+        self,
+        model: nn.Module,
+        inputs: Inputs,
+        calibration: Sequence[Inputs],
+        in_float: Collection[str],
+        path: Path,
+    ) -> Written:
+        """Keep the network, rounded but for some layers."""
+        rounding = RoundedNetwork(model, calibration)
+        rounded = [name for name in rounding.layers if name not in in_float]
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            with torch.no_grad(), rounding.rounding(rounded) as network:
+                return network(*args, **kwargs)
+
+        self.written_with.append(tuple(in_float))
+        self.held[f"int8 {path.name}"] = run
+        path.write_bytes(bytes(sum(p.numel() for p in model.parameters())))
+        return Written(self.dynamic_batch)
+
+    def read_int8(self, path: Path) -> Reader:
+        """Run the network that was kept."""
+        run = self.held[f"int8 {path.name}"]
+        return lambda inputs: as_tensors(inputs.call(run))
