@@ -73,7 +73,7 @@ def test_a_named_layer_stays_in_float(images: list[Tensor], tmp_path: Path, name
 
 
 def test_the_layer_that_loses_most_stays_in_float(images: list[Tensor], tmp_path: Path, kind: ImitatedFormat) -> None:
-    """Just the layer that int8 ruins stays in float; the file is smaller, alike, and all is told; the model is whole."""
+    """Just the layer that int8 ruins stays in float; the file is smaller, alike, and told of; the model is whole."""
     net = Delicate().eval()
     state = {key: value.clone() for key, value in net.state_dict().items()}
     wanted = convsurgeon.Int8(images[:2], judging=images[2:], original=net, at_least="agreement=95%")
@@ -143,6 +143,16 @@ def test_a_file_of_one_batch_size_is_given_batches_of_that(
     assert seen <= {16}
     with pytest.raises(UsageError, match="takes 200 inputs at once"):
         convsurgeon.export(net, torch.randn(200, 3, 4, 4), path, int8=convsurgeon.Int8(images), force=True)
+
+
+def test_inputs_of_another_size_are_refused(images: list[Tensor], tmp_path: Path, kind: ImitatedFormat) -> None:
+    """Inputs of another height end in one sentence with both sizes; another batch size does not matter."""
+    net, path = Delicate().eval(), tmp_path / "net.imitated"
+    with pytest.raises(UsageError, match=r"inputs are \[7, 3, 5, 4\], and the file takes \[1, 3, 4, 4\]"):
+        convsurgeon.export(net, images[0][:1], path, int8=convsurgeon.Int8([torch.randn(8, 3, 5, 4)]))
+    assert list(tmp_path.iterdir()) == []
+    convsurgeon.export(net, images[0][:1], path, int8=convsurgeon.Int8([torch.randn(8, 3, 4, 4)]))
+    assert kind.written_with == [()]
 
 
 def test_refusals_come_before_any_work(images: list[Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,12 +98,24 @@ class _Data:
         calibration, network = Calibration.of(wanted.calibration, source.inputs), source.network
         others = [calibration.elements.read(element).like(network) for element in wanted.judging]
         measured, judged = list(calibration.fitting(network)), [*calibration.held_back(network), *others]
+        _refuse_other_sizes([*measured, *judged], source.inputs)
         if not source.written.dynamic_batch:
             size = batch_of(source.inputs)
             measured, judged = list(in_batches(measured, size)), list(in_batches(judged, size))
             if not measured:
                 raise UsageError(f"the file takes {size} inputs at once, and no calibration batch holds so many.")
         return cls(measured, judged or measured, held_back=bool(judged))
+
+
+def _refuse_other_sizes(given: Sequence[Inputs], example: Inputs) -> None:
+    """Files take any batch size at most: all other axes are those of the example inputs."""
+    wanted = [shape[1:] for shape in example.shapes()]
+    for inputs in given:
+        if [shape[1:] for shape in inputs.shapes()] != wanted:
+            raise UsageError(
+                f"calibration inputs are {inputs.describe()}, and the file takes {example.describe()}, of which only "
+                "the first number may differ; mind --resize and --crop, or say the size with --input N,C,H,W."
+            )
 
 
 @dataclass(frozen=True)
