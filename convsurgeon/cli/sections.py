@@ -16,7 +16,7 @@ _REST = "Options"
 # The parameters' names; what stands in several belongs to the first, what stands in none to the rest.
 _OPTIONS: Mapping[str, Iterable[str]] = {
     "What to reach": (
-        *("method", "methods", "target", "targets", "budget", "at_least", "minimise"),
+        *("method", "methods", "target", "targets", "budget", "int8", "at_least", "minimise"),
         *("learn_groups", "refine", "recipe_file"),
     ),
     # Its layers are a table of a recipe's; the option of that name shows rows.
