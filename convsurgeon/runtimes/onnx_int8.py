@@ -98,8 +98,10 @@ def _layer(node: Any) -> str | None:
     if scopes is not None:
         words = [word.strip(" '\"[]") for word in scopes.split(",")]
         return words[-2] if len(words) > 1 else None
-    parts = str(node.name).strip("/").split("/")
-    return parts[-2] if len(parts) > 1 else None
+    *owners, _operation = str(node.name).strip("/").split("/")
+    # A sequence's part bears its owner's name: /layer1/layer1.0/fc/MatMul.
+    names = [part.removeprefix(f"{owner}.") for owner, part in zip(["", *owners], owners, strict=False)]
+    return ".".join(names) or None
 
 
 @contextmanager

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(onnx_missing() is not None, reason=str(onnx_miss
     [
         ("Conv", "stem.0.weight", "node_conv2d", None, "stem.0"),
         ("MatMul", "val_3", "node_linear", "['', 'head', 'linear']", "head"),
-        ("MatMul", "onnx::MatMul_12", "/block/fc/MatMul", None, "fc"),
+        ("MatMul", "onnx::MatMul_12", "/block/block.0/fc/MatMul", None, "block.0.fc"),
         ("Add", "stem.0.weight", "/stem/stem.0/Add", None, None),
         ("Conv", "other", "node", None, None),
     ],
