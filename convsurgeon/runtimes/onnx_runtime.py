@@ -56,7 +56,7 @@ class OnnxRuntime:
             )
         exporter: Exporter = "TorchScript" if self.layers else "torch.export"
         network = between_layers(model, inputs) if self.layers else model
-        graph = to_onnx(network, inputs, dynamic_batch=False, first=exporter)
+        graph = to_onnx(network, inputs, free=(), first=exporter)
         session = session_for(graph.content, threads=threads)
         feed = feed_for(session, inputs)
         return lambda: session.run(None, feed)

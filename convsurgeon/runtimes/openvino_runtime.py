@@ -60,7 +60,7 @@ class OpenVino:
                 f"OpenVINO runs on the CPU here, the model is on '{device_of(model)}'; use --device cpu."
             )
         network = _layer(model, inputs) if self.layers else model
-        converted = to_openvino(network, inputs, dynamic_batch=False)
+        converted = to_openvino(network, inputs, free=())
         compiled = compiled_for(converted.model, precision=precision, threads=threads)
         request = compiled.create_infer_request()
         feed = [tensor.detach().cpu().numpy() for tensor in inputs.tensors()]

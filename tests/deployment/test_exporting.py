@@ -76,6 +76,7 @@ def test_a_file_computes_the_same_without_convsurgeon(
 
     path = tmp_path / f"net{suffix}"
     done = convsurgeon.export(converted, torch.randn(1, 3, 12, 12), path, lowered=lowered)
+    assert done.free == ("batch",)
     assert done.dynamic_batch
     assert bool(done.steps) is lowered
     assert done.error <= 1e-4
@@ -137,6 +138,7 @@ class SizeBound(nn.Module):
 def test_a_fixed_batch_is_said(tmp_path: Path, suffix: str) -> None:
     """A model that holds for one batch size only is exported for that one, and the result says so."""
     done = convsurgeon.export(SizeBound(), torch.randn(2, 3, 4, 4), tmp_path / f"net{suffix}", lowered=False)
+    assert done.free == ()
     assert not done.dynamic_batch
     assert done.notes
 

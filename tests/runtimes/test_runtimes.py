@@ -39,7 +39,7 @@ def test_a_graph_computes_what_the_module_does_in_any_batch() -> None:
     """The default exporter's graph has a free batch axis and was compared; other batch sizes give the same too."""
     network = Residual().eval()
     graph = onnx.to_onnx(network, INPUTS)
-    assert (graph.exporter, graph.dynamic_batch, graph.problems) == ("torch.export", True, ())
+    assert (graph.exporter, graph.free, graph.problems) == ("torch.export", ("batch",), ())
     assert graph.error <= 1e-4
     session = onnx.session_for(graph.content, threads=1)
     x = torch.rand(5, 3, 8, 8)
@@ -132,14 +132,14 @@ def test_a_wrong_graph_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """An exporter whose graph computes something else is passed over for the next one, and the reason is kept."""
     wrong = onnx._EXPORT["TorchScript"]
 
-    def other_weights(model: nn.Module, inputs: Inputs, dynamic: bool) -> bytes:
-        return wrong(Residual().eval(), inputs, dynamic)
+    def other_weights(model: nn.Module, *given: Any) -> bytes:
+        return wrong(Residual().eval(), *given)
 
     monkeypatch.setitem(onnx._EXPORT, "torch.export", other_weights)
     graph = onnx.to_onnx(Residual().eval(), INPUTS)
-    assert (graph.exporter, graph.dynamic_batch) == ("TorchScript", True)
+    assert (graph.exporter, graph.free) == ("TorchScript", ("batch",))
     assert len(graph.problems) == 1
-    assert graph.problems[0].startswith("torch.export with a free batch size: its outputs differ by ")
+    assert graph.problems[0].startswith("torch.export with any batch size: its outputs differ by ")
 
 
 def test_a_module_that_no_exporter_takes_is_the_model_s_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +154,7 @@ def test_a_module_that_no_exporter_takes_is_the_model_s_error(monkeypatch: pytes
         onnx.to_onnx(Residual().eval(), INPUTS)
     words = str(caught.value)
     assert words.count("no such operator") == 4
-    assert "TorchScript with a fixed batch size: no such operator" in words
+    assert "TorchScript with the example's sizes only: no such operator" in words
 
 
 def test_disagreement_is_relative_to_large_outputs() -> None:

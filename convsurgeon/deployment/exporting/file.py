@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from convsurgeon.base.copies import duplicate
 from convsurgeon.base.drafts import drafting
-from convsurgeon.base.errors import ModelRunError, OutputExists, UsageError
+from convsurgeon.base.errors import ModelRunError, OutputExists, UsageError, first_line
 from convsurgeon.base.files import refuse_existing_file
-from convsurgeon.base.inputs import as_inputs
-from convsurgeon.deployment.exporting.format import Format, Written
+from convsurgeon.base.free_axes import FreeAxes, parse_axes, size_to_trace, sizes_to_compare
+from convsurgeon.base.inputs import Inputs, as_inputs
+from convsurgeon.deployment.exporting.format import Format, Wanted, Written
 from convsurgeon.deployment.exporting.formats import format_for
 from convsurgeon.deployment.lowering import lower
 from convsurgeon.runtimes.closeness import allowed, largest_disagreement
 from convsurgeon.runtimes.registry import find_runtime
 from convsurgeon.survey.usable import refuse_unusable
 
-__all__ = ["Described", "Exported", "export", "export_described", "require_writable"]
+__all__ = ["Described", "Exported", "export", "require_writable", "write_described"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Exported:
     Attributes:
         path: the file; further ones may lie beside it (OpenVINO's .bin).
         format: ``pt2``, ``onnx`` or ``openvino``.
-        dynamic_batch: whether it takes any batch size, or only that of the example inputs.
+        free: the axes of its inputs that may have any length that the network takes: batch, height, width.
         error: the largest |a − b| / max(1, max |a|) of its outputs in float32, read from the file.
         steps: what lowering did; empty where it was not asked for.
         notes: what people should know of how it was written.
@@ -47,10 +49,26 @@ class Exported:
 
     path: Path
     format: str
-    dynamic_batch: bool
+    free: FreeAxes
     error: float
     steps: tuple[str, ...]
     notes: tuple[str, ...]
+
+    @property
+    def dynamic_batch(self) -> bool:
+        """Whether the batch is among the free axes, under the name that this had before there were others."""
+        return "batch" in self.free
+
+
+@dataclass(frozen=True)
+class _Request:
+    """A file to write, read from the caller's words."""
+
+    path: Path
+    kind: Format
+    wanted: Wanted
+    lowered: bool
+    precision: str | None
 
 
 def export(
@@ -61,6 +79,8 @@ def export(
     format: str | None = None,
     lowered: bool = True,
     precision: str | None = None,
+    free: str | Iterable[str] | None = None,
+    opset: int | None = None,
     force: bool = False,
 ) -> Exported:
     """Write a network to a file that runs without convsurgeon; the model is untouched.
@@ -75,55 +95,91 @@ def export(
         format: ``pt2``, ``onnx`` or ``openvino``; by default what the path ends in.
         lowered: bring the network into its deployment form first (see ``lower``).
         precision: the arithmetic that forms are timed in; None for what the file's runtime takes by itself.
+        free: the axes of the inputs that may have any length, ``"batch,height,width"`` or some of them; ``"none"``
+            for the example's sizes only. None frees the batch where the model allows it.
+        opset: the version of ONNX's operators; None for the exporter's own.
         force: replace a file that is there.
 
     Raises:
         UnknownName: an unknown format, or a path that says none.
-        UsageError: the format's packages are not installed, a precision that its runtime lacks, or one for nothing.
+        UsageError: the format's packages are not installed, a precision that its runtime lacks, or one for nothing; a
+            ``free`` axis of which the model takes one length only, an ``opset`` that the format has not.
         OutputExists: the file is there and ``force`` is not given.
         ModelLoadError, ModelRunError: the model can't be copied, run or brought into the format.
     """
-    return export_described(
-        model, example_inputs, Path(path), format=format, lowered=lowered, precision=precision, force=force
-    )
-
-
-def export_described(
-    model: nn.Module,
-    example_inputs: Any,
-    path: Path,
-    *,
-    format: str | None = None,
-    lowered: bool = True,
-    precision: str | None = None,
-    force: bool = False,
-    described: Described | None = None,
-) -> Exported:
-    """``export``, with a text file beside the network's: both are there, or neither."""
-    refuse_unusable(model)
+    path = Path(path)
     kind = require_writable(path, format, force)
     if precision is not None and not lowered:
         raise UsageError(f"precision '{precision}' says what to time in, but nothing is timed without lowering.")
+    _require_opset(kind, opset)
+    wanted = Wanted(None if free is None else parse_axes(free), opset)
+    return _written(model, example_inputs, _Request(path, kind, wanted, lowered, precision), None)
+
+
+def write_described(
+    model: nn.Module, example_inputs: Any, path: Path, described: Described, *, force: bool
+) -> Exported:
+    """``export`` of a network as it is, with a text file beside it: both are there, or neither."""
+    kind = require_writable(path, None, force)
+    return _written(model, example_inputs, _Request(path, kind, Wanted(), lowered=False, precision=None), described)
+
+
+def _written(model: nn.Module, example_inputs: Any, request: _Request, described: Described | None) -> Exported:
+    refuse_unusable(model)
+    kind, path, wanted = request.kind, request.path, request.wanted
     original = duplicate(model).eval().cpu()
     inputs = as_inputs(example_inputs).like(original)
+    if wanted.free:
+        _require_sizes(original, inputs, wanted.free)
     steps: tuple[str, ...] = ()
     network = original
-    if lowered:
-        done = lower(original, inputs, runtime=_timed_in(kind), precision=precision)
+    if request.lowered:
+        done = lower(original, inputs, runtime=_timed_in(kind), precision=request.precision)
         network, steps = done.model, done.summary()
     with drafting(path.parent) as folder:
         draft = folder / path.name
-        written = kind.write(network, inputs, draft)
-        error = largest_disagreement(original, kind.read(draft), inputs, free_batch=written.dynamic_batch)
+        written = kind.write(network, inputs, draft, wanted)
+        error = largest_disagreement(original, kind.read(draft), sizes_to_compare(inputs, written.free))
         tolerance = allowed(original)
         if error > tolerance:
             raise ModelRunError(
                 f"the {kind.name} file computes something else: its outputs differ by {error:.1e}, allowed "
-                f"{tolerance:.0e}; nothing was written. Try another format{', or --no-lower' if lowered else ''}."
+                f"{tolerance:.0e}; nothing was written. Try another format"
+                f"{', or --no-lower' if request.lowered else ''}."
             )
         if described is not None:
             draft.with_suffix(described.suffix).write_text(described.text(written), encoding="utf-8")
-    return Exported(path, kind.name, written.dynamic_batch, error, steps, written.notes)
+    return Exported(path, kind.name, written.free, error, steps, written.notes)
+
+
+def _require_sizes(model: nn.Module, inputs: Inputs, free: FreeAxes) -> None:
+    """Run the network at other sizes, before anything that takes long.
+
+    Raises:
+        UsageError: it takes the inputs' own size alone.
+    """
+    with torch.no_grad():
+        inputs.call(model)
+        for other in (size_to_trace(inputs, free), *sizes_to_compare(inputs, free)[1:]):
+            try:
+                other.call(model)
+            except ModelRunError as error:
+                reason = first_line(error.__cause__ or error)
+                raise UsageError(
+                    f"{', '.join(free)} can't be free: the network runs on {inputs.describe()} and fails on "
+                    f"{other.describe()}: {reason}. Free the axes it takes any length of (a classifier that flattens "
+                    "its features into a linear layer takes one height and width), or name none."
+                ) from error
+
+
+def _require_opset(kind: Format, opset: int | None) -> None:
+    if opset is None:
+        return
+    known = kind.opsets()
+    if not known:
+        raise UsageError(f"opset {opset} belongs to ONNX; a {kind.name} file has none, leave it out.")
+    if opset not in known:
+        raise UsageError(f"opset {opset} is not known here; expected {known.start} to {known.stop - 1}.")
 
 
 def require_writable(path: Path, format: str | None, force: bool) -> Format:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.deployment.exporting.format import Reader, Written
+from convsurgeon.deployment.exporting.format import Reader, Wanted, Written
 from convsurgeon.runtimes.openvino_conversion import compiled_for, run_openvino, to_openvino
 from convsurgeon.runtimes.openvino_package import openvino_core, openvino_missing, openvino_package
 
@@ -27,13 +27,17 @@ class OpenVinoFile:
     beside: tuple[str, ...] = (".bin",)
     runtime: str = "openvino"
 
+    def opsets(self) -> range:
+        """Its operators have no versions."""
+        return range(0)
+
     def missing(self) -> str | None:
         """Whether the package is there."""
         return openvino_missing()
 
-    def write(self, model: nn.Module, inputs: Inputs, path: Path) -> Written:
+    def write(self, model: nn.Module, inputs: Inputs, path: Path, wanted: Wanted) -> Written:
         """From the module itself, or through ONNX where that fails."""
-        converted = to_openvino(model, inputs)
+        converted = to_openvino(model, inputs, free=wanted.free)
         # OpenVINO would halve the weights' precision without being asked.
         try:
             openvino_package().save_model(converted.model, path, compress_to_fp16=False)
@@ -42,7 +46,7 @@ class OpenVinoFile:
             if "iostream" not in str(error):
                 raise
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
-        return Written(converted.dynamic_batch, (f"read from the {converted.source}", *converted.problems))
+        return Written(converted.free, (f"read from the {converted.source}", *converted.problems))
 
     def read(self, path: Path) -> Reader:
         """In float32, since the CPU plugin prefers bfloat16 where there is hardware for it."""

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from convsurgeon.base.batch_axis import rebatched
 from convsurgeon.base.errors import ModelRunError, first_line
+from convsurgeon.base.free_axes import FreeAxes, axes_to_try, free_in_words, size_to_trace
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.deployment.exporting.format import Reader, Written
+from convsurgeon.deployment.exporting.format import Reader, Wanted, Written
 from convsurgeon.runtimes.closeness import as_tensors
-from convsurgeon.runtimes.free_batch import free_axes
+from convsurgeon.runtimes.export_axes import BY_DIM, export_axes
 
 __all__ = ["Pt2File"]
 
@@ -30,29 +30,33 @@ class Pt2File:
     beside: tuple[str, ...] = ()
     runtime: str = "eager"
 
+    def opsets(self) -> range:
+        """Its operators have no versions."""
+        return range(0)
+
     def missing(self) -> str | None:
         """Nothing but torch is needed."""
         return None
 
-    def write(self, model: nn.Module, inputs: Inputs, path: Path) -> Written:
-        """With a free batch axis where torch.export finds that the program allows it."""
+    def write(self, model: nn.Module, inputs: Inputs, path: Path, wanted: Wanted) -> Written:
+        """With the axes free that torch.export finds that the program allows."""
         problems: list[str] = []
-        for dynamic in (True, False):
+        for axes in axes_to_try(wanted.free):
             try:
                 with warnings.catch_warnings():
                     # About tensors that share memory: the comparison finds what matters.
                     warnings.simplefilter("ignore")
                     # Where there is no room, writing to the file itself ends the process.
                     content = BytesIO()
-                    torch.export.save(_program(model, inputs, dynamic), content)
+                    torch.export.save(_program(model, inputs, axes), content)
                 path.write_bytes(content.getbuffer())
-                return Written(dynamic, tuple(f"the batch size is fixed, because {problem}" for problem in problems))
+                return Written(axes, tuple(problems))
             except OSError:
                 raise
             # torch.export raises whatever the traced code or its own passes do.
             except Exception as error:
-                problems.append(first_line(error))
-        raise ModelRunError(f"torch.export can't take the model: {problems[-1]}.")
+                problems.append(f"not {free_in_words(axes)}: {first_line(error)}")
+        raise ModelRunError(f"torch.export can't take the model: {'; '.join(problems)}.")
 
     def read(self, path: Path) -> Reader:
         """By torch alone."""
@@ -65,13 +69,12 @@ class Pt2File:
         return run
 
 
-def _program(model: nn.Module, inputs: Inputs, dynamic: bool) -> torch.export.ExportedProgram:
-    # A batch of one would be taken for a constant.
-    given = rebatched(inputs, 2) if dynamic else inputs
+def _program(model: nn.Module, inputs: Inputs, axes: FreeAxes) -> torch.export.ExportedProgram:
+    given = size_to_trace(inputs, axes)
     with torch.no_grad():
         return torch.export.export(
             model,
             tuple(given.args),
             dict(given.kwargs),
-            dynamic_shapes=free_axes(given) if dynamic else None,
+            dynamic_shapes=export_axes(given, axes, BY_DIM),
         )
