@@ -23,7 +23,7 @@ from convsurgeon.families.compconv.unit import CompConv, at_centres
 from convsurgeon.families.regression.dense_fit import DenseFit
 from convsurgeon.families.regression.fitting import StagedFitting
 from convsurgeon.families.regression.linear_algebra import factor, solve_right
-from convsurgeon.families.regression.moments import CHUNK_BYTES, Linear, collect
+from convsurgeon.families.regression.moments import CHUNK_BYTES, Linear, collect, flat_mean
 from convsurgeon.families.regression.patches import columns_at, patches_at, same_size
 from convsurgeon.families.regression.samples import Samples
 from convsurgeon.families.torch_convs import conv_like
@@ -215,12 +215,16 @@ class _TailMoments:
         self.cross = torch.zeros(n, channels, area, dtype=torch.float64)
         self.own = torch.zeros(channels, area, area, dtype=torch.float64)
         self.mean_u, self.mean_y = torch.zeros(channels, area, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
+        self.from_u, self.from_y = self.mean_u.clone(), self.mean_y.clone()
         self.centred, count = task.centred, 0
         rows = max(1, CHUNK_BYTES // (4 * area * channels))
         for sample in task.samples.only(outputs):
             features_map = features(sample.x)
             for chosen, y in zip(torch.split(sample.chosen, rows), torch.split(sample.y_chosen, rows), strict=True):
-                u = patches_at(features_map, shape, chosen).view(-1, channels, area)
+                u = patches_at(features_map, shape, chosen)
+                if self.centred and not count and len(u):
+                    self.from_u, self.from_y = flat_mean(u).view(channels, area), flat_mean(y)
+                u, y = u.view(-1, channels, area) - self.from_u.to(u), y - self.from_y.to(y)
                 self.cross += (y.T @ u.flatten(1)).view(-1, channels, area).double().cpu()
                 self.own += torch.bmm(u.permute(1, 2, 0), u.permute(1, 0, 2)).double().cpu()
                 self.mean_u += u.double().sum(0).cpu()
@@ -236,6 +240,8 @@ class _TailMoments:
         if self.centred:
             self.cross -= self.mean_y[:, None, None] * self.mean_u
             self.own -= self.mean_u[:, :, None] * self.mean_u[:, None, :]
+        self.mean_u += self.from_u
+        self.mean_y += self.from_y
         power = self.own.diagonal(dim1=1, dim2=2).mean(1)
         self.own += torch.diag_embed((RIDGE * power).clamp(min=1e-20)[:, None].expand(self.mean_u.shape))
 
