@@ -109,7 +109,9 @@ class MomentSum:
         outputs, inputs = original.weight.shape
         self.original = original
         self.count = 0
-        self._from_u, self._from_y = (torch.zeros(n, dtype=torch.float64) for n in (inputs, outputs))
+        self._from_u, self._from_y, self._from_e = (
+            torch.zeros(n, dtype=torch.float64) for n in (inputs, outputs, outputs)
+        )
         self._u, self._y, self._e = (torch.zeros(n, dtype=torch.float64) for n in (inputs, outputs, outputs))
         self._uu = torch.zeros(inputs, inputs, dtype=torch.float64)
         self._eu = torch.zeros(outputs, inputs, dtype=torch.float64)
@@ -117,10 +119,15 @@ class MomentSum:
 
     def add(self, u: Tensor, y: Tensor) -> None:
         """Add samples u [P, D] and y [P, C_out]."""
-        if not self.count and len(u):
+        first = not self.count and len(u) > 0
+        if first:
             self._from_u, self._from_y = flat_mean(u), flat_mean(y)
         u, y = u - self._from_u.to(u), y - self._from_y.to(y)
         e = y - u @ self.original.weight.to(u).T
+        left = self._from_y - self.original.weight @ self._from_u - self.original.bias
+        if first:
+            self._from_e = flat_mean(e + left.to(e))
+        e += (left - self._from_e).to(e)
         self.count += len(u)
         self._u += _total(u)
         self._y += _total(y)
@@ -134,8 +141,7 @@ class MomentSum:
         """The moments so far."""
         n = max(1, self.count)
         off_u, off_y, off_e = self._u / n, self._y / n, self._e / n
-        mean_u, mean_y = self._from_u + off_u, self._from_y + off_y
-        mean_e = self._from_y - self.original.weight @ self._from_u - self.original.bias + off_e
+        mean_u, mean_y, mean_e = self._from_u + off_u, self._from_y + off_y, self._from_e + off_e
         raw = 0.0 if centred else 1.0
         uu = self._uu.triu() + self._uu.triu(1).T
         return Moments(
