@@ -263,3 +263,24 @@ def test_the_command_to_go_on_with_still_replaces_the_output(
     (again,) = re.findall(r"go on with: convsurgeon (.*)", capsys.readouterr().err)
     assert run(shlex.split(again)) == 0
     assert (folder / "net-recovered" / "report.json").is_file()
+
+
+@pytest.mark.parametrize("made_from", ["a file that is gone", "a model object"])
+def test_an_original_that_the_folder_can_t_build_is_named(
+    made_from: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The refusal names --original, with which the same command runs; another architecture is refused."""
+    if made_from == "a model object":
+        manifest = json.loads((folder / "net" / "convsurgeon.json").read_text())
+        unnamed = {"rebuild": None, "source": None, "source_sha256": None}
+        (folder / "net" / "convsurgeon.json").write_text(json.dumps(manifest | unnamed))
+    (folder / "net.py").rename(folder / "moved.py")
+    untrusted = [word for word in RECOVER if word != "--trust-factory"]
+    code = {"a model object": 2, "a file that is gone": 3}[made_from]
+    assert run(RECOVER) == code
+    assert "--original MODEL" in _stderr(capsys)
+    assert run([*untrusted, "--original", "moved.py:other"]) == 3
+    assert not (folder / "net-recovered").exists()
+    assert run([*untrusted, "--original", "moved.py:build", "--force"]) == 0
+    assert capsys.readouterr().out.endswith('load it with: convsurgeon.load("net-recovered", model=...)\n')
+    assert (folder / "net-recovered" / "report.json").is_file()
