@@ -22,6 +22,7 @@ from convsurgeon.base.copies import duplicate
 from convsurgeon.base.errors import ModelRunError, first_line
 from convsurgeon.base.free_axes import FreeAxes, axes_of, axes_to_try, free_in_words, size_to_trace, sizes_to_compare
 from convsurgeon.base.inputs import Inputs
+from convsurgeon.base.working_folder import staying_here
 from convsurgeon.runtimes.closeness import allowed, largest_disagreement
 from convsurgeon.runtimes.export_axes import BY_NAME, export_axes
 from convsurgeon.runtimes.machine import dtype_name, dtype_of
@@ -221,13 +222,13 @@ def feed_for(session: Any, inputs: Inputs) -> dict[str, Any]:
 
 @contextmanager
 def quiet_exporters() -> Iterator[None]:
-    """Exporters warn about what the comparison will find anyway."""
+    """Exporters warn about what the comparison will find anyway; they run the forward, which may go anywhere."""
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), staying_here():
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -14,6 +14,7 @@ from torch import nn
 from convsurgeon.base.errors import ModelRunError, first_line
 from convsurgeon.base.free_axes import FreeAxes, axes_to_try, free_in_words, size_to_trace
 from convsurgeon.base.inputs import Inputs
+from convsurgeon.base.working_folder import staying_here
 from convsurgeon.deployment.exporting.format import Reader, Wanted, Written
 from convsurgeon.runtimes.closeness import as_tensors
 from convsurgeon.runtimes.export_axes import BY_DIM, export_axes
@@ -71,7 +72,7 @@ class Pt2File:
 
 def _program(model: nn.Module, inputs: Inputs, axes: FreeAxes) -> torch.export.ExportedProgram:
     given = size_to_trace(inputs, axes)
-    with torch.no_grad():
+    with torch.no_grad(), staying_here():
         return torch.export.export(
             model,
             tuple(given.args),
