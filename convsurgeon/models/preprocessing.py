@@ -36,6 +36,16 @@ class Preprocessing(Record):
         None, description="Of the resizing: bilinear, bicubic or nearest.  [default: bilinear]"
     )
 
+    @classmethod
+    def of(cls, transform: Transform) -> Preprocessing | None:
+        """What the transform of torchvision's classifiers says of itself; None of any other."""
+        places = {"mean": "mean", "std": "std", "resize": "resize_size", "crop": "crop_size"}
+        found = {field: getattr(transform, place, None) for field, place in places.items()}
+        interpolation = getattr(getattr(transform, "interpolation", None), "value", None)
+        if not all(isinstance(numbers, (list, tuple)) for numbers in found.values()) or interpolation is None:
+            return None
+        return cls(**found, interpolation=interpolation)
+
     @field_validator("mean", "std", "resize", "crop", mode="before")
     @classmethod
     def _numbers(cls, value: Any) -> Any:
