@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import convsurgeon
-from convsurgeon.base.errors import ModelRunError, OutputExists, UnknownName, first_line
+from convsurgeon.base.errors import ModelRunError, OutputExists, UnknownName, UsageError, first_line
 from convsurgeon.base.inputs import as_inputs
 from convsurgeon.deployment.exporting import format_for
 from convsurgeon.families.unit import CompactConv
@@ -124,6 +124,21 @@ def test_a_file_that_is_there_is_replaced_by_force_only(converted: nn.Module, tm
     assert path.read_bytes() == b"mine"
     convsurgeon.export(converted, x, path, lowered=False, force=True)
     assert path.read_bytes() != b"mine"
+
+
+@pytest.mark.parametrize("suffix", [".pt2", ".onnx", ".xml"])
+@pytest.mark.usefixtures("little_room")
+def test_a_full_disk_leaves_nothing_behind(suffix: str, tmp_path: Path) -> None:
+    """Whatever library writes, no room is one sentence; an earlier file stays as it was."""
+    if (reason := format_for(Path(f"net{suffix}")).missing()) is not None:
+        pytest.skip(reason)
+    (tmp_path / f"net{suffix}").write_text("old")
+    with pytest.raises(UsageError, match=r"no space left at .*nothing was changed"):
+        convsurgeon.export(
+            nn.Conv2d(3, 64, 3).eval(), torch.rand(1, 3, 8, 8), tmp_path / f"net{suffix}", lowered=False, force=True
+        )
+    assert [path.name for path in tmp_path.iterdir()] == [f"net{suffix}"]
+    assert (tmp_path / f"net{suffix}").read_text() == "old"
 
 
 class SizeBound(nn.Module):
