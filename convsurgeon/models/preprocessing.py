@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from convsurgeon.base.errors import UsageError
 from convsurgeon.base.records import Record
@@ -44,7 +44,11 @@ class Preprocessing(Record):
         interpolation = getattr(getattr(transform, "interpolation", None), "value", None)
         if not all(isinstance(numbers, (list, tuple)) for numbers in found.values()) or interpolation is None:
             return None
-        return cls(**found, interpolation=interpolation)
+        try:
+            return cls(**found, interpolation=interpolation)
+        except ValidationError:
+            # In words that these settings do not have.
+            return None
 
     @field_validator("mean", "std", "resize", "crop", mode="before")
     @classmethod
