@@ -99,7 +99,7 @@ class Moments:
 
 
 class MomentSum:
-    """Running sums; `add` samples, then read `moments`.
+    """Running sums; `add` samples, then take the `moments`.
 
     Channels that hardly differ between the first samples (a squeeze-and-excitation branch at the end of a deep network)
     are summed as deviations from those samples' mean: E(u·u) − E(u)·E(u) would leave rounding errors alone.
@@ -138,18 +138,18 @@ class MomentSum:
         _add_gram(self._uu, u)
 
     def moments(self, *, centred: bool = True) -> Moments:
-        """The moments so far."""
+        """The moments, once: the sums become them, since a wide layer's take gigabytes."""
         n = max(1, self.count)
         off_u, off_y, off_e = self._u / n, self._y / n, self._e / n
         mean_u, mean_y, mean_e = self._from_u + off_u, self._from_y + off_y, self._from_e + off_e
         raw = 0.0 if centred else 1.0
-        uu = self._uu.triu() + self._uu.triu(1).T
+        total, self._uu = self._uu, self._uu.new_zeros(0, 0)
         return Moments(
             count=self.count,
             mean_u=mean_u,
             mean_y=mean_y,
             mean_e=mean_e,
-            uu=(uu / n).addr_(off_u, off_u, alpha=-1).addr_(mean_u, mean_u, alpha=raw),
+            uu=_mirrored(total.div_(n)).addr_(off_u, off_u, alpha=-1).addr_(mean_u, mean_u, alpha=raw),
             eu=(self._eu / n).addr_(off_e, off_u, alpha=-1).addr_(mean_e, mean_u, alpha=raw),
             ee=(self._ee / n - off_e.square()).clamp_(min=0) + raw * mean_e.square(),
             yy=(self._yy / n - off_y.square()).clamp_(min=0),
@@ -166,6 +166,16 @@ def flat_mean(values: Tensor) -> Tensor:
 
 def _total(values: Tensor) -> Tensor:
     return values.sum(0, dtype=torch.float64).cpu()
+
+
+def _mirrored(upper: Tensor, block: int = 1024) -> Tensor:
+    """The symmetric matrix [D, D] whose upper triangle this is, in its place: a wide layer's takes gigabytes."""
+    for start in range(0, len(upper), block):
+        stop = min(start + block, len(upper))
+        corner = upper[start:stop, start:stop].triu()
+        upper[start:stop, start:stop] = corner + corner.triu(1).T
+        upper[stop:, start:stop] = upper[start:stop, stop:].T
+    return upper
 
 
 def _add_gram(gram: Tensor, u: Tensor, blocks: int = 4) -> None:

@@ -25,7 +25,7 @@ class SpatialFitting(LinearFitting[Spatial, SpatialSpec]):
     def solve(self, unit: Spatial, weight: Tensor, moments: Moments, *, seed: int, sweeps: int) -> StandIn:
         """The whitened singular vectors, then both convolutions improved in turn."""
         order, count = slice_order(unit.shape, unit.spec.axis)
-        slices = Slices(moments.uu[order][:, order], count)
+        slices = Slices(moments.uu[order[:, None], order], count)
         cross = (weight @ moments.uu + moments.eu)[:, order]
         ahead = start(weight[:, order], slices, unit.spec.mid_channels)
         behind = after(ahead, cross, slices)
