@@ -25,13 +25,15 @@ VERSION = 3
 class Estimate:
     """``error`` = ‖y − ŷ‖² / ‖y − mean(y)‖² on ``held`` positions that were not fitted on; ``samples`` were.
 
-    ``reliable`` is False where the data is too small to tell.
+    ``reliable`` is False where the data is too small to tell. What was not ``fitted`` loses at least ``error``, with
+    which another candidate that costs no more in anything beats it.
     """
 
     error: FiniteFloat
     samples: NonNegativeInt
     held: NonNegativeInt
     reliable: bool
+    fitted: bool = True
 
 
 def spec_key(spec: Spec) -> str:

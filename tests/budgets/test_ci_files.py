@@ -78,7 +78,8 @@ def _filled(text: str, known: dict[str, str]) -> str:
 def runner(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Runner:
     """A runner whose pip only says what it would install, and whose convsurgeon is this one."""
     runner = Runner(project, tmp_path_factory.mktemp("bin"))
-    runner.tool("python", f'if [ "$1 $2" = "-m pip" ]; then printf "pip:[%s]" "$@"; else exec {sys.executable} "$@"; fi')
+    python = f'exec {sys.executable} "$@"'
+    runner.tool("python", f'if [ "$1 $2" = "-m pip" ]; then printf "pip:[%s]" "$@"; else {python}; fi')
     runner.tool("convsurgeon", f'exec {sys.executable} -m convsurgeon "$@"')
     return runner
 

@@ -55,14 +55,13 @@ try:
 except KeyError:
     pass
 assert state() == before, (before, state())
+os._exit(0)
 """
 
 
 def test_nothing_is_rounded_inside_and_every_setting_comes_back() -> None:
     """Old and new settings, left alone or changed by the caller, and an error inside."""
-    done = subprocess.run(
-        [sys.executable, "-c", _PROCESS, *CHOICES], capture_output=True, text=True, timeout=120
-    )
+    done = subprocess.run([sys.executable, "-c", _PROCESS, *CHOICES], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
 
 
