@@ -108,7 +108,7 @@ def _count(model: nn.Module, *kinds: type[nn.Module]) -> int:
     return sum(isinstance(module, kinds) for module in model.modules())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     kinds=st.tuples(*(st.sampled_from(KINDS) for _ in range(3))),
     kernels=st.tuples(st.sampled_from((1, 3)), st.sampled_from((1, 3))),
