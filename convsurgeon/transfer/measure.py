@@ -122,6 +122,6 @@ def _missing(specs: Sequence[Spec], entries: Mapping[str, Estimate], costs: Cost
 
 
 def _untold(specs: Sequence[Spec], traffic: Traffic) -> dict[str, Estimate]:
-    """As bad as can be, and not to be believed."""
+    """Estimates that stand for "not known": the greatest damage, marked unreliable."""
     samples = traffic.positions - traffic.held
     return {spec_key(spec): Estimate(1.0, samples, traffic.held, reliable=False) for spec in specs}
