@@ -70,3 +70,8 @@ class DamageFile(CacheFile[Estimate]):
 
     def __init__(self, directory: Path | None, key: tuple[str, ...]) -> None:
         super().__init__(directory, "damage", (str(VERSION), *key), Estimate)
+
+    def errors(self, name: str, specs: Iterable[Spec]) -> dict[Spec, float]:
+        """What those of a site's specs lose that were fitted."""
+        found = {spec: self.entries.get(name, {}).get(spec_key(spec)) for spec in specs}
+        return {spec: entry.error for spec, entry in found.items() if entry is not None and entry.fitted}

@@ -79,7 +79,7 @@ def measure_damage(
     open_requests = {
         name: missing
         for name, specs in requests.items()
-        if (missing := _missing(specs, kept.entries.get(name, {}), costs.get(name, {})))
+        if (missing := _missing(name, specs, kept, costs.get(name, {})))
     }
     if not open_requests:
         return DamageTable(kept.entries)
@@ -110,15 +110,15 @@ def _supply(reference: nn.Module, names: Sequence[str], data: Calibration) -> Su
     return Supply(count_traffic(reference, names, batches()), inputs)
 
 
-def _missing(specs: Sequence[Spec], entries: Mapping[str, Estimate], costs: Costs) -> list[Spec]:
-    """The specs that are neither measured nor beaten by others that are."""
-    found = {spec: entry for spec in specs if (entry := entries.get(spec_key(spec))) is not None}
-    errors = {spec: entry.error for spec, entry in found.items() if entry.fitted}
-    return [
-        spec
-        for spec in specs
-        if spec not in errors and not (spec in found and beaten(spec, found[spec].error, errors, costs))
-    ]
+def _missing(name: str, specs: Sequence[Spec], kept: DamageFile, costs: Costs) -> list[Spec]:
+    """The specs of a site that are neither measured nor beaten by others that are."""
+    errors, entries = kept.errors(name, specs), kept.entries.get(name, {})
+
+    def out(spec: Spec) -> bool:
+        entry = entries.get(spec_key(spec))
+        return entry is not None and beaten(spec, entry.error, errors, costs)
+
+    return [spec for spec in specs if spec not in errors and not out(spec)]
 
 
 def _untold(specs: Sequence[Spec], traffic: Traffic) -> dict[str, Estimate]:

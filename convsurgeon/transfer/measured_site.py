@@ -64,15 +64,17 @@ class MeasuredSite:
 
     def by_moments(self, collected: Sequence[Collected]) -> dict[Spec, float]:
         """The errors of the specs that moments say all about."""
-        sites, errors = self._linear_sites(collected), dict[Spec, float]()
-        for fitting, family in self._families():
-            if isinstance(fitting, LinearFitting):
-                errors.update(self._of_groups(fitting, family, sites))
+        linear = [(fitting, family) for fitting, family in self._families() if isinstance(fitting, LinearFitting)]
+        sites = self._linear_sites(collected) if linear else []
+        errors: dict[Spec, float] = {}
+        for fitting, family in linear:
+            errors.update(self._of_groups(fitting, family, sites))
         return errors
 
     def least_by_stages(self, seen: Samples) -> dict[Spec, float]:
         """What the specs that are fitted by stages lose at least, told from float32 samples."""
-        conv, least = copy.deepcopy(self.conv).float(), dict[Spec, float]()
+        conv = copy.deepcopy(self.conv).float()
+        least: dict[Spec, float] = {}
         for fitting, family in self._families():
             if isinstance(fitting, StagedFitting):
                 with torch.no_grad():

@@ -100,7 +100,8 @@ class Measurement:
         site, costs = self.sites[name], self.costs.get(name, {})
         errors = site.by_moments(collected)
         least = {} if glimpse is None else site.least_by_stages(glimpse.samples())
-        out = {spec: error for spec, error in least.items() if beaten(spec, error, errors, costs)}
+        rivals = self.kept.errors(name, costs) | errors
+        out = {spec: error for spec, error in least.items() if beaten(spec, error, rivals, costs)}
         self._keep(name, collected, errors | out, out)
         return set(site.specs) - errors.keys() - out.keys()
 

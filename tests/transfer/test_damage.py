@@ -173,16 +173,14 @@ def test_who_counts_no_cost_has_everything_fitted(tmp_path: Path, fitted: list[s
     model, x = trained(nn.Sequential(nn.Conv2d(16, 48, 1), nn.BatchNorm2d(48))), [feature_maps(80, 16)]
     shape, settings = conv_shape(model[0]), DamageSettings(directory=tmp_path)
     deep = CompConvSpec.of(shape, 2)
-    specs: list[Spec] = [deep, IGCSpec(primary_groups=1, secondary_groups=1, mid_channels=1)]
-    costs = {"0": {deep: (9, 9), specs[1]: (1, 1)}}
-    dear = [*specs, IGCSpec(primary_groups=1, secondary_groups=1, mid_channels=12)]
-    costs["0"][dear[2]] = (9, 8)
+    specs = [deep, *(IGCSpec(primary_groups=1, secondary_groups=1, mid_channels=width) for width in (1, 12))]
+    costs = {"0": dict.fromkeys(specs, (9, 9))}
     for _ in range(2):
-        assert measure_damage(model, {"0": dear}, x, costs=costs, settings=settings).trusted("0", deep) is None
+        assert measure_damage(model, {"0": specs}, x, costs=costs, settings=settings).trusted("0", deep) is None
     assert not fitted
-    alone = measure_damage(model, {"0": [deep]}, x, costs=costs, settings=settings)
+    alone = measure_damage(model, {"0": [deep]}, x, costs={"0": {deep: (9, 9)}}, settings=settings)
     assert fitted == [{deep}]
-    assert measure_damage(model, {"0": dear}, x, settings=settings).trusted("0", deep) == alone.trusted("0", deep)
+    assert measure_damage(model, {"0": specs}, x, settings=settings).trusted("0", deep) == alone.trusted("0", deep)
 
 
 @pytest.mark.parametrize("change", ["nothing", "weights", "data", "seed", "specs"])
