@@ -15,6 +15,7 @@ from convsurgeon.runtimes.eager import Eager
 
 settings.register_profile(
     "repeatable",
+    max_examples=50,
     derandomize=True,
     database=None,
     deadline=None,

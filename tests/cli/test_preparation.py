@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-from convsurgeon.cli import app
 from convsurgeon.report.folder import read_report
+from tests.cli.conftest import Ended
 
 # Trained, as it were, on channels in −1…1: the sign of each image's brightness is its class.
 FACTORY = """
@@ -48,26 +47,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         Image.fromarray(pixels).save(folder / f"{i}.png")
     Path("classes.txt").write_text("dark\nlight\n")
     return tmp_path
-
-
-@dataclass(frozen=True)
-class Ended:
-    """What a command left behind."""
-
-    exit_code: int
-    stdout: str
-    stderr: str
-
-
-@pytest.fixture
-def run(home: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
-    """Runs one command there."""
-
-    def once(*words: str) -> Ended:
-        code = app.run(words)
-        return Ended(code, *capsys.readouterr())
-
-    return once
 
 
 CONVERT = [

@@ -37,7 +37,7 @@ class Slices:
 
     @property
     def width(self) -> int:
-        """P."""
+        """P, the inputs of one slice."""
         return len(self.covariance) // self.count
 
     @cached_property
