@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from convsurgeon.runtimes.eager import Eager
 
 settings.register_profile(
     "repeatable",
+    max_examples=50,
     derandomize=True,
     database=None,
     deadline=None,
@@ -29,6 +31,15 @@ def _offline_and_seeded(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytes
     # Times and damage that the user's own runs left on disk would change plans.
     monkeypatch.setenv("CONVSURGEON_CACHE", str(tmp_path_factory.mktemp("cache")))
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def little_room() -> Iterator[None]:
+    """No file can grow beyond 1000 bytes, which programs see as they see a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ Profile = tuple[dict[str, float], Counter[str]]
 
 def profiled(model: nn.Module, inputs: Inputs, precision: str, threads: int) -> Callable[[], Profile]:
     """What runs the network once and gives milliseconds and numbers of operations by kind."""
-    converted = to_openvino(model, inputs, dynamic_batch=False).model
+    converted = to_openvino(model, inputs, free=()).model
     compiled = compiled_for(converted, precision=precision, threads=threads)
     request = compiled.create_infer_request()
     feed = [tensor.numpy() for tensor in inputs.tensors()]

@@ -11,7 +11,7 @@ from convsurgeon.base.errors import UsageError
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.base.machine_memory import require_room
 
-__all__ = ["batch_of", "channels_last", "rebatched"]
+__all__ = ["batch_of", "channels_last", "image_list", "rebatched"]
 
 
 def batch_of(inputs: Inputs) -> int:
@@ -20,7 +20,7 @@ def batch_of(inputs: Inputs) -> int:
     Raises:
         UsageError: inputs without a tensor that has axes.
     """
-    if (images := _image_list(inputs)) is not None:
+    if (images := image_list(inputs)) is not None:
         return len(images)
     first = next((tensor for tensor in inputs.tensors() if tensor.dim() > 0), None)
     if first is None:
@@ -41,7 +41,7 @@ def rebatched(inputs: Inputs, batch: int) -> Inputs:
         return inputs
     for shape in inputs.shapes():
         require_room((batch, *shape[1:]))
-    if (images := _image_list(inputs)) is not None:
+    if (images := image_list(inputs)) is not None:
         return Inputs(args=([images[i % now] for i in range(batch)], *inputs.args[1:]), kwargs=inputs.kwargs)
 
     def resized(value: Any) -> Any:
@@ -63,7 +63,7 @@ def channels_last(tensor: torch.Tensor) -> bool:
     return tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
 
 
-def _image_list(inputs: Inputs) -> list[torch.Tensor] | None:
+def image_list(inputs: Inputs) -> list[torch.Tensor] | None:
     """The list of [C, H, W] images that torchvision's detectors take; None for other inputs."""
     first = inputs.args[0] if inputs.args else None
     if isinstance(first, list) and first and all(isinstance(i, torch.Tensor) and i.dim() == 3 for i in first):

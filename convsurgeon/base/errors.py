@@ -127,7 +127,7 @@ def first_line(error: BaseException) -> str:
 
 
 def named_first_line(error: BaseException) -> str:
-    """The same behind its type's name."""
+    """`first_line`, with the name of the error's type in front."""
     words = first_line(error)
     return words if words == type(error).__name__ else f"{type(error).__name__}: {words}"
 

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from convsurgeon.base.errors import INTERRUPTIONS, ModelLoadError, ModelRunError, UsageError, first_line
 from convsurgeon.base.machine_memory import require_room
 from convsurgeon.base.observe import SeenEnough
+from convsurgeon.base.working_folder import staying_here
 
 __all__ = ["Inputs", "as_inputs"]
 
@@ -25,13 +26,14 @@ class Inputs:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
 
     def call(self, model: Callable[..., Any]) -> Any:
-        """Run the model on these inputs.
+        """Run the model on these inputs; the current folder stays what it is.
 
         Raises:
             ModelRunError: the model's forward raised; the message carries its words and the input shapes.
         """
         try:
-            return model(*self.args, **self.kwargs)
+            with staying_here():
+                return model(*self.args, **self.kwargs)
         except (SeenEnough, *INTERRUPTIONS):
             raise
         except BaseException as error:

@@ -17,7 +17,7 @@ After = Callable[[tuple[Any, ...], dict[str, Any], Any], None]
 
 
 class SeenEnough(BaseException):
-    """Leaves a forward pass early; whoever raises it catches it. No Exception, so that no model's own code does."""
+    """Raised to leave a forward pass early, caught by who raised it; no model's ``except Exception`` takes it."""
 
 
 def observe(

@@ -11,4 +11,4 @@ Progress = Callable[[str, int, int, str], None]
 
 
 def silent(stage: str, done: int, total: int, name: str) -> None:
-    """Nobody is told."""
+    """Progress that nobody is shown."""

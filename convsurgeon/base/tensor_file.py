@@ -25,7 +25,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: dict[str, st
     try:
         save_file(dict(tensors), path, metadata=about)
     except SafetensorError as error:
-        if (number := re.search(r"os error (\d+)", str(error))) is None:
+        if (number := re.search(r"(?:os error|code:) (\d+)", str(error))) is None:
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
     # safetensors writes for the owner alone; the result is as readable as other files.

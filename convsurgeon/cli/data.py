@@ -143,11 +143,15 @@ class DataRequest:
         """How images become the model's inputs: as was said, or as the weights or the factory say, or by a guess.
 
         Raises:
-            UsageError: a part was said of what the weights or the factory prescribe as a whole.
+            UsageError: a part was said of a preprocessing whose other parts are not known.
         """
         from convsurgeon.models.loading import is_factory
 
         if given := self.preprocessing.given:
+            known = None if loaded.transform is None else Preprocessing.of(loaded.transform)
+            if known is not None:
+                changed = {name: getattr(self.preprocessing, name) for name in given}
+                return Preparation(source="given", settings=known.model_copy(update=changed))
             if loaded.transform is not None and not {"mean", "std"} <= given.keys():
                 raise UsageError(
                     f"{loaded.spec} brings its own preprocessing, which {', '.join(f'--{name}' for name in given)} "

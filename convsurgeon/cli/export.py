@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,13 @@ __all__ = ["export_command"]
     metavar="NAME",
     help="Arithmetic to time forms in: float32, bfloat16.  [default: what the file's runtime takes by itself]",
 )
+@click.option(
+    "--free",
+    metavar="batch,height,width",
+    help="Axes of the inputs that may have any length; none for the example's sizes only.  [default: batch, where the "
+    "model allows it]",
+)
+@click.option("--opset", type=int, metavar="N", help="Version of ONNX's operators.  [default: the exporter's own]")
 @click.option("--int8", is_flag=True, help="Quantise to eight bits on the images of --calibrate, and compare.")
 @int8_options
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
@@ -49,6 +57,8 @@ def export_command(
     output: Path,
     no_lower: bool,
     precision: str | None,
+    free: str | None,
+    opset: int | None,
     int8: bool,
     force: bool,
     as_json: bool,
@@ -57,42 +67,46 @@ def export_command(
     """Write a saved conversion DIR, or MODEL, to a file that runs without convsurgeon.
 
     The network is lowered first (batch norms folded, units as plain convolutions, in the form that is fastest in that
-    runtime). The file takes any batch size where the model does. Its outputs are read back and compared with the
-    network's, within 1e-4.
+    runtime). The file takes any batch size where the model does, and with --free height,width images of other
+    sizes. Its outputs are read back and compared with the network's, within 1e-4, at another size too.
 
     With --int8 the file in float is compared so, and the int8 file with that and with the original, on images that
     nothing was measured on: agreement, size, time.
     """
     opened = Subject(subject, input_shape, weights, weights_key, original, trust_factory)
     wanted = Int8Request.of(int8, opened, given)
-    if wanted is None:
-        done = _in_float(opened, output, lowered=not no_lower, precision=precision, force=force)
-    else:
-        done = wanted.export(opened, output, lowered=not no_lower, precision=precision, force=force)
+    options: dict[str, Any] = {
+        "lowered": not no_lower,
+        "precision": precision,
+        "free": free,
+        "opset": opset,
+        "force": force,
+    }
+    done = _in_float(opened, output, options) if wanted is None else wanted.export(opened, output, options)
     if as_json:
         answer(json.dumps(_record(done), indent=2, ensure_ascii=False))
         return
     _say(done)
 
 
-def _in_float(subject: Subject, output: Path, *, lowered: bool, precision: str | None, force: bool) -> Exported:
+def _in_float(subject: Subject, output: Path, options: Mapping[str, Any]) -> Exported:
     with working(f"writing and comparing {output}"):
         from convsurgeon.deployment.exporting import export
         from convsurgeon.deployment.exporting.file import require_writable
 
-        require_writable(output, None, force)
+        require_writable(output, None, options["force"])
         model, inputs = open_subject(subject)
-        return export(model, inputs, output, lowered=lowered, precision=precision, force=force)
+        return export(model, inputs, output, **options)
 
 
 def _say(done: Exported) -> None:
+    from convsurgeon.base.free_axes import free_in_words
     from convsurgeon.deployment.quantising.record import lines
 
     for line in (*done.steps, *done.notes):
         say(line)
-    batch = "any batch size" if done.dynamic_batch else "this batch size only"
     in_float = "" if done.int8 is None else "the file in float: "
-    say(f"{in_float}outputs equal within {done.error:.1e}, read back from the file; {batch}")
+    say(f"{in_float}outputs equal within {done.error:.1e}, read back from the file; takes {free_in_words(done.free)}")
     for line in () if done.int8 is None else lines(done.int8):
         say(line)
     say(f"written to {done.path}")
@@ -102,7 +116,7 @@ def _record(done: Exported) -> dict[str, object]:
     return {
         "path": str(done.path),
         "format": done.format,
-        "dynamic_batch": done.dynamic_batch,
+        "free": list(done.free),
         "error": done.error,
         "steps": list(done.steps),
         "notes": list(done.notes),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -91,28 +91,19 @@ class Int8Request:
         images, at_least = given.pop("images"), given.pop("at_least")
         return cls(folder, images, at_least, taken_preprocessing(given, base))
 
-    def export(self, subject: Subject, output: Path, *, lowered: bool, precision: str | None, force: bool) -> Exported:
+    def export(self, subject: Subject, output: Path, options: Mapping[str, Any]) -> Exported:
         """Open the network and the images, and write the file."""
         from convsurgeon.deployment.exporting import Int8, export
         from convsurgeon.deployment.exporting.file import require_writable
         from convsurgeon.deployment.exporting.int8_file import refuse_int8
 
-        refuse_int8(require_writable(output, None, force), self.at_least, lowered=lowered)
+        refuse_int8(require_writable(output, None, options["force"]), self.at_least, lowered=options["lowered"])
         with working(f"loading {subject.name}"):
             network, loaded, original = _opened(subject)
         images = self._images(loaded)
         wanted = Int8(images, images.judging(), original, self.at_least)
         with progress_bar() as progress:
-            done = export(
-                network,
-                loaded.example_inputs,
-                output,
-                lowered=lowered,
-                precision=precision,
-                force=force,
-                int8=wanted,
-                progress=progress,
-            )
+            done = export(network, loaded.example_inputs, output, int8=wanted, progress=progress, **options)
         warn_of_skipped(images.batches, images.others)
         return done
 

@@ -15,6 +15,7 @@ from convsurgeon.cli.sections import CommandWithSections
 from convsurgeon.cli.subject import Subject, open_subject, subject_options
 
 if TYPE_CHECKING:
+    from convsurgeon.base.free_axes import FreeAxes
     from convsurgeon.base.inputs import Inputs
     from convsurgeon.deployment.lowering import Lowered
 
@@ -63,7 +64,7 @@ def lower_command(
     with working(f"lowering {subject}"):
         from convsurgeon.base.batch_axis import rebatched
         from convsurgeon.base.files import refuse_existing_file
-        from convsurgeon.deployment.exporting.file import Described, export_described
+        from convsurgeon.deployment.exporting.file import Described, write_described
         from convsurgeon.deployment.lowering import lower
 
         path = output or Path(f"{subject.rstrip('/').replace('/', '-').replace(':', '-')}.lowered.pt2")
@@ -78,10 +79,10 @@ def lower_command(
         if batch is not None:
             inputs = rebatched(inputs, batch)
         lowered = lower(model, inputs, runtime=None if runtime == "none" else runtime, precision=precision)
-        steps = Described(beside.suffix, lambda written: _as_json(lowered, inputs, written.dynamic_batch, device))
-        written = export_described(lowered.model, inputs, path, lowered=False, force=force, described=steps)
+        steps = Described(beside.suffix, lambda written: _as_json(lowered, inputs, written.free, device))
+        written = write_described(lowered.model, inputs, path, steps, force=force)
     if as_json:
-        answer(_as_json(lowered, inputs, written.dynamic_batch, device))
+        answer(_as_json(lowered, inputs, written.free, device))
         return
     _show(lowered, path, beside, written.notes)
 
@@ -98,7 +99,7 @@ def _refuse_foreign(beside: Path) -> None:
         raise OutputExists(f"'{beside}' is not by lower, so --force does not replace it; choose another -o FILE.")
 
 
-def _as_json(lowered: Lowered, inputs: Inputs, dynamic_batch: bool, device: str) -> str:
+def _as_json(lowered: Lowered, inputs: Inputs, free: FreeAxes, device: str) -> str:
     import torch
 
     from convsurgeon._version import __version__
@@ -107,7 +108,7 @@ def _as_json(lowered: Lowered, inputs: Inputs, dynamic_batch: bool, device: str)
         "convsurgeon": __version__,
         "torch": str(torch.__version__),
         "input_shapes": [list(shape) for shape in inputs.shapes()],
-        "dynamic_batch": dynamic_batch,
+        "free": list(free),
         "timed_in": lowered.runtime,
         "timed_precision": lowered.precision,
         "device": device,

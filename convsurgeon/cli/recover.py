@@ -24,6 +24,7 @@ from convsurgeon.cli.recover_original import trained_original
 from convsurgeon.cli.recover_run import RecoverRun
 from convsurgeon.cli.screen import is_main_process, tell
 from convsurgeon.cli.sections import CommandWithSections
+from convsurgeon.cli.subject import original_option, trust_option
 from convsurgeon.families import LEARNABLE
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ __all__ = ["recover_command"]
 @click.option(
     "--device", default="auto", show_default=True, help="Device to train on; auto takes a GPU if there is one."
 )
-@click.option("--trust-factory", is_flag=True, help="Run the factory that DIR names.")
+@original_option
+@trust_option
 @click.option(
     "--checkpoints", type=click.Path(path_type=Path), help="Folder of checkpoints.  [default: OUTPUT.training]"
 )
@@ -84,6 +86,7 @@ def recover_command(
     weights: str | None,
     weights_key: str | None,
     device: str,
+    original: str | None,
     trust_factory: bool,
     checkpoints: Path | None,
     learn_groups: bool,
@@ -106,15 +109,16 @@ def recover_command(
     from convsurgeon.recovery.interruption import Interrupted
 
     settings, images = given_settings(given)
-    run = RecoverRun(folder, target or folder.with_name(f"{folder.name}-recovered"), force, resume, checkpoints, page)
+    output = target or folder.with_name(f"{folder.name}-recovered")
+    run = RecoverRun(folder, output, force, resume, checkpoints, page, named=original is not None)
     learned = _learned_groups(folder, learn_groups, budget)
     run.refuse_existing()
-    original = trained_original(folder, weights, weights_key, trust_factory, settings.seed)
+    teacher = trained_original(folder, original, weights, weights_key, trust_factory, settings.seed)
     preprocessing = taken_preprocessing(given, prepared_before(folder))
     request = DataRequest(None, evaluate=evaluate, classes=classes, preprocessing=preprocessing)
     pictures = Pictures(data, labels, request, images)
     try:
-        run.train(original, pictures, settings, device, learned, as_json)
+        run.train(teacher, pictures, settings, device, learned, as_json)
     except Interrupted as stop:
         if is_main_process():
             tell(f"{stop}\ngo on with: {command_line()}{'' if resume else ' --resume'}")

@@ -17,9 +17,11 @@ __all__ = ["recorded_weights", "trained_original"]
 
 
 def trained_original(
-    folder: Path, weights: str | None, weights_key: str | None, trust_factory: bool, seed: int
+    folder: Path, original: str | None, weights: str | None, weights_key: str | None, trust_factory: bool, seed: int
 ) -> LoadedModel:
     """The network that DIR was converted from, with its weights and example inputs of the planned shapes.
+
+    ``original`` names it where DIR does not, or where what DIR names is not here.
 
     Raises:
         UsageError: it was the caller's own module, an untrusted factory's, or its weights are random.
@@ -28,8 +30,10 @@ def trained_original(
     from convsurgeon.report.folder import read_report
 
     report = read_report(folder)
-    otherwise = f"recover it in Python: convsurgeon.recover(original, '{folder}', data)."
-    name = rebuilt_by(folder, trust_factory, otherwise)
+    otherwise = (
+        f"name it with --original MODEL, or recover it in Python: convsurgeon.recover(original, '{folder}', data)."
+    )
+    name = original or rebuilt_by(folder, trust_factory, otherwise)
     if weights is None:
         weights, weights_key = recorded_weights(report), weights_key or report.weights.key
     loaded = load_telling(name, weights=weights, weights_key=weights_key, seed=seed)

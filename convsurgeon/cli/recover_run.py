@@ -25,7 +25,7 @@ __all__ = ["RecoverRun"]
 
 @dataclass(frozen=True)
 class RecoverRun:
-    """Where a run comes from and where it goes."""
+    """Where a run comes from and where it goes; ``named`` where the original's name was given beside the folder."""
 
     folder: Path
     target: Path
@@ -33,6 +33,7 @@ class RecoverRun:
     resume: bool
     checkpoints: Path | None
     page: Path | None
+    named: bool
 
     @property
     def training_folder(self) -> Path:
@@ -104,8 +105,9 @@ class RecoverRun:
 
         for line in _lines(report, history):
             say(line)
-        trust = ", trust_factory=True" if is_factory(report.plan.model) else ""
-        say(f'saved to {self.target}; load it with: convsurgeon.load("{self.target}"{trust})')
+        named = report.plan.model
+        more = ", model=..." if self.named else ", trust_factory=True" if is_factory(named) else ""
+        say(f'saved to {self.target}; load it with: convsurgeon.load("{self.target}"{more})')
 
 
 def _lines(report: Report, history: History) -> list[str]:

@@ -20,9 +20,23 @@ if TYPE_CHECKING:
     from convsurgeon.base.inputs import Inputs
     from convsurgeon.models.loading import LoadedModel
 
-__all__ = ["Subject", "open_original", "open_subject", "rebuilt_by", "subject_options"]
+__all__ = [
+    "Subject",
+    "open_original",
+    "open_subject",
+    "original_option",
+    "rebuilt_by",
+    "subject_options",
+    "trust_option",
+]
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
+
+
+original_option = click.option(
+    "--original", metavar="MODEL", help="The original of DIR, where DIR does not name it or its file is not here."
+)
+trust_option = click.option("--trust-factory", is_flag=True, help="Run the factory that DIR names.")
 
 
 def subject_options(command: Command) -> Command:
@@ -33,8 +47,8 @@ def subject_options(command: Command) -> Command:
             click.option("--input", "input_shape", metavar="N,C,H,W", help="Input shape, e.g. 8,3,224,224."),
             click.option("--weights", metavar="auto|DEFAULT|none|FILE", help="Of MODEL.  [default: auto]"),
             click.option("--weights-key", metavar="KEY", help="Where in the file of weights, if it holds several."),
-            click.option("--original", metavar="MODEL", help="The original of DIR, where DIR does not name it."),
-            click.option("--trust-factory", is_flag=True, help="Run the factory that DIR names."),
+            original_option,
+            trust_option,
         )
     ):
         command = option(command)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ from convsurgeon.conversion.fidelity import judged
 from convsurgeon.conversion.in_time import Bench, TimedPlanning, Timekeeper, known_latencies, plan_in_time
 from convsurgeon.conversion.narrowing import with_streams
 from convsurgeon.conversion.too_few_inputs import refuse_too_few
+from convsurgeon.families.family import Spec
 from convsurgeon.models.origin import WeightsOrigin
 from convsurgeon.models.preprocessing import Preparation
 from convsurgeon.models.rebuild import Rebuild
@@ -35,6 +36,7 @@ from convsurgeon.surgery.verify import verify
 from convsurgeon.survey.sites import Survey, survey
 from convsurgeon.transfer import (
     Calibration,
+    Costs,
     DamageSettings,
     Inherited,
     InheritSettings,
@@ -100,11 +102,12 @@ def planned(
     problem = pose(patient.survey, settings, model=patient.name)
     if patient.weights.origin != "random":
         problem = problem.fitted()
+    runtime = find_runtime(settings.runtime)
     if calibration is not None and patient.weights.origin != "random" and problem.targets and "swap" in settings.moves:
-        problem = problem.rated(_measured(patient, problem, calibration, tell))
+        untimed = not problem.timed and (settings.allow_slower or _known(patient, problem, runtime) is None)
+        problem = problem.rated(_measured(patient, problem, calibration, _costs(problem) if untimed else None, tell))
     if settings.narrows:
         problem = with_streams(patient.model, problem, calibration_of(patient, calibration), tell)
-    runtime = find_runtime(settings.runtime)
     if problem.timed:
         require(runtime)
         planning = TimedPlanning(patient.model, _timed_inputs(patient, settings), problem)
@@ -131,7 +134,18 @@ def _timed_inputs(patient: Patient, settings: Recipe) -> Inputs:
     return rebatched(patient.inputs, settings.latency_batch)
 
 
-def _measured(patient: Patient, problem: Problem, calibration: Iterable[Any], progress: Progress) -> Damage:
+def _costs(problem: Problem) -> dict[str, dict[Spec, tuple[int, ...]]]:
+    """All that a candidate costs where nothing is timed."""
+    return {c.site.name: {o.spec: (o.cost.macs, o.cost.params) for o in c.options} for c in problem.choices}
+
+
+def _measured(
+    patient: Patient,
+    problem: Problem,
+    calibration: Iterable[Any],
+    costs: Mapping[str, Costs] | None,
+    progress: Progress,
+) -> Damage:
     choices, data = problem.choices, Calibration.of(calibration, patient.inputs)
     table = measure_damage(
         patient.model,
@@ -139,6 +153,7 @@ def _measured(patient: Patient, problem: Problem, calibration: Iterable[Any], pr
         data,
         fingerprint=patient.survey.fingerprint(),
         norms=patient.survey.norms(),
+        costs=costs,
         settings=DamageSettings(seed=problem.recipe.seed, directory=cache_directory()),
         counted=partial(refuse_too_few, problem, choices, problem.targets, data),
         progress=progress,

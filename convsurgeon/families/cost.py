@@ -6,6 +6,7 @@ Additions of a bias, batch norm, activations and pooling count nothing, as in th
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -55,6 +56,22 @@ class ConvShape(BaseModel):
     padding_mode: Literal["zeros", "reflect", "replicate", "circular"] = "zeros"
     bias: bool = False
     output_padding: tuple[int, ...] | None = None
+
+    @property
+    def flaw(self) -> str | None:
+        """What no convolution has, in numbers that somebody wrote; None where there is nothing of the kind."""
+        each_axis = (self.kernel, self.stride, self.dilation)
+        if min(self.in_channels, self.out_channels, self.groups, *itertools.chain(*each_axis)) < 1:
+            return "channels, groups, kernel, stride and dilation are whole numbers from 1 on"
+        if self.in_channels % self.groups or self.out_channels % self.groups:
+            return f"{self.in_channels} and {self.out_channels} channels can't be cut into {self.groups} groups"
+        added = () if isinstance(self.padding, str) else self.padding
+        lengths = {len(numbers) for numbers in (*each_axis, added, self.output_padding or ()) if numbers}
+        if len(lengths) != 1 or not lengths <= {1, 2, 3}:
+            return "kernel, stride, dilation and padding have one number for each of 1, 2 or 3 axes"
+        if any(isinstance(number, int) and number < 0 for number in (*added, *(self.output_padding or ()))):
+            return "a padding is no less than 0"
+        return None
 
     @property
     def transposed(self) -> bool:

@@ -185,9 +185,9 @@ class Family:
         found: type[CompactConv] = self._beside("unit").UNIT
         return found
 
-    def fitting(self) -> LinearFitting[Any, Any] | StagedFitting[Any]:
+    def fitting(self) -> LinearFitting[Any, Any] | StagedFitting[Any, Any]:
         """How a unit gets its weights, and what a spec would lose."""
-        found: LinearFitting[Any, Any] | StagedFitting[Any] = self._beside("fit").FITTING
+        found: LinearFitting[Any, Any] | StagedFitting[Any, Any] = self._beside("fit").FITTING
         return found
 
     def forms(self, absorbed: Absorbed) -> list[Form]:

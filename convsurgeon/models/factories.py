@@ -13,7 +13,7 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import chdir, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -32,6 +32,7 @@ from convsurgeon.base.errors import (
     named_first_line,
 )
 from convsurgeon.base.inputs import Inputs, as_inputs
+from convsurgeon.base.working_folder import staying_here
 from convsurgeon.models.from_file import load_from_file
 from convsurgeon.models.input_sizes import random_inputs
 from convsurgeon.models.origin import WeightsOrigin
@@ -146,7 +147,7 @@ def at_work(folder: Path) -> Iterator[None]:
     sys.path.insert(0, entry)
     importlib.invalidate_caches()
     try:
-        with chdir("."):
+        with staying_here():
             yield
     finally:
         if entry in sys.path:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from convsurgeon.base.errors import UnknownName, UsageError, did_you_mean, first_line
+from convsurgeon.base.errors import UnknownName, UsageError, did_you_mean, first_line, named_first_line
 from convsurgeon.base.reading import read_text
 from convsurgeon.models.image_file import ENDINGS, open_rgb
 from convsurgeon.models.weights import Transform
@@ -22,6 +22,7 @@ __all__ = [
     "calibration_images",
     "labelled_images",
     "read_image",
+    "stacked",
 ]
 
 BATCH_SIZE = 32
@@ -29,14 +30,41 @@ _NAMES_SHOWN = 5
 
 
 def read_image(path: Path, transform: Transform) -> Tensor | str:
-    """An image [C, H, W] behind its preprocessing; for a file that can't be read, its name and the reason.
+    """An image [C, H, W] behind its preprocessing; for a file that gives none, its name and the reason.
 
-    A truncated, mislabelled or absurdly large file is no reason to lose a run; reports count what was left out.
+    A truncated, mislabelled or absurdly large file, or one that the preprocessing makes NaN of (it divides by the
+    spread of a constant picture), is no reason to lose a run; reports count what was left out.
+
+    Raises:
+        UsageError: the preprocessing returns no tensor.
     """
     try:
-        return transform(open_rgb(path))
+        picture = open_rgb(path)
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
         return f"{path.name}: {first_line(error)}"
+    try:
+        found = transform(picture)
+    # A factory's transform may be any code.
+    except Exception as error:
+        return f"{path.name}: its preprocessing fails: {named_first_line(error)}"
+    if not isinstance(found, Tensor):
+        raise UsageError(
+            f"the preprocessing makes a {type(found).__name__} of {path.name}; expected a tensor [C, H, W]."
+        )
+    return found if bool(found.isfinite().all()) else f"{path.name}: its preprocessing makes NaN or infinity of it"
+
+
+def stacked(images: Sequence[Tensor]) -> Tensor:
+    """One batch [N, C, H, W].
+
+    Raises:
+        UsageError: the images differ in size.
+    """
+    sizes = {tuple(image.shape) for image in images}
+    if len(sizes) > 1:
+        shown = " and ".join(str(list(size)) for size in sorted(sizes)[:2])
+        raise UsageError(f"images come out of the preprocessing in different sizes, {shown}; expected one size.")
+    return torch.stack(list(images))
 
 
 @dataclass
@@ -63,7 +91,7 @@ class ImageBatches:
             read = [(self._read(path), label) for path, label in self.files[start : start + BATCH_SIZE]]
             kept = [(image, label) for image, label in read if image is not None]
             if kept:
-                yield torch.stack([image for image, _ in kept]), torch.tensor([label for _, label in kept])
+                yield stacked([image for image, _ in kept]), torch.tensor([label for _, label in kept])
 
     def _read(self, path: Path) -> Tensor | None:
         found = read_image(path, self.transform)

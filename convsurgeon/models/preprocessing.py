@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from convsurgeon.base.errors import UsageError
 from convsurgeon.base.records import Record
@@ -35,6 +35,20 @@ class Preprocessing(Record):
     interpolation: Literal["bilinear", "bicubic", "nearest"] | None = Field(
         None, description="Of the resizing: bilinear, bicubic or nearest.  [default: bilinear]"
     )
+
+    @classmethod
+    def of(cls, transform: Transform) -> Preprocessing | None:
+        """What the transform of torchvision's classifiers says of itself; None of any other."""
+        places = {"mean": "mean", "std": "std", "resize": "resize_size", "crop": "crop_size"}
+        found = {field: getattr(transform, place, None) for field, place in places.items()}
+        interpolation = getattr(getattr(transform, "interpolation", None), "value", None)
+        if not all(isinstance(numbers, (list, tuple)) for numbers in found.values()) or interpolation is None:
+            return None
+        try:
+            return cls(**found, interpolation=interpolation)
+        except ValidationError:
+            # In words that these settings do not have.
+            return None
 
     @field_validator("mean", "std", "resize", "crop", mode="before")
     @classmethod

@@ -12,8 +12,9 @@ from convsurgeon.planning.options import Choices
 
 __all__ = ["fit_bytes", "memory_limit", "over_memory", "within_memory"]
 
-# The covariance of a site's unfolded inputs in float64, the sums that it comes from, and its copies while solving.
-_COPIES = 6
+# The covariance of a site's unfolded inputs in float64, and its copies while it is gathered and solved: resident memory
+# of a 3×3 convolution over 512 channels rose by 3.7 (IGC) to 5.0 of them (all families measured).
+_COPIES = 5
 _DEFAULT_SHARE = 0.5
 _GIB = 1 << 30
 

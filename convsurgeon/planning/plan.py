@@ -8,7 +8,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
+from pydantic import (
+    NonNegativeInt,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from convsurgeon.base.errors import RecipeError, UnknownName, UsageError
 from convsurgeon.base.reading import parse_json, read_text
@@ -89,8 +96,8 @@ class PlanLayer(Record):
     kind: str
     shape: ConvShape
     narrowed: ConvShape | None = None
-    calls: int
-    positions: int
+    calls: NonNegativeInt
+    positions: NonNegativeInt
     action: Action
     reason: str
     spec: AnySpec | None = None
@@ -98,6 +105,13 @@ class PlanLayer(Record):
     before: CostRecord
     after: CostRecord
     latency: LayerLatency | None = None
+
+    @field_validator("shape", "narrowed")
+    @classmethod
+    def _of_a_convolution(cls, shape: ConvShape | None) -> ConvShape | None:
+        if shape is not None and shape.flaw is not None:
+            raise ValueError(shape.flaw)
+        return shape
 
     @property
     def was(self) -> str:

@@ -6,9 +6,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
-from pydantic import NonNegativeInt, ValidationError
+from pydantic import FiniteFloat, NonNegativeInt, ValidationError
 from torch import Tensor, nn
 
 from convsurgeon.base.drafts import drafting
@@ -28,7 +29,7 @@ _FREE = frozenset({"checkpoint_every"})
 class Standing(Record):
     """Where a run stands, as scalars. ``identity`` hashes what it was started on."""
 
-    format: int = 1
+    format: Literal[1] = 1
     settings: RecoverSettings
     identity: str
     total_steps: NonNegativeInt
@@ -36,7 +37,7 @@ class Standing(Record):
     epoch: NonNegativeInt
     position: NonNegativeInt
     images: NonNegativeInt
-    loss_sum: float
+    loss_sum: FiniteFloat
     loss_count: NonNegativeInt
     original: Score
     before: Score
@@ -104,7 +105,7 @@ class Checkpoints:
             raise UnknownName(f"no checkpoint to resume from at '{path}'; start without --resume (resume=False).")
         tensors, about = read_tensors(path)
         try:
-            standing = Standing.model_validate_json(about.get("standing", ""))
+            standing = Standing.model_validate_json(about.get("standing", ""), strict=True)
         except ValidationError as error:
             raise ModelLoadError(f"{path} is no checkpoint of this version of recover.") from error
         _same_run(path, standing, settings, identity)

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from convsurgeon.base.errors import UsageError
 from convsurgeon.base.generators import seeded
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.models.images import read_image
+from convsurgeon.models.images import read_image, stacked
 from convsurgeon.models.weights import Transform
 from convsurgeon.recovery.batches import UNLABELLED, Batch
 from convsurgeon.recovery.randomness import mixed
@@ -185,12 +185,8 @@ _Collated = tuple[Tensor, Tensor, list[tuple[int, str]]]
 
 
 def _collate(read: list[_Read]) -> _Collated:
-    sizes = {tuple(item.image.shape) for item in read}
-    if len(sizes) > 1:
-        shown = " and ".join(str(list(size)) for size in sorted(sizes)[:2])
-        raise UsageError(f"images come out of the preprocessing in different sizes, {shown}; expected one size.")
     unreadable = [bad for item in read for bad in item.unreadable]
-    return torch.stack([item.image for item in read]), torch.tensor([item.label for item in read]), unreadable
+    return stacked([item.image for item in read]), torch.tensor([item.label for item in read]), unreadable
 
 
 def _one_thread(_worker: int) -> None:

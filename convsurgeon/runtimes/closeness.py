@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from convsurgeon.base.batch_axis import rebatched
 from convsurgeon.base.inputs import Inputs
 
 __all__ = ["TOLERANCE", "allowed", "as_tensors", "disagreement", "largest_disagreement"]
@@ -32,14 +31,13 @@ def as_tensors(output: Any) -> list[torch.Tensor]:
 
 
 def largest_disagreement(
-    model: nn.Module, run: Callable[[Inputs], Sequence[torch.Tensor]], inputs: Inputs, *, free_batch: bool
+    model: nn.Module, run: Callable[[Inputs], Sequence[torch.Tensor]], cases: Iterable[Inputs]
 ) -> float:
-    """What ``run`` differs by from the module, on the inputs and, for a free batch axis, on three of them.
+    """What ``run`` differs by from the module, over all of the inputs.
 
     Raises:
         ModelRunError: the module fails on these inputs.
     """
-    cases = [inputs, rebatched(inputs, 3)] if free_batch else [inputs]
     with torch.no_grad():
         return max(disagreement(as_tensors(case.call(model)), run(case)) for case in cases)
 

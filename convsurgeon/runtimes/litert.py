@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convsurgeon.base.batch_axis import rebatched
 from convsurgeon.base.errors import ModelRunError, first_line
+from convsurgeon.base.free_axes import FreeAxes, size_to_trace
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.runtimes.free_batch import free_axes
+from convsurgeon.runtimes.export_axes import BY_DIM, export_axes
 from convsurgeon.runtimes.runtime import missing
 
 __all__ = ["litert_missing", "litert_reader", "quantise_litert", "write_litert"]
@@ -28,20 +28,22 @@ def litert_missing() -> str | None:
     return missing(("litert_torch", "ai_edge_litert", "ai_edge_quantizer"), "litert")
 
 
-def write_litert(model: nn.Module, inputs: Inputs, path: Path, *, dynamic_batch: bool) -> None:
+def write_litert(model: nn.Module, inputs: Inputs, path: Path, free: FreeAxes) -> None:
     """Convert a network in eval mode on the CPU, and write it.
 
     Raises:
         ModelRunError: litert-torch can't convert it.
     """
-    # A batch of one would be taken for a constant.
-    given = rebatched(inputs, 2) if dynamic_batch else inputs
+    given = size_to_trace(inputs, free)
     try:
         with _quiet():
             import litert_torch
 
-            free = {"dynamic_shapes": free_axes(given)} if dynamic_batch else {}
-            litert_torch.convert(model, tuple(given.args), dict(given.kwargs) or None, **free).export(str(path))
+            shapes = export_axes(given, free, BY_DIM)
+            converted = litert_torch.convert(
+                model, tuple(given.args), dict(given.kwargs) or None, **({"dynamic_shapes": shapes} if shapes else {})
+            )
+            converted.export(str(path))
     except OSError:
         raise
     # It raises whatever torch.export, JAX and its own passes do.

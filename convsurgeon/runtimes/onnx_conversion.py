@@ -1,7 +1,7 @@
 """A network as an ONNX graph, in memory, compared with the module in ONNX Runtime before anybody gets it.
 
 The default exporter (torch.export) comes first; where it fails, or its graph computes something else, the older one
-(TorchScript) is tried, and last a fixed batch size.
+(TorchScript) is tried, and last a fixed batch size, unless a free one was asked for.
 """
 
 from __future__ import annotations
@@ -18,19 +18,31 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from convsurgeon.base.batch_axis import batch_of, rebatched
 from convsurgeon.base.copies import duplicate
 from convsurgeon.base.errors import ModelRunError, first_line
+from convsurgeon.base.free_axes import FreeAxes, axes_of, axes_to_try, free_in_words, size_to_trace, sizes_to_compare
 from convsurgeon.base.inputs import Inputs
+from convsurgeon.base.working_folder import staying_here
 from convsurgeon.runtimes.closeness import allowed, largest_disagreement
-from convsurgeon.runtimes.free_batch import free_axes
+from convsurgeon.runtimes.export_axes import BY_NAME, export_axes
 from convsurgeon.runtimes.machine import dtype_name, dtype_of
 from convsurgeon.runtimes.runtime import missing
 from convsurgeon.runtimes.tensor_names import input_names, output_names
 
-__all__ = ["Exporter", "OnnxGraph", "onnx_missing", "quiet_exporters", "run_onnx", "session_for", "to_onnx"]
+__all__ = [
+    "Exporter",
+    "OnnxGraph",
+    "known_opsets",
+    "onnx_missing",
+    "quiet_exporters",
+    "run_onnx",
+    "session_for",
+    "to_onnx",
+]
 
 Exporter = Literal["torch.export", "TorchScript"]
+
+_OLDEST_OPSET = 7
 
 # Protocol buffers end at 2 GiB.
 _MOST_BYTES = 2**31
@@ -45,14 +57,14 @@ class OnnxGraph:
     Attributes:
         content: the ONNX file's bytes, weights included.
         exporter: which of PyTorch's exporters made it.
-        dynamic_batch: whether the batch axis is free; compared in two batch sizes then.
+        free: the axes of any length; compared in two lengths of each.
         error: the largest |a − b| / max(1, max |a|) seen in the comparison.
         problems: what the attempts before this one failed with.
     """
 
     content: bytes
     exporter: Exporter
-    dynamic_batch: bool
+    free: FreeAxes
     error: float
     problems: tuple[str, ...] = ()
 
@@ -62,16 +74,25 @@ def onnx_missing() -> str | None:
     return missing(("onnx", "onnxscript", "onnxruntime"), "onnx")
 
 
+def known_opsets() -> range:
+    """The versions of ONNX's operators that there are, from the oldest that PyTorch writes."""
+    import onnx
+
+    return range(_OLDEST_OPSET, onnx.defs.onnx_opset_version() + 1)
+
+
 def to_onnx(
     model: nn.Module,
     inputs: Inputs,
     *,
-    dynamic_batch: bool = True,
+    free: FreeAxes | None = None,
+    opset: int | None = None,
     first: Exporter = "torch.export",
 ) -> OnnxGraph:
     """Export a copy in eval mode on the CPU, and compare its outputs with the module's in ONNX Runtime.
 
-    ``first`` names the exporter that is tried first.
+    ``free`` names the axes of any length; None is the batch where that can be, which is tried first. ``opset`` is the
+    version of ONNX's operators, None the exporter's own. ``first`` names the exporter that is tried first.
 
     Raises:
         ModelRunError: no exporter makes a graph that computes the same; the message holds what each failed with. Or
@@ -82,19 +103,19 @@ def to_onnx(
     given = inputs.to("cpu")
     tolerance = allowed(copy)
     problems: list[str] = []
-    for exporter, dynamic in _attempts(first, dynamic_batch):
+    for exporter, axes in _attempts(first, free):
         try:
             with quiet_exporters(), torch.no_grad():
-                content = _EXPORT[exporter](copy, rebatched(given, 2) if dynamic else given, dynamic)
+                content = _EXPORT[exporter](copy, size_to_trace(given, axes), axes, opset)
             run = partial(run_onnx, session_for(content, threads=torch.get_num_threads()))
-            error = largest_disagreement(copy, run, given, free_batch=dynamic)
+            error = largest_disagreement(copy, run, sizes_to_compare(given, axes))
         # Exporters and runtimes raise whatever their dependencies do; every failure leads to the next attempt.
         except Exception as error_raised:
-            problems.append(f"{_attempt(exporter, dynamic)}: {first_line(error_raised)}")
+            problems.append(f"{_attempt(exporter, axes)}: {first_line(error_raised)}")
             continue
         if error <= tolerance:
-            return OnnxGraph(content, exporter, dynamic, error, tuple(problems))
-        problems.append(f"{_attempt(exporter, dynamic)}: its outputs differ by {error:.1e}, allowed {tolerance:.0e}")
+            return OnnxGraph(content, exporter, axes, error, tuple(problems))
+        problems.append(f"{_attempt(exporter, axes)}: its outputs differ by {error:.1e}, allowed {tolerance:.0e}")
     raise ModelRunError(f"the model can't be exported to ONNX. {_remedy(model)}{'; '.join(problems)}.")
 
 
@@ -114,22 +135,23 @@ def _refuse_too_many_weights(model: nn.Module) -> None:
         )
 
 
-def _attempts(first: Exporter, dynamic_batch: bool) -> list[tuple[Exporter, bool]]:
+def _attempts(first: Exporter, free: FreeAxes | None) -> list[tuple[Exporter, FreeAxes]]:
     exporters: list[Exporter] = sorted(_EXPORT, key=lambda exporter: exporter != first)
-    return [(exporter, dynamic) for dynamic in ((True, False) if dynamic_batch else (False,)) for exporter in exporters]
+    return [(exporter, axes) for axes in axes_to_try(free) for exporter in exporters]
 
 
-def _attempt(exporter: Exporter, dynamic: bool) -> str:
-    return f"{exporter} with a {'free' if dynamic else 'fixed'} batch size"
+def _attempt(exporter: Exporter, axes: FreeAxes) -> str:
+    return f"{exporter} with {free_in_words(axes)}"
 
 
-def _by_torch_export(model: nn.Module, inputs: Inputs, dynamic: bool) -> bytes:
+def _by_torch_export(model: nn.Module, inputs: Inputs, axes: FreeAxes, opset: int | None) -> bytes:
     program = torch.onnx.export(
         model,
         tuple(inputs.args),
         kwargs=dict(inputs.kwargs),
         dynamo=True,
-        dynamic_shapes=free_axes(inputs) if dynamic else None,
+        dynamic_shapes=export_axes(inputs, axes, BY_NAME),
+        opset_version=opset,
         input_names=input_names(model, inputs),
         output_names=output_names(model, inputs),
         external_data=False,
@@ -137,17 +159,15 @@ def _by_torch_export(model: nn.Module, inputs: Inputs, dynamic: bool) -> bytes:
     )
     if program is None:
         raise ModelRunError("the exporter returned nothing")
+    written = next(entry.version for entry in program.model_proto.opset_import if not entry.domain)
+    if opset not in (None, written):
+        raise ModelRunError(f"it writes opset {written} instead of {opset}")
     return bytes(program.model_proto.SerializeToString())
 
 
-def _by_torchscript(model: nn.Module, inputs: Inputs, dynamic: bool) -> bytes:
+def _by_torchscript(model: nn.Module, inputs: Inputs, axes: FreeAxes, opset: int | None) -> bytes:
     names = input_names(model, inputs)
-    size = batch_of(inputs)
-    free = {
-        name: {0: "batch"}
-        for name, tensor in zip(names, inputs.tensors(), strict=True)
-        if dynamic and tensor.dim() > 0 and tensor.shape[0] == size
-    }
+    free = dict(zip(names, map(axes_of(inputs, axes), inputs.tensors()), strict=True)) if axes else {}
     file = io.BytesIO()
     torch.onnx.export(
         model,
@@ -156,12 +176,13 @@ def _by_torchscript(model: nn.Module, inputs: Inputs, dynamic: bool) -> bytes:
         dynamo=False,
         input_names=names,
         output_names=output_names(model, inputs),
-        dynamic_axes=free or None,
+        dynamic_axes={name: places for name, places in free.items() if places} or None,
+        opset_version=opset,
     )
     return file.getvalue()
 
 
-_EXPORT: dict[Exporter, Callable[[nn.Module, Inputs, bool], bytes]] = {
+_EXPORT: dict[Exporter, Callable[[nn.Module, Inputs, FreeAxes, int | None], bytes]] = {
     "torch.export": _by_torch_export,
     "TorchScript": _by_torchscript,
 }
@@ -201,13 +222,13 @@ def feed_for(session: Any, inputs: Inputs) -> dict[str, Any]:
 
 @contextmanager
 def quiet_exporters() -> Iterator[None]:
-    """Exporters warn about what the comparison will find anyway."""
+    """Exporters warn about what the comparison will find anyway; they run the forward, which may go anywhere."""
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), staying_here():
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -62,7 +62,7 @@ class OnnxRuntime:
             )
         exporter: Exporter = "TorchScript" if self.layers else "torch.export"
         network = between_layers(model, inputs) if self.layers else model
-        graph = to_onnx(network, inputs, dynamic_batch=False, first=exporter)
+        graph = to_onnx(network, inputs, free=(), first=exporter)
         content = onnx_in_int8(graph.content, [inputs]) if precision == INT8 else graph.content
         session = session_for(content, threads=threads)
         feed = feed_for(session, inputs)

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from convsurgeon.base.batch_axis import batch_of
 from convsurgeon.base.copies import duplicate
 from convsurgeon.base.errors import ModelRunError, first_line
+from convsurgeon.base.free_axes import FreeAxes, axes_of, axes_to_try, sizes_to_compare
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.runtimes.closeness import allowed, largest_disagreement
 from convsurgeon.runtimes.onnx_conversion import onnx_missing, to_onnx
@@ -26,7 +26,7 @@ class OpenVinoModel:
     """A model (``openvino.Model``) that was compared with its module.
 
     Attributes:
-        model: with a free batch axis where ``dynamic_batch``.
+        model: with any length of the ``free`` axes.
         source: read from the module itself, or through ONNX.
         error: the largest |a − b| / max(1, max |a|) seen in the comparison, in float32.
         problems: what the attempts before this one failed with.
@@ -34,13 +34,15 @@ class OpenVinoModel:
 
     model: Any
     source: Literal["module", "ONNX"]
-    dynamic_batch: bool
+    free: FreeAxes
     error: float
     problems: tuple[str, ...] = ()
 
 
-def to_openvino(model: nn.Module, inputs: Inputs, *, dynamic_batch: bool = True) -> OpenVinoModel:
+def to_openvino(model: nn.Module, inputs: Inputs, *, free: FreeAxes | None = None) -> OpenVinoModel:
     """Convert a copy in eval mode on the CPU, and compare its outputs with the module's.
+
+    ``free`` names the axes of any length; None is the batch where that can be, which is tried first.
 
     Raises:
         ModelRunError: no way leads to a model that computes the same; the message holds what each failed with.
@@ -53,47 +55,48 @@ def to_openvino(model: nn.Module, inputs: Inputs, *, dynamic_batch: bool = True)
     ways = {"module": _from_module} | ({} if onnx_missing() else {"ONNX": _through_onnx})
     problems: list[str] = []
     for source, convert in ways.items():
-        for dynamic in (True, False) if dynamic_batch else (False,):
+        for axes in axes_to_try(free):
             try:
                 with warnings.catch_warnings(), torch.no_grad():
                     warnings.simplefilter("ignore")
-                    converted = convert(copy, given, dynamic)
+                    converted = convert(copy, given, axes)
                     compiled = compiled_for(converted, precision="float32", threads=torch.get_num_threads())
-                    error = largest_disagreement(copy, partial(run_openvino, compiled), given, free_batch=dynamic)
+                    run = partial(run_openvino, compiled)
+                    error = largest_disagreement(copy, run, sizes_to_compare(given, axes))
             # The converter raises whatever its frontends do; every failure leads to the next attempt.
             except Exception as raised:
                 problems.append(f"from the {source}: {first_line(raised)}")
                 continue
             if error <= tolerance:
                 way: Literal["module", "ONNX"] = "module" if source == "module" else "ONNX"
-                return OpenVinoModel(converted, way, dynamic, error, tuple(problems))
+                return OpenVinoModel(converted, way, axes, error, tuple(problems))
             problems.append(f"from the {source}: its outputs differ by {error:.1e}, allowed {tolerance:.0e}")
     raise ModelRunError(f"the model can't be converted to OpenVINO. {'; '.join(problems)}.")
 
 
-def _from_module(model: nn.Module, inputs: Inputs, dynamic: bool) -> Any:
+def _from_module(model: nn.Module, inputs: Inputs, axes: FreeAxes) -> Any:
     example: Any = dict(inputs.kwargs) if inputs.kwargs and not inputs.args else tuple(inputs.args)
     if inputs.kwargs and inputs.args:
         raise ModelRunError("positional and keyword arguments together can't be traced")
     converted = converted_by_openvino(model, example)
-    _set_shapes(converted, inputs, dynamic)
+    _set_shapes(converted, inputs, axes)
     return converted
 
 
-def _through_onnx(model: nn.Module, inputs: Inputs, dynamic: bool) -> Any:
-    graph = to_onnx(model, inputs, dynamic_batch=dynamic)
+def _through_onnx(model: nn.Module, inputs: Inputs, axes: FreeAxes) -> Any:
+    graph = to_onnx(model, inputs, free=axes)
     converted = openvino_core().read_model(graph.content)
-    _set_shapes(converted, inputs, dynamic and graph.dynamic_batch)
+    _set_shapes(converted, inputs, axes)
     return converted
 
 
-def _set_shapes(converted: Any, inputs: Inputs, dynamic: bool) -> None:
-    """The inputs' shapes, with a free batch axis: a traced model leaves every axis free, which is slower."""
-    tensors, size = inputs.tensors(), batch_of(inputs)
+def _set_shapes(converted: Any, inputs: Inputs, axes: FreeAxes) -> None:
+    """The inputs' shapes, but for the free axes: a traced model leaves every axis free, which is slower."""
+    tensors, free = inputs.tensors(), axes_of(inputs, axes)
     if len(tensors) != len(converted.inputs):
         raise ModelRunError(f"the model takes {len(converted.inputs)} tensors there, {len(tensors)} here")
     shapes = {
-        port: [-1 if dynamic and axis == 0 and length == size else length for axis, length in enumerate(tensor.shape)]
+        port: [-1 if place in free(tensor) else length for place, length in enumerate(tensor.shape)]
         for port, tensor in zip(converted.inputs, tensors, strict=True)
     }
     converted.reshape(shapes)

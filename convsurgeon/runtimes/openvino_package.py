@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from convsurgeon.base.working_folder import staying_here
 from convsurgeon.runtimes.runtime import missing
 
 __all__ = ["converted_by_openvino", "openvino_core", "openvino_missing", "openvino_package", "unreported"]
@@ -36,7 +37,7 @@ def openvino_package() -> Any:
 def converted_by_openvino(model: nn.Module, example_input: dict[str, torch.Tensor] | tuple[Any, ...]) -> Any:
     """``openvino.convert_model`` on a module in eval mode, which tells nobody."""
     openvino = openvino_package()
-    with unreported():
+    with unreported(), staying_here():
         return openvino.convert_model(model, example_input=example_input)
 
 

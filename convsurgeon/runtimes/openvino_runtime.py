@@ -66,7 +66,7 @@ class OpenVino:
                 f"OpenVINO runs on the CPU here, the model is on '{device_of(model)}'; use --device cpu."
             )
         network = _layer(model, inputs) if self.layers else model
-        converted = to_openvino(network, inputs, dynamic_batch=False)
+        converted = to_openvino(network, inputs, free=())
         if precision == INT8:
             # What is not quantised calculates in float32, as in the file that it is compared with.
             quantised = quantised_openvino(converted.model, [inputs], in_float=())

@@ -9,6 +9,7 @@ from torch import fx, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
 from convsurgeon.base.errors import FOREIGN
+from convsurgeon.base.working_folder import staying_here
 from convsurgeon.families.unit import CompactConv
 
 __all__ = ["TRACED_CONVS", "Leaf", "by_parts", "conv_graphs", "trace"]
@@ -22,7 +23,8 @@ Leaf = Callable[[nn.Module], bool | None]
 
 def trace(module: nn.Module, leaf: Leaf) -> fx.Graph:
     """The module's graph. Any code may stand in a forward, so any exception may come out of tracing it."""
-    return _Tracer(leaf).trace(module)
+    with staying_here():
+        return _Tracer(leaf).trace(module)
 
 
 class _Tracer(fx.Tracer):

@@ -8,12 +8,15 @@ from convsurgeon.transfer.calibration import Calibration
 from convsurgeon.transfer.carry_over import Inherited, InheritSettings, SiteFit, inherit
 from convsurgeon.transfer.damage_file import Estimate
 from convsurgeon.transfer.fit import FitResult, fit
-from convsurgeon.transfer.measure import DamageSettings, DamageTable, measure_damage
+from convsurgeon.transfer.measure import DamageTable, measure_damage
+from convsurgeon.transfer.measurement import DamageSettings
+from convsurgeon.transfer.rivals import Costs
 from convsurgeon.transfer.traffic import Supply, Traffic
 
 __all__ = [
     "Agreement",
     "Calibration",
+    "Costs",
     "DamageSettings",
     "DamageTable",
     "Estimate",

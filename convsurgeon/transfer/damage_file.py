@@ -25,13 +25,15 @@ VERSION = 3
 class Estimate:
     """``error`` = ‖y − ŷ‖² / ‖y − mean(y)‖² on ``held`` positions that were not fitted on; ``samples`` were.
 
-    ``reliable`` is False where the data is too small to tell.
+    ``reliable`` is False where the data is too small to tell. What was not ``fitted`` loses at least ``error``, with
+    which another candidate that costs no more in anything beats it.
     """
 
     error: FiniteFloat
     samples: NonNegativeInt
     held: NonNegativeInt
     reliable: bool
+    fitted: bool = True
 
 
 def spec_key(spec: Spec) -> str:
@@ -68,3 +70,8 @@ class DamageFile(CacheFile[Estimate]):
 
     def __init__(self, directory: Path | None, key: tuple[str, ...]) -> None:
         super().__init__(directory, "damage", (str(VERSION), *key), Estimate)
+
+    def errors(self, name: str, specs: Iterable[Spec]) -> dict[Spec, float]:
+        """What those of a site's specs lose that were fitted."""
+        found = {spec: self.entries.get(name, {}).get(spec_key(spec)) for spec in specs}
+        return {spec: entry.error for spec, entry in found.items() if entry is not None and entry.fitted}

@@ -168,7 +168,7 @@ def dense_fit(conv: Conv, moments: Moments) -> DenseFit:
 
 
 def _fit_by_stages(
-    fitting: StagedFitting[Any],
+    fitting: StagedFitting[Any, Any],
     module: CompactConv,
     conv: Conv,
     samples: Samples,
@@ -193,7 +193,7 @@ def _fit_by_stages(
 
 
 def _write_stages(
-    fitting: StagedFitting[Any], module: CompactConv, dense: DenseFit, seen: Samples, *, norm_behind: bool
+    fitting: StagedFitting[Any, Any], module: CompactConv, dense: DenseFit, seen: Samples, *, norm_behind: bool
 ) -> CompactConv:
     """Fit a float32 copy on float32 samples and write it into ``module``; the copy comes back."""
     work = own_copy(module).float()
@@ -202,7 +202,7 @@ def _write_stages(
     return work
 
 
-def _fit_stages_blindly(fitting: StagedFitting[Any], module: CompactConv, conv: Conv, seed: int) -> FitResult:
+def _fit_stages_blindly(fitting: StagedFitting[Any, Any], module: CompactConv, conv: Conv, seed: int) -> FitResult:
     noise = _noise(conv, seed)
     moments = collect(noise, module.shape, linear_of(conv)).fitted.moments(centred=module.shape.bias)
     _write_stages(fitting, module, dense_fit(conv, moments), noise, norm_behind=False)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import torch
 
 from convsurgeon.base.generators import seeded
 from convsurgeon.families import family_of
@@ -17,7 +20,6 @@ from convsurgeon.families.regression.moments import TINY, Collected, Gathering
 from convsurgeon.families.regression.problems import linears_of, problem_of, unknowns_of
 from convsurgeon.families.regression.samples import HELD_ROWS, Samples
 from convsurgeon.families.torch_convs import Conv, conv_shape
-from convsurgeon.transfer.damage_file import Estimate, spec_key
 from convsurgeon.transfer.fit import dense_fit, ridge_for
 
 __all__ = ["MeasuredSite"]
@@ -60,27 +62,46 @@ class MeasuredSite:
         """What collects its moments, group by group."""
         return Gathering(self.shape, *linears_of(self.conv, self.shape))
 
-    def estimates(self, collected: Sequence[Collected], maps: Samples) -> dict[str, Estimate]:
-        """The errors of all specs; ``maps`` are read by fits by stages only."""
-        samples, held = collected[0].fitted.count, len(collected[0].held_u)
-        ridge = ridge_for(samples, self.unknowns)
-        centred = self.shape.bias or self.norm_behind
-        sites = [LinearSite.of(one, ridge, centred=centred) for one in collected]
+    def by_moments(self, collected: Sequence[Collected]) -> dict[Spec, float]:
+        """The errors of the specs that moments say all about."""
+        linear = [(fitting, family) for fitting, family in self._families() if isinstance(fitting, LinearFitting)]
+        sites = self._linear_sites(collected) if linear else []
+        errors: dict[Spec, float] = {}
+        for fitting, family in linear:
+            errors.update(self._of_groups(fitting, family, sites))
+        return errors
+
+    def least_by_stages(self, seen: Samples) -> dict[Spec, float]:
+        """What the specs that are fitted by stages lose at least, told from float32 samples."""
+        conv = copy.deepcopy(self.conv).float()
+        least: dict[Spec, float] = {}
+        for fitting, family in self._families():
+            if isinstance(fitting, StagedFitting):
+                with torch.no_grad():
+                    least.update(fitting.least_damages(conv, family, seen, norm_behind=self.norm_behind))
+        return least
+
+    def by_stages(self, specs: Container[Spec], collected: Sequence[Collected], maps: Samples) -> dict[Spec, float]:
+        """The errors of those of the ``specs`` that are fitted by stages."""
         errors: dict[Spec, float] = {}
         for fitting, family in self._families():
-            if isinstance(fitting, LinearFitting):
-                errors.update(self._by_moments(fitting, family, sites))
-            else:
-                errors.update(self._by_stages(fitting, family, sites[0], maps))
-        return {spec_key(spec): Estimate(error, samples, held, reliable=True) for spec, error in errors.items()}
+            if isinstance(fitting, StagedFitting):
+                wanted = [spec for spec in family if spec in specs]
+                errors.update(self._fitted(fitting, wanted, self._linear_sites(collected)[0], maps))
+        return errors
 
-    def _families(self) -> Iterator[tuple[LinearFitting[Any, Any] | StagedFitting[Any], list[Spec]]]:
+    def _linear_sites(self, collected: Sequence[Collected]) -> list[LinearSite]:
+        ridge = ridge_for(collected[0].fitted.count, self.unknowns)
+        centred = self.shape.bias or self.norm_behind
+        return [LinearSite.of(one, ridge, centred=centred) for one in collected]
+
+    def _families(self) -> Iterator[tuple[LinearFitting[Any, Any] | StagedFitting[Any, Any], list[Spec]]]:
         """The specs of each family, with how it is fitted."""
         for name in dict.fromkeys(spec.family for spec in self.specs):
             family = [spec for spec in self.specs if spec.family == name]
             yield family_of(family[0]).fitting(), family
 
-    def _by_moments(
+    def _of_groups(
         self, fitting: LinearFitting[Any, Any], specs: Sequence[Spec], sites: Sequence[LinearSite]
     ) -> dict[Spec, float]:
         """Every group's damage, together."""
@@ -93,8 +114,8 @@ class MeasuredSite:
                 found[inside[spec]] += damage * share
         return found
 
-    def _by_stages(
-        self, fitting: StagedFitting[Any], specs: Sequence[Spec], site: LinearSite, maps: Samples
+    def _fitted(
+        self, fitting: StagedFitting[Any, Any], specs: Sequence[Spec], site: LinearSite, maps: Samples
     ) -> dict[Spec, float]:
         """Each unit is built, fitted, and run on the images held out."""
         dense, seen = dense_fit(self.conv, site.moments), maps.single()

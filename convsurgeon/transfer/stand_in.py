@@ -16,12 +16,12 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 def stand_in(unit: nn.Module, conv: nn.Module) -> None:
-    """From now on the unit computes what the convolution does."""
+    """Let the unit compute what the convolution does, until `stand_down`."""
     vars(unit)["forward"] = conv.forward
 
 
 def stand_down(unit: nn.Module) -> None:
-    """From now on the unit computes what it is."""
+    """Let the unit compute with its own weights again."""
     vars(unit).pop("forward", None)
 
 

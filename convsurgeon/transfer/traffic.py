@@ -64,7 +64,7 @@ class Traffic:
         return Fraction(HELD_EVERY * held, self.images)
 
     def sampled_bytes(self, unknowns: int) -> int:
-        """About what the sampled outputs of this site take."""
+        """Memory for this site's sampled outputs, roughly."""
         return 4 * self.outputs * min(self.positions, sample_cap(unknowns) + HELD_ROWS)
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -79,15 +77,6 @@ def test_only_drafts_of_dead_runs_are_cleared(alive: bool, tmp_path: Path) -> No
     assert draft.exists() == alive
     if alive:
         os.close(lock)
-
-
-@pytest.fixture
-def little_room() -> Iterator[None]:
-    """No file can grow beyond 1000 bytes, which programs see as they see a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("size", [1000, 1001])

@@ -155,7 +155,7 @@ def test_an_r_cnn_is_labelled_and_its_fixed_part_is_the_published_one() -> None:
     ],
 )
 def test_counts_agree_with_the_witnesses(name: str) -> None:
-    """MACs are FlopCounterMode / 2 and torchvision's own, layers sum to totals, convolutions have their closed form."""
+    """MACs are FlopCounterMode / 2, torchvision's own and the survey's; layers sum to totals, by their closed form."""
     try:
         model = build_model(name, device="meta")
     except ModelLoadError:
@@ -174,7 +174,9 @@ def test_counts_agree_with_the_witnesses(name: str) -> None:
         found.params,
     )
     layers = {layer.name: layer.macs for layer in found.layers}
-    assert all(layers[site.name] == site.cost.macs for site in survey(model, inputs).sites)
+    surveyed = survey(model, inputs)
+    assert all(layers[site.name] == site.cost.macs for site in surveyed.sites)
+    assert surveyed.total.macs == found.macs
     assert (found.counted_on, found.varying_macs) == ("meta", 0)
 
 

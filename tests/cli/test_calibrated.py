@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from tests.cli.conftest import Ended
 
 FACTORY = """
 import torch
@@ -28,8 +29,10 @@ build.example_inputs = torch.zeros(1, 3, 16, 16)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A factory, 40 images in two class folders, and one file that is no image."""
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A factory, 40 images in two class folders, and one file that is no image; measured damage is kept beside them."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CONVSURGEON_CACHE", str(tmp_path / "cache"))
     (tmp_path / "net.py").write_text(FACTORY)
     random = np.random.default_rng(0)
     for i in range(40):
@@ -40,19 +43,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {"CONVSURGEON_CACHE": str(folder / "cache"), "CONVSURGEON_OFFLINE": "1", "PATH": "/usr/bin:/bin"}
-    command = [sys.executable, "-m", "convsurgeon", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-
-
-def test_a_calibrated_conversion_reports_errors_agreement_and_accuracy(folder: Path) -> None:
+def test_a_calibrated_conversion_reports_errors_agreement_and_accuracy(folder: Path, run: Callable[..., Ended]) -> None:
     """With images the plan rests on measured damage, every replaced layer shows its error, and labels give accuracy."""
-    done = _run(
-        folder, "convert", "net.py:build", "--method", "igc", "--target", "macs=60%", "--json", "--calibrate",
+    done = run(
+        "convert", "net.py:build", "--method", "igc", "--target", "macs=60%", "--json", "--calibrate",
         "images", "--evaluate", "images",
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["plan"]["objective"].startswith("measured")
     assert report["inherited"] == "fitted in closed form on calibration inputs"
@@ -66,87 +63,87 @@ def test_a_calibrated_conversion_reports_errors_agreement_and_accuracy(folder: P
     assert "1 of 41 images can't be read and were left out, e.g. broken.png" in " ".join(done.stderr.split())
 
 
-def test_a_second_target_reuses_the_measured_damage(folder: Path) -> None:
+def test_a_second_target_reuses_the_measured_damage(folder: Path, run: Callable[..., Ended]) -> None:
     """The damage file is written once; another target reads it and does not change it."""
     arguments = ("plan", "net.py:build", "--method", "igc", "--calibrate", "images")
-    assert _run(folder, *arguments, "--target", "macs=60%", "-o", "a.json").returncode == 0
+    assert run(*arguments, "--target", "macs=60%", "-o", "a.json").exit_code == 0
     (file,) = (folder / "cache").glob("damage-*.json")
     before = (file.read_bytes(), file.stat().st_mtime_ns)
-    assert _run(folder, *arguments, "--target", "macs=40%", "-o", "b.json").returncode == 0
+    assert run(*arguments, "--target", "macs=40%", "-o", "b.json").exit_code == 0
     assert (file.read_bytes(), file.stat().st_mtime_ns) == before
 
 
-def test_without_images_the_fit_is_said_to_see_the_weights_alone(folder: Path) -> None:
+def test_without_images_the_fit_is_said_to_see_the_weights_alone(folder: Path, run: Callable[..., Ended]) -> None:
     """A caller's weights without calibration are fitted blindly, and the report says what that loses."""
-    done = _run(folder, "convert", "net.py:build", "--method", "igc", "--target", "macs=60%", "--json")
+    done = run("convert", "net.py:build", "--method", "igc", "--target", "macs=60%", "--json")
     report = json.loads(done.stdout)
     assert report["inherited"].startswith("fitted to the original's weights alone")
     assert report["plan"]["objective"].startswith("data-free proxy")
     assert report["fidelity"] is None
 
 
-def test_refinement_needs_images(folder: Path) -> None:
+def test_refinement_needs_images(folder: Path, run: Callable[..., Ended]) -> None:
     """Gradient steps without calibration images are refused; with them the report says how many were taken."""
     arguments = ("convert", "net.py:build", "--method", "compconv128", "--json", "--refine", "2")
-    refused = _run(folder, *arguments)
-    assert refused.returncode == 2
+    refused = run(*arguments)
+    assert refused.exit_code == 2
     assert "pass --calibrate DIR too" in refused.stderr
-    done = _run(folder, *arguments, "--calibrate", "images", "--images", "8")
-    assert done.returncode == 0, done.stderr
+    done = run(*arguments, "--calibrate", "images", "--images", "8")
+    assert done.exit_code == 0, done.stderr
     words = "fitted in closed form on calibration inputs, then by 2 gradient steps a layer"
     assert json.loads(done.stdout)["inherited"] == words
 
 
-def test_a_number_of_images_needs_a_folder(folder: Path) -> None:
+def test_a_number_of_images_needs_a_folder(folder: Path, run: Callable[..., Ended]) -> None:
     """--images without --calibrate is refused, since it would change nothing."""
-    done = _run(folder, "convert", "net.py:build", "--images", "8")
-    assert done.returncode == 2
+    done = run("convert", "net.py:build", "--images", "8")
+    assert done.exit_code == 2
     assert "--images says how many images to calibrate on; pass --calibrate DIR too." in done.stderr
 
 
-def test_class_names_need_labelled_images(folder: Path) -> None:
+def test_class_names_need_labelled_images(folder: Path, run: Callable[..., Ended]) -> None:
     """--classes without --evaluate is refused, since it would change nothing; with it the names are read."""
     (folder / "names.txt").write_text("class0\nclass1\n")
     (folder / "others.txt").write_text("class0\nother\n")
-    command = ("convert", "net.py:build", "--method", "compconv128", "--dry-run", "--classes", "names.txt")
-    refused = _run(folder, *command)
-    assert refused.returncode == 2
+    words = ("convert", "net.py:build", "--method", "compconv128", "--dry-run", "--classes", "names.txt")
+    refused = run(*words)
+    assert refused.exit_code == 2
     assert "--classes names the folders of --evaluate; pass --evaluate DIR too." in refused.stderr
-    assert _run(folder, *command, "--evaluate", "images").returncode == 0
-    other = _run(folder, *command[:-1], "others.txt", "--evaluate", "images")
-    assert other.returncode == 2
+    assert run(*words, "--evaluate", "images").exit_code == 0
+    other = run(*words[:-1], "others.txt", "--evaluate", "images")
+    assert other.exit_code == 2
     assert "class1" in other.stderr
 
 
-def test_unknown_preprocessing_is_said_once(folder: Path) -> None:
+def test_unknown_preprocessing_is_said_once(folder: Path, run: Callable[..., Ended]) -> None:
     """A model whose preprocessing is not known brings one warning, however many folders are read."""
-    command = ("convert", "net.py:build", "--method", "compconv128", "--calibrate", "images", "--evaluate", "images")
-    done = _run(folder, *command)
-    assert done.returncode == 0, done.stderr
+    words = ("convert", "net.py:build", "--method", "compconv128", "--calibrate", "images", "--evaluate", "images")
+    done = run(*words)
+    assert done.exit_code == 0, done.stderr
     assert done.stderr.count("images were prepared in a GUESSED way") == 1
 
 
-def test_a_folder_without_a_readable_image_is_refused(folder: Path) -> None:
+def test_a_folder_without_a_readable_image_is_refused(folder: Path, run: Callable[..., Ended]) -> None:
     """Where no file can be read, the message counts them and names one; one readable image is enough to go on."""
     bad = folder / "bad"
     bad.mkdir()
     (bad / "x.png").write_bytes(b"no image")
-    command = ("convert", "net.py:build", "--method", "igc", "--target", "macs=60%", "--calibrate", "bad")
-    refused = _run(folder, *command)
-    assert refused.returncode == 2
+    words = ("convert", "net.py:build", "--method", "igc", "--target", "macs=60%", "--calibrate", "bad")
+    refused = run(*words)
+    assert refused.exit_code == 2
     assert "none of the 1 images to calibrate on can be read, e.g. x.png" in refused.stderr
     varied = np.random.default_rng(0).integers(0, 255, (16, 16, 3), dtype=np.uint8)
     Image.fromarray(varied).save(bad / "y.png")
-    done = _run(folder, *command)
-    assert done.returncode == 0, done.stderr
+    done = run(*words)
+    assert done.exit_code == 0, done.stderr
     assert "1 of 2 images can't be read and were left out" in done.stderr
 
 
-def test_a_plan_names_the_command_that_carries_it_out(folder: Path) -> None:
+def test_a_plan_names_the_command_that_carries_it_out(folder: Path, run: Callable[..., Ended]) -> None:
     """The command shown after planning names the weights and images of the plan, which the plan does not hold."""
-    command = ("plan", "net.py:build", "--method", "compconv128", "-o", "p.json")
-    assert _run(folder, *command).stdout.endswith("carry it out with: convsurgeon apply p.json\n")
-    done = _run(folder, *command, "--force", "--weights", "none", "--calibrate", "images")
+    words = ("plan", "net.py:build", "--method", "compconv128", "-o", "p.json")
+    assert run(*words).stdout.endswith("carry it out with: convsurgeon apply p.json\n")
+    done = run(*words, "--force", "--weights", "none", "--calibrate", "images")
     assert done.stdout.endswith("convsurgeon apply p.json --weights none --calibrate images\n")
 
 
@@ -165,14 +162,14 @@ build.example_inputs = torch.zeros(1, 3, 16, 16)
 """
 
 
-def test_too_few_images_are_refused_with_the_number_needed(folder: Path) -> None:
+def test_too_few_images_are_refused_with_the_number_needed(folder: Path, run: Callable[..., Ended]) -> None:
     """Exit code 2 names the images given and needed; with that number, and nothing else changed, it plans."""
     (folder / "late.py").write_text(LATE)
     (folder / "images" / "class0" / "broken.png").unlink()
-    command = ("plan", "late.py:build", "--method", "igc", "--target", "macs=60%", "--stem", "--calibrate", "images")
-    refused = _run(folder, *command, "--images", "21", "-o", "a.json")
-    assert refused.returncode == 2
-    words = " ".join(refused.stderr.split())
-    assert "21 are given, from which damage can't be told at 2 of 3 layers. 22 would be enough for every layer" in words
-    assert _run(folder, *command, "--images", "22", "-o", "b.json").returncode == 0
+    words = ("plan", "late.py:build", "--method", "igc", "--target", "macs=60%", "--stem", "--calibrate", "images")
+    refused = run(*words, "--images", "21", "-o", "a.json")
+    assert refused.exit_code == 2
+    told = " ".join(refused.stderr.split())
+    assert "21 are given, from which damage can't be told at 2 of 3 layers. 22 would be enough for every layer" in told
+    assert run(*words, "--images", "22", "-o", "b.json").exit_code == 0
     assert not (folder / "a.json").exists()

@@ -12,9 +12,13 @@ import pytest
 from convsurgeon.cli.app import run
 
 CODE = """\
+import os
 import sys
 import torch
 from torch import nn
+
+
+AWAY = os.path.join(os.path.dirname(__file__), "away")
 
 
 class Strange(BaseException):
@@ -29,6 +33,8 @@ class Net(nn.Module):
     def forward(self, x):
         if self.end == "exit":
             sys.exit()
+        if self.end == "moves":
+            os.chdir(AWAY)
         if self.end == "strange":
             raise Strange("very")
         return self.b(self.a(x))
@@ -36,6 +42,7 @@ class Net(nn.Module):
 
 def exits(): return Net("exit")
 def strange(): return Net("strange")
+def moves(): return Net("moves")
 def plain(): return Net("")
 """
 
@@ -57,6 +64,16 @@ def test_a_forward_that_ends_the_program_is_a_model_that_cant_be_run(
     assert run([command, f"odd.py:{name}", *size, *more.get(command, [])]) == code
     printed = capsys.readouterr()
     assert ("fails on inputs" in printed.out + printed.err) == (code == 3)
+
+
+def test_a_forward_moves_no_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Relative paths mean the folder where the command was started, wherever a model's forward goes."""
+    (tmp_path / "away").mkdir()
+    size = ["odd.py:moves", "--input", "1,3,9,9"]
+    assert run(["convert", *size, "--method", "compconv32", "--weights", "none", "-o", "out"]) == 0
+    assert run(["lower", *size, "--weights", "none", "--runtime", "none", "-o", "net.pt2"]) == 0
+    assert {path.name for path in tmp_path.iterdir()} >= {"out", "net.pt2", "net.json"}
+    assert not list((tmp_path / "away").iterdir())
 
 
 @pytest.mark.parametrize(("limit", "code"), [("1k", 1), ("99G", 0)])

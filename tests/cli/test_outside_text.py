@@ -149,12 +149,13 @@ def test_odd_models_end_in_one_short_error(name: str, code: int, capsys: pytest.
 def test_ascii_is_enough() -> None:
     """Where standard output takes ASCII only, other signs are shown escaped; nothing fails, and nothing else prints."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONIOENCODING": "ascii"}
-    arguments = ["inspect", "odd.py:noisy", *SIZE]
-    for more in ([], ["--json"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "convsurgeon", *arguments, *more], capture_output=True, env=environment, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.isascii()
-        assert b"from the" not in done.stdout
-    assert json.loads(done.stdout)["layers"][2]["name"] == HOSTILE
+    words = ["inspect", "odd.py:noisy", *SIZE]
+    code = (
+        "from convsurgeon.cli.app import reserve_standard_output, run\n"
+        f"reserve_standard_output()\nassert run({words}) == run({[*words, '--json']}) == 0"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.isascii()
+    assert b"from the" not in done.stdout
+    assert json.loads(done.stdout[done.stdout.index(b"\n{") :])["layers"][2]["name"] == HOSTILE

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-from convsurgeon.cli import app
 from convsurgeon.report.folder import read_report
+from tests.cli.conftest import Ended
 
 # Trained, as it were, on channels in −1…1: the sign of each image's brightness is its class.
 FACTORY = """
@@ -48,26 +47,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         Image.fromarray(pixels).save(folder / f"{i}.png")
     Path("classes.txt").write_text("dark\nlight\n")
     return tmp_path
-
-
-@dataclass(frozen=True)
-class Ended:
-    """What a command left behind."""
-
-    exit_code: int
-    stdout: str
-    stderr: str
-
-
-@pytest.fixture
-def run(home: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
-    """Runs one command there."""
-
-    def once(*words: str) -> Ended:
-        code = app.run(words)
-        return Ended(code, *capsys.readouterr())
-
-    return once
 
 
 CONVERT = [
@@ -166,6 +145,54 @@ build.transform = v2.Compose([v2.Resize((16, 16)), v2.ToImage(), v2.ToDtype(torc
     report = read_report(home / "kept")
     assert report.preparation is not None
     assert report.preparation.source == "factory"
+
+
+def test_a_part_of_what_weights_prescribe_takes_the_rest_from_them(
+    home: Path, run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the transform says its numbers, as torchvision's do, an option changes one and leaves the others."""
+    own = """
+from torchvision.transforms._presets import ImageClassification
+build.transform = ImageClassification(crop_size=8, resize_size=12, mean=(0.1, 0.2, 0.3), std=(0.5, 0.5, 0.5))
+"""
+    Path("net.py").write_text(FACTORY + INPUTS + own)
+    done = run(*CONVERT, "--crop", "10", "-o", "out")
+    assert done.exit_code == 0, done.stderr
+    preparation = read_report(home / "out").preparation
+    assert preparation is not None
+    rest = {"mean": "0.1,0.2,0.3", "std": "0.5,0.5,0.5", "resize": "12", "interpolation": "bilinear"}
+    assert preparation.settings.given == {**rest, "crop": "10"}
+
+
+@pytest.mark.parametrize(
+    ("transform", "code", "said"),
+    [
+        ("lambda image: plain(image) / (image.getextrema()[0][0] > 100)", 0, "its preprocessing makes NaN or infinity"),
+        (
+            "lambda image: plain(image) if image.getextrema()[0][0] > 100 else fail()",
+            0,
+            "preprocessing fails: NameError",
+        ),
+        ("lambda image: image", 2, "the preprocessing makes a Image of"),
+        (
+            "lambda image: plain(image)[:, : 8 + (image.getextrema()[0][0] > 100)]",
+            2,
+            "in different sizes, [3, 8, 16] and",
+        ),
+        ("lambda image: plain(image)", 0, ""),
+    ],
+)
+def test_images_that_the_factorys_transform_spoils_are_named(
+    transform: str, code: int, said: str, home: Path, run: Callable[..., Ended]
+) -> None:
+    """An image that comes out as NaN, or not at all, is left out by its name; other transforms are refused."""
+    plain = "plain = v2.Compose([v2.Resize((16, 16)), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])"
+    code_of_its_own = f"\nfrom torchvision.transforms import v2\n{plain}\nbuild.transform = {transform}\n"
+    Path("net.py").write_text(FACTORY + INPUTS + code_of_its_own)
+    done = run(*CONVERT, "-o", "out")
+    assert done.exit_code == code, done.stderr
+    assert said in " ".join(done.stderr.split())
+    assert (".png: " in done.stderr) == (said.startswith(("its", "preprocessing")))
 
 
 def test_images_that_cannot_be_judged_on_are_counted(home: Path, run: Callable[..., Ended]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shlex
+import shutil
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,19 +53,30 @@ other.example_inputs = torch.zeros(1, 3, 8, 8)
 RECOVER = ("recover", "net", "--data", "images", "--trust-factory", "--device", "cpu", "--steps", "6", "--batch", "8")
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Path:
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A converted factory's network, 20 images in two class folders, and one file that is no image."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("NO_COLOR", "1")
-    (tmp_path / "net.py").write_text(FACTORY)
+    home = tmp_path_factory.mktemp("untouched")
+    (home / "net.py").write_text(FACTORY)
     generator = np.random.default_rng(0)
     for i in range(20):
-        path = tmp_path / "images" / f"class{i % 2}" / f"{i}.png"
+        path = home / "images" / f"class{i % 2}" / f"{i}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(generator.integers(0, 255, (10, 10, 3), dtype=np.uint8)).save(path)
-    (tmp_path / "images" / "class0" / "broken.png").write_bytes(b"no image")
-    assert run(["convert", "net.py:build", "--method", "compconv32", "-o", "net"]) == 0
+    (home / "images" / "class0" / "broken.png").write_bytes(b"no image")
+    with contextlib.chdir(home):
+        assert run(["convert", "net.py:build", "--method", "compconv32", "-o", "net"]) == 0
+    return home
+
+
+@pytest.fixture
+def folder(
+    untouched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Path:
+    """A copy of it, in which the test stands."""
+    shutil.copytree(untouched, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NO_COLOR", "1")
     capsys.readouterr()
     return tmp_path
 
@@ -262,4 +275,25 @@ def test_the_command_to_go_on_with_still_replaces_the_output(
     assert _interrupted([*RECOVER, "--force"], monkeypatch) == 130
     (again,) = re.findall(r"go on with: convsurgeon (.*)", capsys.readouterr().err)
     assert run(shlex.split(again)) == 0
+    assert (folder / "net-recovered" / "report.json").is_file()
+
+
+@pytest.mark.parametrize("made_from", ["a file that is gone", "a model object"])
+def test_an_original_that_the_folder_can_t_build_is_named(
+    made_from: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The refusal names --original, with which the same command runs; another architecture is refused."""
+    if made_from == "a model object":
+        manifest = json.loads((folder / "net" / "convsurgeon.json").read_text())
+        unnamed = {"rebuild": None, "source": None, "source_sha256": None}
+        (folder / "net" / "convsurgeon.json").write_text(json.dumps(manifest | unnamed))
+    (folder / "net.py").rename(folder / "moved.py")
+    untrusted = [word for word in RECOVER if word != "--trust-factory"]
+    code = {"a model object": 2, "a file that is gone": 3}[made_from]
+    assert run(RECOVER) == code
+    assert "--original MODEL" in _stderr(capsys)
+    assert run([*untrusted, "--original", "moved.py:other"]) == 3
+    assert not (folder / "net-recovered").exists()
+    assert run([*untrusted, "--original", "moved.py:build", "--force"]) == 0
+    assert capsys.readouterr().out.endswith('load it with: convsurgeon.load("net-recovered", model=...)\n')
     assert (folder / "net-recovered" / "report.json").is_file()

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 import convsurgeon
 from convsurgeon import Recipe, Rules, convert
 from convsurgeon.base.errors import TargetError, UnknownName
+from convsurgeon.conversion import steps
+from convsurgeon.transfer.measured_site import MeasuredSite
 from tests.nets import IMAGE, Plain, Residual, outside_macs
 
 
@@ -211,3 +213,23 @@ def test_calibration_that_can_be_read_once_serves_the_whole_conversion(
     done = convert(Plain().eval(), torch.zeros(IMAGE), method="igc", target="macs=50%", calibration=calibration)
     assert done.report.plan.objective.startswith("measured")
     assert done.report.inherited == "fitted in closed form on calibration inputs"
+
+
+@pytest.mark.parametrize("target", ["macs=60%", "params=35%"])
+def test_what_is_ruled_out_changes_no_plan(target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan is the same whether every candidate was fitted or only those that could win."""
+    torch.manual_seed(0)
+    convs = [nn.Conv2d(i, o, 3, padding=1) for i, o in ((3, 16), (16, 32), (32, 32))]
+    net = nn.Sequential(convs[0], nn.ReLU(), convs[1], nn.ReLU(), convs[2], nn.AdaptiveAvgPool2d(1)).eval()
+    images = torch.randn(60, 3, 10, 10)
+    fitted: list[set[object]] = []
+    by_stages = MeasuredSite.by_stages
+    monkeypatch.setattr(
+        MeasuredSite, "by_stages", lambda self, specs, *more: (fitted.append(specs), by_stages(self, specs, *more))[1]
+    )
+    pruned = convsurgeon.plan(net, images[:1], target=target, calibration=[images])
+    few = sum(len(specs) for specs in fitted)
+    monkeypatch.setattr(steps, "_costs", lambda problem: None)
+    monkeypatch.setattr(steps, "cache_directory", lambda: tmp_path)
+    assert convsurgeon.plan(net, images[:1], target=target, calibration=[images]) == pruned
+    assert sum(len(specs) for specs in fitted) > 2 * few

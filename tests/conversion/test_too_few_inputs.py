@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import convsurgeon
 from convsurgeon.base.errors import TargetError
-from convsurgeon.transfer import measure
+from convsurgeon.transfer.measurement import Measurement
 
 
 class Late(nn.Module):
@@ -53,7 +53,7 @@ def test_a_target_out_of_reach_of_few_inputs_is_refused_before_measuring(monkeyp
         raise AssertionError("measured")
 
     with monkeypatch.context() as patched:
-        patched.setattr(measure._Measurement, "run", measured)
+        patched.setattr(Measurement, "run", measured)
         for given in (16, 181):
             with pytest.raises(TargetError) as refused:
                 plan(given)

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from convsurgeon.base.free_axes import FreeAxes
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.deployment.exporting.format import Reader, Written
+from convsurgeon.deployment.exporting.format import Reader, Wanted, Written
 from convsurgeon.deployment.quantising.rounding import RoundedNetwork
 from convsurgeon.runtimes.closeness import as_tensors
 
@@ -24,9 +25,13 @@ class ImitatedFormat:
     suffix: str = ".imitated"
     beside: tuple[str, ...] = ()
     runtime: str | None = None
-    dynamic_batch: bool = True
+    free: FreeAxes = ("batch",)
     held: dict[str, Any] = field(default_factory=dict)
     written_with: list[tuple[str, ...]] = field(default_factory=list)
+
+    def opsets(self) -> range:
+        """None."""
+        return range(0)
 
     def missing(self) -> str | None:
         """Nothing."""
@@ -36,11 +41,11 @@ class ImitatedFormat:
         """Nothing."""
         return None
 
-    def write(self, model: nn.Module, inputs: Inputs, path: Path) -> Written:
+    def write(self, model: nn.Module, inputs: Inputs, path: Path, wanted: Wanted) -> Written:
         """Keep the network."""
         self.held[path.name] = model
         path.write_bytes(bytes(4 * sum(p.numel() for p in model.parameters())))
-        return Written(self.dynamic_batch)
+        return Written(self.free)
 
     def read(self, path: Path) -> Reader:
         """Run the network that was kept."""
@@ -51,6 +56,7 @@ class ImitatedFormat:
         self,
         model: nn.Module,
         inputs: Inputs,
+        wanted: Wanted,
         calibration: Sequence[Inputs],
         in_float: Collection[str],
         path: Path,
@@ -66,7 +72,7 @@ class ImitatedFormat:
         self.written_with.append(tuple(in_float))
         self.held[f"int8 {path.name}"] = run
         path.write_bytes(bytes(sum(p.numel() for p in model.parameters())))
-        return Written(self.dynamic_batch)
+        return Written(self.free)
 
     def read_int8(self, path: Path) -> Reader:
         """Run the network that was kept."""

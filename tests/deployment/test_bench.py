@@ -281,7 +281,7 @@ def test_both_networks_are_lowered_for_the_runtime_and_batch(monkeypatch: pytest
         asked.append((inputs.shapes()[0], runtime, precision))
         return Lowered(model, (), 0.0, runtime, precision)
 
-    monkeypatch.setattr("convsurgeon.deployment.benching.lowering.lower", lower)
+    monkeypatch.setattr("convsurgeon.deployment.benching.networks.lower", lower)
     network = Residual().eval()
     report = bench(network, network, X, batches=[2], runtimes="eager", lowered=True, seconds=0.001)
     assert asked == [((2, 3, 16, 16), "eager", "float32")] * 2

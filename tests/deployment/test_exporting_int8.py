@@ -13,6 +13,7 @@ import convsurgeon
 from convsurgeon.base.errors import TargetError, UsageError
 from convsurgeon.base.inputs import as_inputs
 from convsurgeon.deployment.exporting import FORMATS, format_for, formats, int8_file
+from convsurgeon.deployment.exporting.format import Wanted
 from convsurgeon.deployment.quantising.record import lines
 from convsurgeon.runtimes.int8_processor import no_int8_instructions
 from convsurgeon.runtimes.timer import Effort
@@ -65,8 +66,8 @@ def test_a_named_layer_stays_in_float(images: list[Tensor], tmp_path: Path, name
     if (reason := file.missing() or file.int8_missing()) is not None:
         pytest.skip(reason)
     batches = [as_inputs(batch) for batch in images[:2]]
-    written = file.write_int8(net, as_inputs(images[0][:1]), batches, ("first",), path)
-    assert written.dynamic_batch
+    written = file.write_int8(net, as_inputs(images[0][:1]), Wanted(), batches, ("first",), path)
+    assert written.free == ("batch",)
     with torch.no_grad():
         assert _error(file.read_int8(path)(as_inputs(images[2]))[0], net(images[2])) < 0.01
     assert path.stat().st_size > 0
@@ -112,7 +113,7 @@ def test_a_floor_that_is_not_reached_writes_nothing(
     whole = ImitatedFormat.write_int8
     # A library that keeps nothing in float, whatever it is told.
     monkeypatch.setattr(
-        ImitatedFormat, "write_int8", lambda self, m, i, c, in_float, path: whole(self, m, i, c, (), path)
+        ImitatedFormat, "write_int8", lambda self, m, i, w, c, in_float, path: whole(self, m, i, w, c, (), path)
     )
     wanted = convsurgeon.Int8(images[:2], judging=images[2:], at_least="agreement=95%")
     with pytest.raises(TargetError, match=r"agreement=95% is not reached in int8: the best was [\d.]+ % of 70 inputs"):
@@ -127,7 +128,7 @@ def test_a_file_of_one_batch_size_is_given_batches_of_that(
     images: list[Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: ImitatedFormat
 ) -> None:
     """Where the batch size is fixed, ranges and agreement come from batches of that size; too few are refused."""
-    monkeypatch.setattr(formats, "FORMATS", (replace(kind, dynamic_batch=False),))
+    monkeypatch.setattr(formats, "FORMATS", (replace(kind, free=()),))
     seen: set[int] = set()
 
     class Counting(Delicate):

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 import convsurgeon
 from convsurgeon import CompConvSpec, ConvShape, DGConv, IGCSpec, Lowered, lower
@@ -108,7 +108,7 @@ def _count(model: nn.Module, *kinds: type[nn.Module]) -> int:
     return sum(isinstance(module, kinds) for module in model.modules())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     kinds=st.tuples(*(st.sampled_from(KINDS) for _ in range(3))),
     kernels=st.tuples(st.sampled_from((1, 3)), st.sampled_from((1, 3))),
@@ -434,6 +434,21 @@ def test_unequal_outputs_are_an_internal_error_and_unstable_ones_the_models() ->
 
     with pytest.raises(ModelRunError, match="amplifies rounding"):
         require_equal(Unstable(1.0), Unstable(3.0), inputs)
+
+
+def test_both_memory_formats_share_one_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that is lowered contiguous and with its channels last is read once."""
+    traced: list[type] = []
+    trace = fx.Tracer.trace
+
+    def counted(self: fx.Tracer, root: nn.Module, *args: object) -> fx.Graph:
+        traced.append(type(root))
+        return trace(self, root, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(fx.Tracer, "trace", counted)
+    done = lower(_lively(Pair(_unit(8, 16), _unit(16, 8))), torch.randn(IMAGE))
+    assert any(step.pass_name == "memory format" for step in done.steps)
+    assert traced == [Pair]
 
 
 def test_the_state_can_be_saved_and_loaded() -> None:

@@ -50,7 +50,7 @@ def _runs(conv: nn.Conv2d, x: torch.Tensor) -> bool:
         return False
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(_convs(), st.tuples(st.integers(1, 20), st.integers(1, 20)), st.sampled_from(WORDS), st.data())
 def test_same_shape_and_priced_cost_or_a_reason(
     conv: nn.Conv2d, size: tuple[int, int], method: str, data: st.DataObject

@@ -62,6 +62,24 @@ def test_moments_are_those_of_all_samples(centred: bool) -> None:
     assert torch.allclose(moments.errors(linear.weight - other), (own_y - own_u @ other.T).square().mean(0))
 
 
+@pytest.mark.parametrize("centred", [True, False])
+@pytest.mark.parametrize("spread", [1e-4, 1.0])
+def test_moments_of_inputs_that_hardly_differ(spread: float, centred: bool) -> None:
+    """In float32, on top of a mean that is thousands of times larger, covariances are still those of the samples."""
+    u, y = (3 + spread * torch.randn(500, n) for n in (6, 4))
+    conv = nn.Conv2d(6, 4, 1)
+    sums, exact = MomentSum(linear_of(conv)), MomentSum(linear_of(conv))
+    for part in (slice(0, 10), slice(10, 500)):
+        sums.add(u[part], y[part])
+        exact.add(u[part].double(), y[part].double())
+    found, wanted = sums.moments(centred=centred), exact.moments(centred=centred)
+    own = u.double() - (u.double().mean(0) if centred else 0)
+    torch.testing.assert_close(wanted.uu, own.T @ own / 500, rtol=1e-6, atol=1e-12)
+    for name in ("mean_u", "mean_y", "mean_e", "uu", "eu", "ee", "yy"):
+        size = float(getattr(wanted, name).abs().max())
+        torch.testing.assert_close(getattr(found, name), getattr(wanted, name), rtol=0, atol=1e-3 * size)
+
+
 def test_positions_are_drawn_up_to_what_the_unknowns_need() -> None:
     """A large map is subsampled to about the cap, by the seed and not by the batches; a small one is taken whole."""
     conv = nn.Conv2d(2, 2, 1)

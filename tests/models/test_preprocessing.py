@@ -6,6 +6,8 @@ import pytest
 import torch
 from PIL import Image
 from pydantic import ValidationError
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms._presets import ImageClassification
 
 from convsurgeon.base.errors import UsageError
 from convsurgeon.models.preprocessing import Preprocessing
@@ -38,6 +40,17 @@ def test_the_shorter_side_is_resized_before_the_crop() -> None:
     assert white_columns(resize=(8,)) == 2
     assert white_columns(resize=(8, 8)) == 3
     assert white_columns(resize=(20,)) == 0
+
+
+@pytest.mark.parametrize(("interpolation", "known"), [("bicubic", True), ("lanczos", False)])
+def test_what_a_transform_says_of_itself(interpolation: str, known: bool) -> None:
+    """torchvision's transform of a classifier names its numbers, if in words known here; other code does not."""
+    own = ImageClassification(crop_size=8, mean=(0.5,), std=(0.5,), interpolation=InterpolationMode(interpolation))
+    found = Preprocessing.of(own)
+    assert (found is not None) == known
+    if found is not None:
+        assert found.given == {"mean": "0.5", "std": "0.5", "resize": "256", "crop": "8", "interpolation": "bicubic"}
+    assert Preprocessing.of(torch.nn.Identity()) is None
 
 
 def test_the_crop_need_not_be_the_models_input() -> None:

@@ -327,3 +327,29 @@ def test_a_truth_is_no_number_in_a_plan() -> None:
     data["layers"][2]["calls"] = True
     with pytest.raises(RecipeError, match=r"layers\.2\.calls: Input should be a valid integer"):
         read_plan(json.dumps(data))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, ""),
+        ({"in_channels": 0}, "whole numbers from 1 on"),
+        ({"out_channels": -16}, "whole numbers from 1 on"),
+        ({"kernel": [3, 0]}, "whole numbers from 1 on"),
+        ({"groups": 5}, "can't be cut into 5 groups"),
+        ({"stride": [1]}, "one number for each of 1, 2 or 3 axes"),
+        ({"kernel": [], "stride": [], "dilation": [], "padding": []}, "one number for each of 1, 2 or 3 axes"),
+        ({"padding": [-1, 0]}, "a padding is no less than 0"),
+        ({"padding": "same"}, ""),
+        ({"padding": [[0, 1], [0, 1]]}, ""),
+    ],
+)
+def test_a_shape_that_no_convolution_has_is_refused(changes: dict[str, object], said: str) -> None:
+    """A plan's rows are edited by people, and read by code that divides by their numbers."""
+    content = json.loads(_plan(method="igc-l4m2").model_dump_json())
+    content["layers"][1]["shape"] |= changes
+    if not said:
+        assert read_plan(json.dumps(content), "plan.json")
+        return
+    with pytest.raises(RecipeError, match=rf"layers\.1\.shape: .*{said}"):
+        read_plan(json.dumps(content), "plan.json")

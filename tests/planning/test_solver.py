@@ -46,7 +46,7 @@ def _problems(draw: st.DrawFn) -> tuple[list[list[Option]], list[int]]:
     return layers, limits
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(_problems())
 def test_exhaustive_search_agrees(problem: tuple[list[list[Option]], list[int]]) -> None:
     """With one to three budgets the picks keep every limit and have the least damage there is, or none exists."""

@@ -26,8 +26,9 @@ def _losses(done: Recovered) -> list[float]:
     return [row.loss for row in done.history.rows]
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-@pytest.mark.parametrize("norms", ["settle", "batch", "frozen"])
+@pytest.mark.parametrize(
+    ("optimizer", "norms"), [("adamw", "settle"), ("sgd", "settle"), ("sgd", "batch"), ("adamw", "frozen")]
+)
 def test_the_loss_falls_and_the_outputs_come_closer(optimizer: str, norms: str) -> None:
     """After some steps the loss is lower, and the outputs on held-out inputs are closer to the original's."""
     net = original()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -13,10 +14,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from convsurgeon import ImageSettings, Recovered, RecoverSettings, recover
-from convsurgeon.base.errors import OutputExists, UnknownName, UsageError
+from convsurgeon.base.errors import ModelLoadError, OutputExists, UnknownName, UsageError
+from convsurgeon.base.tensor_file import read_tensors, write_tensors
 from convsurgeon.models.preprocessing import Preprocessing
 from convsurgeon.recovery.batches import IterableSource
-from convsurgeon.recovery.checkpoint import BEST, LAST
+from convsurgeon.recovery.checkpoint import BEST, LAST, Checkpoints
 from convsurgeon.recovery.feed import Feed
 from convsurgeon.recovery.images import ImageSource
 from convsurgeon.recovery.interruption import Interrupted, StopRequest, stop_requests
@@ -47,7 +49,7 @@ def _killed_after(step: int, chosen: RecoverSettings, folder: Path, data: Any = 
 WHOLE = _train(settings(evaluate_every=3))
 
 
-@pytest.mark.parametrize("step", range(1, 10))
+@pytest.mark.parametrize("step", [1, 3, 4, 5, 8, 9])
 def test_a_run_killed_after_any_step_resumes_to_the_same_bits(step: int, tmp_path: Path) -> None:
     """Whatever step the kill falls on, in the middle of an epoch or at its end, the result is the same."""
     _killed_after(step, settings(evaluate_every=3), tmp_path)
@@ -59,8 +61,10 @@ def test_a_run_killed_after_any_step_resumes_to_the_same_bits(step: int, tmp_pat
     assert resumed.history.images == WHOLE.history.images
 
 
-@pytest.mark.parametrize(("every", "step"), [(2, 5), (3, 5), (4, 7), (5, 9)])
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize(
+    ("every", "step", "optimizer"),
+    [(2, 5, "sgd"), *((every, step, "adamw") for every, step in ((3, 5), (4, 7), (5, 9)))],
+)
 def test_steps_after_the_last_checkpoint_are_done_again(every: int, step: int, optimizer: str, tmp_path: Path) -> None:
     """A kill between two checkpoints loses those steps and nothing else, also where epochs end in between."""
     chosen = settings(checkpoint_every=every, optimizer=optimizer)
@@ -161,6 +165,31 @@ def test_another_network_or_other_data_can_not_resume(tmp_path: Path) -> None:
     _killed_after(5, settings(), tmp_path)
     with pytest.raises(UsageError, match="belongs to another model, other data"):
         _train(settings(), Shuffled(size=8), checkpoints=tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sound"),
+    [
+        *(("step", value, False) for value in ("1", True, -1, 1.0)),
+        *(("format", value, False) for value in (2, "1")),
+        *(("loss_sum", value, False) for value in ("0.5", None)),
+        *(("step", 1, True), ("format", 1, True), ("loss_sum", 0, True)),
+    ],
+)
+def test_where_a_run_stood_is_read_strictly(key: str, value: Any, sound: bool, tmp_path: Path) -> None:
+    """A text is no number in a checkpoint's header, and true is no 1; what recover wrote itself is taken."""
+    run = settings(steps=1)
+    net = original()
+    recover(net, converted(net), batches(), settings=run, checkpoints=tmp_path, device="cpu")
+    tensors, about = read_tensors(tmp_path / LAST)
+    standing = json.loads(about["standing"])
+    write_tensors(tmp_path / LAST, tensors, {"standing": json.dumps({**standing, key: value})})
+    checkpoints = Checkpoints(tmp_path)
+    if sound:
+        assert checkpoints.load_last(run, standing["identity"]).standing.total_steps == 1
+        return
+    with pytest.raises(ModelLoadError, match="is no checkpoint of this version"):
+        checkpoints.load_last(run, standing["identity"])
 
 
 def test_checkpoints_are_whole_files_without_pickle(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -8,13 +9,16 @@ import torch
 from torch import nn
 
 from convsurgeon.base.errors import UsageError
+from convsurgeon.families import parse_method
 from convsurgeon.families.compconv.spec import CompConvSpec
+from convsurgeon.families.cost import ConvShape
 from convsurgeon.families.dgconv.spec import DGConvSpec
-from convsurgeon.families.family import Spec
+from convsurgeon.families.family import Refusal, Spec
 from convsurgeon.families.igc.spec import IGCSpec
 from convsurgeon.families.torch_convs import conv_shape
 from convsurgeon.transfer import Calibration, DamageSettings, Estimate, fit, measure_damage
-from convsurgeon.transfer import measure as measure_module
+from convsurgeon.transfer.measured_site import MeasuredSite
+from convsurgeon.transfer.measurement import Measurement
 from tests.transfer.networks import Chain, trained
 from tests.transfer.sites import distance, feature_maps, site_data
 
@@ -25,6 +29,13 @@ OTHERS: list[Spec] = [
     DGConvSpec(groups=4),
     CompConvSpec(depth=1, primary_channels=8, tail_kernel=(3, 3)),
 ]
+
+
+def method_specs(method: str, shape: ConvShape) -> Sequence[Spec]:
+    """All that a method offers under a target, on maps of 6×6."""
+    specs = parse_method(method).under_target().specs(shape, (6, 6), (8, 8))
+    assert not isinstance(specs, Refusal)
+    return specs
 
 
 class One(nn.Module):
@@ -117,6 +128,61 @@ def test_the_inputs_needed_are_the_fewest_that_are_enough(cut: int) -> None:
     assert not enough(needed - 1)
 
 
+@pytest.fixture
+def fitted(monkeypatch: pytest.MonkeyPatch) -> list[set[Spec]]:
+    """The specs that were fitted by stages, site by site."""
+    seen: list[set[Spec]] = []
+    by_stages = MeasuredSite.by_stages
+    monkeypatch.setattr(
+        MeasuredSite,
+        "by_stages",
+        lambda self, specs, *given: (seen.append(set(specs)), by_stages(self, specs, *given))[1],
+    )
+    return seen
+
+
+@pytest.mark.parametrize("norm_behind", [True, False])
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_what_is_not_fitted_is_beaten_when_fitted(kernel: int, norm_behind: bool, fitted: list[set[Spec]]) -> None:
+    """With costs, a unit is left out only where, fitted, another one that costs no more would lose less."""
+    torch.manual_seed(0)
+    model = trained(nn.Sequential(nn.Conv2d(16, 48, kernel), nn.BatchNorm2d(48) if norm_behind else nn.ReLU()))
+    shape, x = conv_shape(model[0]), [*feature_maps(80, 16).split(30)]
+    specs = [spec for method in ("compconv", "igc") for spec in method_specs(method, shape)]
+    costs = {spec: (spec.cost(shape, 36).macs, spec.cost(shape, 36).params) for spec in specs}
+    pruned = measure_damage(model, {"0": specs}, x, costs={"0": costs})
+    kept = {spec for one in fitted for spec in one}
+    full = measure_damage(model, {"0": specs}, x)
+    out = [spec for spec in specs if spec.family == "compconv" and spec not in kept]
+    assert bool(out) == (kernel == 3)
+    for spec in specs:
+        damage, least = full.trusted("0", spec), pruned.find("0", spec)
+        assert damage is not None
+        assert least is not None
+        if spec in out:
+            assert pruned.trusted("0", spec) is None
+            assert least.error <= damage
+            assert any(costs[o] <= costs[spec] and (full.trusted("0", o) or 0.0) < damage for o in specs if o != spec)
+        else:
+            assert least.error == damage
+
+
+def test_who_counts_no_cost_has_everything_fitted(tmp_path: Path, fitted: list[set[Spec]]) -> None:
+    """A bound in the file serves only where its rivals are asked for, too: by itself or without costs it is fitted."""
+    torch.manual_seed(0)
+    model, x = trained(nn.Sequential(nn.Conv2d(16, 48, 1), nn.BatchNorm2d(48))), [feature_maps(80, 16)]
+    shape, settings = conv_shape(model[0]), DamageSettings(directory=tmp_path)
+    deep = CompConvSpec.of(shape, 2)
+    specs = [deep, *(IGCSpec(primary_groups=1, secondary_groups=1, mid_channels=width) for width in (1, 12))]
+    costs = {"0": dict.fromkeys(specs, (9, 9))}
+    for _ in range(2):
+        assert measure_damage(model, {"0": specs}, x, costs=costs, settings=settings).trusted("0", deep) is None
+    assert not fitted
+    alone = measure_damage(model, {"0": [deep]}, x, costs={"0": {deep: (9, 9)}}, settings=settings)
+    assert fitted == [{deep}]
+    assert measure_damage(model, {"0": specs}, x, settings=settings).trusted("0", deep) == alone.trusted("0", deep)
+
+
 @pytest.mark.parametrize("change", ["nothing", "weights", "data", "seed", "specs"])
 def test_estimates_are_kept_for_the_same_question_only(
     change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -125,10 +191,8 @@ def test_estimates_are_kept_for_the_same_question_only(
     model, x, requests = One(), feature_maps(40, 16), {"conv": [WIDTHS[0]]}
     first = measure_damage(model, requests, [x], settings=DamageSettings(directory=tmp_path))
     runs: list[str] = []
-    original = measure_module._Measurement.run
-    monkeypatch.setattr(
-        measure_module._Measurement, "run", lambda self, *given: (runs.append("run"), original(self, *given))
-    )
+    original = Measurement.run
+    monkeypatch.setattr(Measurement, "run", lambda self, *given: (runs.append("run"), original(self, *given)))
     seed = 1 if change == "seed" else 0
     if change == "weights":
         model.conv.weight.data += 0.1

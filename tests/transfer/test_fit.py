@@ -20,6 +20,13 @@ from convsurgeon.transfer import SiteData, fit
 from tests.families.table import ROWS, SPECS
 from tests.transfer.sites import distance, feature_maps, site_data
 
+# With a form for 1×1 kernels, and without copies of inputs, which may lose more than all.
+ON_ONE_PIXEL = [
+    spec
+    for spec in SPECS
+    if isinstance(spec, IGCSpec) or (isinstance(spec, CompConvSpec) and not spec.identity_channels)
+]
+
 
 def conv16(bias: bool = True, **changes: object) -> nn.Conv2d:
     """16→16 3×3 with random weights."""
@@ -139,6 +146,19 @@ def test_batches_and_repetition_do_not_matter(spec: Spec) -> None:
     with torch.no_grad():
         y = units[0](x)
         assert float((units[2](x) - y).norm() / y.norm()) < 1e-3
+
+
+@pytest.mark.parametrize("spec", ON_ONE_PIXEL, ids=lambda spec: spec.describe())
+@pytest.mark.parametrize("spread", [1e-4, 1.0])
+def test_one_pixel_maps_that_hardly_differ(spec: Spec, spread: float) -> None:
+    """Behind a global pooling, where a mean drowns what differs between images, a unit errs by little."""
+    torch.manual_seed(0)
+    conv = nn.Conv2d(16, 16, 1)
+    x = torch.linspace(1, 3, 16)[:, None, None] + spread * torch.randn(8, 16, 1, 1)
+    unit = spec.build(conv_shape(conv))
+    fit(unit, conv, site_data(conv, x))
+    with torch.no_grad():
+        assert float((unit(x) - conv(x)).abs().max()) < 5 * spread
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.describe())

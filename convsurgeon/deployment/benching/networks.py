@@ -17,8 +17,8 @@ from convsurgeon.base.inputs import Inputs, as_inputs
 from convsurgeon.base.progress import Progress
 from convsurgeon.base.progress_bar import telling
 from convsurgeon.deployment.benching.layers import layer_rows
-from convsurgeon.deployment.benching.lowering import lowered_pair
 from convsurgeon.deployment.benching.record import BenchFigure, BenchReport, BenchRow, realised_share
+from convsurgeon.deployment.lowering import lower
 from convsurgeon.planning.plan import CostRecord
 from convsurgeon.runtimes.int8_processor import INT8
 from convsurgeon.runtimes.machine import busy, device_of, dtype_of, place, synchroniser, threads
@@ -173,9 +173,11 @@ class _Table:
         device, inputs = device_of(self.pair[0]), rebatched(self.inputs, job.batch)
         # Quantisers leave batch norms in float.
         lowered = self.lowered or job.precision == INT8
-        pair = lowered_pair(self.pair, inputs, job.runtime.name, self._forms_timed_in(job)) if lowered else self.pair
         runs, memory = [], []
-        for model in pair:
+        for model in self.pair:
+            if lowered:
+                # The original too: its batch norms fold just as well.
+                model = lower(model, inputs, runtime=job.runtime.name, precision=self._forms_timed_in(job)).model.eval()
             run = job.runtime.prepare(model, inputs, precision=job.precision, threads=torch.get_num_threads())
             memory.append(peak_bytes(run, device))
             runs.append(run)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
 from torch import nn
 
 from convsurgeon.base.copies import duplicate
 from convsurgeon.base.drafts import drafting
-from convsurgeon.base.errors import ModelRunError, OutputExists, UsageError
+from convsurgeon.base.errors import ModelRunError, OutputExists, UsageError, first_line
 from convsurgeon.base.files import refuse_existing_file
+from convsurgeon.base.free_axes import FreeAxes, parse_axes, size_to_trace, sizes_to_compare
 from convsurgeon.base.inputs import Inputs, as_inputs
 from convsurgeon.base.progress import Progress, silent
-from convsurgeon.deployment.exporting.format import Format, Written
+from convsurgeon.deployment.exporting.format import Format, Wanted, Written
 from convsurgeon.deployment.exporting.formats import format_for
 from convsurgeon.deployment.exporting.int8_file import FloatFile, refuse_int8, write_int8
 from convsurgeon.deployment.lowering import lower
@@ -26,7 +28,7 @@ from convsurgeon.runtimes.closeness import allowed, largest_disagreement
 from convsurgeon.runtimes.registry import find_runtime
 from convsurgeon.survey.usable import refuse_unusable
 
-__all__ = ["Described", "Exported", "export", "export_described", "require_writable"]
+__all__ = ["Described", "Exported", "export", "require_writable", "write_described"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Exported:
     Attributes:
         path: the file; further ones may lie beside it (OpenVINO's .bin).
         format: ``pt2``, ``onnx``, ``openvino`` or ``litert``.
-        dynamic_batch: whether it takes any batch size, or only that of the example inputs.
+        free: the axes of its inputs that may have any length that the network takes: batch, height, width.
         error: the largest |a − b| / max(1, max |a|) of its outputs in float32, read from the file.
         steps: what lowering did; empty where it was not asked for.
         notes: what people should know of how it was written.
@@ -53,11 +55,27 @@ class Exported:
 
     path: Path
     format: str
-    dynamic_batch: bool
+    free: FreeAxes
     error: float
     steps: tuple[str, ...]
     notes: tuple[str, ...]
     int8: Int8Report | None = None
+
+    @property
+    def dynamic_batch(self) -> bool:
+        """Whether the batch is among the free axes, under the name that this had before there were others."""
+        return "batch" in self.free
+
+
+@dataclass(frozen=True)
+class _Request:
+    """A file to write, read from the caller's words."""
+
+    path: Path
+    kind: Format
+    wanted: Wanted
+    lowered: bool
+    precision: str | None
 
 
 def export(
@@ -68,6 +86,8 @@ def export(
     format: str | None = None,
     lowered: bool = True,
     precision: str | None = None,
+    free: str | Iterable[str] | None = None,
+    opset: int | None = None,
     force: bool = False,
     int8: Int8 | None = None,
     progress: Progress | None = None,
@@ -84,106 +104,137 @@ def export(
         format: ``pt2``, ``onnx``, ``openvino`` or ``litert``; by default what the path ends in.
         lowered: bring the network into its deployment form first (see ``lower``).
         precision: the arithmetic that forms are timed in; None for what the file's runtime takes by itself.
+        free: the axes of the inputs that may have any length, ``"batch,height,width"`` or some of them; ``"none"``
+            for the example's sizes only. None frees the batch where the model allows it.
+        opset: the version of ONNX's operators; None for the exporter's own.
         force: replace a file that is there.
         int8: quantise it, on the inputs that this brings; None writes it in float.
         progress: called while an int8 file is made, with the stage, steps done, steps in all, and the next one.
 
     Raises:
         UnknownName: an unknown format, or a path that says none.
-        UsageError: the format's packages are not installed, a precision that its runtime lacks, or one for nothing;
-            int8 without lowering, on a processor that has no instructions for it, or without inputs to measure on.
+        UsageError: the format's packages are not installed, a precision that its runtime lacks, or one for nothing; a
+            ``free`` axis of which the model takes one length only, an ``opset`` that the format has not; int8 without
+            lowering, on a processor that has no instructions for it, or without inputs to measure on.
         TargetError: ``int8.at_least`` can't be read or is not reached.
         OutputExists: the file is there and ``force`` is not given.
         ModelLoadError, ModelRunError: the model can't be copied, run or brought into the format.
     """
-    kind = require_writable(Path(path), format, force)
-    if int8 is None:
-        return export_described(
-            model, example_inputs, Path(path), format=format, lowered=lowered, precision=precision, force=force
-        )
-    refuse_int8(kind, int8.at_least, lowered=lowered)
-    subject = _Subject.of(kind, model, example_inputs, _timed_for_int8(kind), lowered=True, precision=precision)
-    return _export_int8(subject, Path(path), int8, progress or silent)
-
-
-def export_described(
-    model: nn.Module,
-    example_inputs: Any,
-    path: Path,
-    *,
-    format: str | None = None,
-    lowered: bool = True,
-    precision: str | None = None,
-    force: bool = False,
-    described: Described | None = None,
-) -> Exported:
-    """``export``, with a text file beside the network's: both are there, or neither."""
+    path = Path(path)
     kind = require_writable(path, format, force)
-    subject = _Subject.of(kind, model, example_inputs, _timed_in(kind), lowered=lowered, precision=precision)
+    if precision is not None and not lowered:
+        raise UsageError(f"precision '{precision}' says what to time in, but nothing is timed without lowering.")
+    _require_opset(kind, opset)
+    wanted = Wanted(None if free is None else parse_axes(free), opset)
+    request = _Request(path, kind, wanted, lowered, precision)
+    if int8 is None:
+        return _written(model, example_inputs, request, None)
+    refuse_int8(kind, int8.at_least, lowered=lowered)
+    return _written_in_int8(model, example_inputs, request, int8, progress or silent)
+
+
+def write_described(
+    model: nn.Module, example_inputs: Any, path: Path, described: Described, *, force: bool
+) -> Exported:
+    """``export`` of a network as it is, with a text file beside it: both are there, or neither."""
+    kind = require_writable(path, None, force)
+    return _written(model, example_inputs, _Request(path, kind, Wanted(), lowered=False, precision=None), described)
+
+
+def _written(model: nn.Module, example_inputs: Any, request: _Request, described: Described | None) -> Exported:
+    subject = _Subject.of(model, example_inputs, request, _timed_in(request.kind))
+    path = request.path
     with drafting(path.parent) as folder:
         draft = folder / path.name
-        written, error = subject.write(draft)
+        written, error = subject.write(request, draft)
         if described is not None:
             draft.with_suffix(described.suffix).write_text(described.text(written), encoding="utf-8")
-    return Exported(path, kind.name, written.dynamic_batch, error, subject.steps, written.notes)
+    return Exported(path, request.kind.name, written.free, error, subject.steps, written.notes)
 
 
-def _export_int8(subject: _Subject, path: Path, wanted: Int8, progress: Progress) -> Exported:
+def _written_in_int8(
+    model: nn.Module, example_inputs: Any, request: _Request, int8: Int8, progress: Progress
+) -> Exported:
     """The file in float is written aside, to start from and to be compared with."""
+    kind, path, wanted = request.kind, request.path, request.wanted
+    subject = _Subject.of(model, example_inputs, request, _timed_for_int8(kind))
     with drafting(path.parent) as folder, TemporaryDirectory() as aside:
         reference = Path(aside) / path.name
-        written, error = subject.write(reference)
-        source = FloatFile(subject.kind, subject.network, subject.inputs, reference, written)
-        report = write_int8(source, wanted, folder / path.name, progress)
-    return Exported(path, subject.kind.name, written.dynamic_batch, error, subject.steps, written.notes, report)
+        written, error = subject.write(request, reference)
+        source = FloatFile(kind, subject.network, subject.inputs, wanted, reference, written)
+        report = write_int8(source, int8, folder / path.name, progress)
+    return Exported(path, kind.name, written.free, error, subject.steps, written.notes, report)
 
 
 @dataclass(frozen=True)
 class _Subject:
-    """What is to be written in a format: the network that it was made from, the one that is written, and inputs."""
+    """The network that a file is made from, the one that is written, and inputs for both."""
 
-    kind: Format
     original: nn.Module
     network: nn.Module
     inputs: Inputs
     steps: tuple[str, ...]
 
     @classmethod
-    def of(
-        cls,
-        kind: Format,
-        model: nn.Module,
-        example_inputs: Any,
-        runtime: str | None,
-        *,
-        lowered: bool,
-        precision: str | None,
-    ) -> _Subject:
+    def of(cls, model: nn.Module, example_inputs: Any, request: _Request, runtime: str | None) -> _Subject:
+        """Lowered if that is wanted, its forms timed in ``runtime``."""
         refuse_unusable(model)
-        if precision is not None and not lowered:
-            raise UsageError(f"precision '{precision}' says what to time in, but nothing is timed without lowering.")
         original = duplicate(model).eval().cpu()
         inputs = as_inputs(example_inputs).like(original)
-        if not lowered:
-            return cls(kind, original, original, inputs, ())
-        done = lower(original, inputs, runtime=runtime, precision=precision)
-        return cls(kind, original, done.model, inputs, done.summary())
+        if request.wanted.free:
+            _require_sizes(original, inputs, request.wanted.free)
+        if not request.lowered:
+            return cls(original, original, inputs, ())
+        done = lower(original, inputs, runtime=runtime, precision=request.precision)
+        return cls(original, done.model, inputs, done.summary())
 
-    def write(self, path: Path) -> tuple[Written, float]:
+    def write(self, request: _Request, path: Path) -> tuple[Written, float]:
         """Write the file, and what its outputs differ by from the original's.
 
         Raises:
             ModelRunError: by more than rounding explains.
         """
-        written = self.kind.write(self.network, self.inputs, path)
-        error = largest_disagreement(self.original, self.kind.read(path), self.inputs, free_batch=written.dynamic_batch)
+        kind = request.kind
+        written = kind.write(self.network, self.inputs, path, request.wanted)
+        error = largest_disagreement(self.original, kind.read(path), sizes_to_compare(self.inputs, written.free))
         tolerance = allowed(self.original)
         if error > tolerance:
             raise ModelRunError(
-                f"the {self.kind.name} file computes something else: its outputs differ by {error:.1e}, allowed "
-                f"{tolerance:.0e}; nothing was written. Try another format{', or --no-lower' if self.steps else ''}."
+                f"the {kind.name} file computes something else: its outputs differ by {error:.1e}, allowed "
+                f"{tolerance:.0e}; nothing was written. Try another format"
+                f"{', or --no-lower' if request.lowered else ''}."
             )
         return written, error
+
+
+def _require_sizes(model: nn.Module, inputs: Inputs, free: FreeAxes) -> None:
+    """Run the network at other sizes, before anything that takes long.
+
+    Raises:
+        UsageError: it takes the inputs' own size alone.
+    """
+    with torch.no_grad():
+        inputs.call(model)
+        for other in (size_to_trace(inputs, free), *sizes_to_compare(inputs, free)[1:]):
+            try:
+                other.call(model)
+            except ModelRunError as error:
+                reason = first_line(error.__cause__ or error)
+                raise UsageError(
+                    f"{', '.join(free)} can't be free: the network runs on {inputs.describe()} and fails on "
+                    f"{other.describe()}: {reason}. Free the axes it takes any length of (a classifier that flattens "
+                    "its features into a linear layer takes one height and width), or name none."
+                ) from error
+
+
+def _require_opset(kind: Format, opset: int | None) -> None:
+    if opset is None:
+        return
+    known = kind.opsets()
+    if not known:
+        raise UsageError(f"opset {opset} belongs to ONNX; a {kind.name} file has none, leave it out.")
+    if opset not in known:
+        raise UsageError(f"opset {opset} is not known here; expected {known.start} to {known.stop - 1}.")
 
 
 def require_writable(path: Path, format: str | None, force: bool) -> Format:

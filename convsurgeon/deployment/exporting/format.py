@@ -9,19 +9,32 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
+from convsurgeon.base.free_axes import FreeAxes
 from convsurgeon.base.inputs import Inputs
 
-__all__ = ["Format", "Reader", "Written"]
+__all__ = ["Format", "Reader", "Wanted", "Written"]
 
 # Runs one forward of what a file holds; tensors come out in order.
 Reader = Callable[[Inputs], list[Tensor]]
 
 
 @dataclass(frozen=True)
-class Written:
-    """What was written: with a free batch axis or a fixed one, and what people should know of how."""
+class Wanted:
+    """What a file shall be like.
 
-    dynamic_batch: bool
+    ``free`` names its inputs' axes of any length; None is the batch where that can be. ``opset`` is the version of
+    ONNX's operators; None is the exporter's own.
+    """
+
+    free: FreeAxes | None = None
+    opset: int | None = None
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written: which axes are free, and what people should know of how."""
+
+    free: FreeAxes
     notes: tuple[str, ...] = ()
 
 
@@ -48,11 +61,15 @@ class Format(Protocol):
         """Where such files run, which is where the network's forms are timed; None where nothing is to be timed."""
         ...
 
+    def opsets(self) -> range:
+        """The versions of its operators to choose from; none where they have no versions."""
+        ...
+
     def missing(self) -> str | None:
         """Why files can't be written here, with what to install; None if they can."""
         ...
 
-    def write(self, model: nn.Module, inputs: Inputs, path: Path) -> Written:
+    def write(self, model: nn.Module, inputs: Inputs, path: Path, wanted: Wanted) -> Written:
         """Write a network that is in eval mode on the CPU.
 
         Raises:
@@ -72,6 +89,7 @@ class Format(Protocol):
         self,
         model: nn.Module,
         inputs: Inputs,
+        wanted: Wanted,
         calibration: Sequence[Inputs],
         in_float: Collection[str],
         path: Path,

@@ -15,7 +15,7 @@ from convsurgeon.base.batch_axis import batch_of
 from convsurgeon.base.errors import TargetError, UsageError
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.base.progress import Progress
-from convsurgeon.deployment.exporting.format import Format, Reader, Written
+from convsurgeon.deployment.exporting.format import Format, Reader, Wanted, Written
 from convsurgeon.deployment.quantising.biases import bias_shifts, shifted
 from convsurgeon.deployment.quantising.equalise import equalised
 from convsurgeon.deployment.quantising.fewest import fewest
@@ -59,6 +59,7 @@ class FloatFile:
     kind: Format
     network: nn.Module
     inputs: Inputs
+    wanted: Wanted
     path: Path
     written: Written
 
@@ -99,7 +100,7 @@ class _Data:
         others = [calibration.elements.read(element).like(network) for element in wanted.judging]
         measured, judged = list(calibration.fitting(network)), [*calibration.held_back(network), *others]
         _refuse_other_sizes([*measured, *judged], source.inputs)
-        if not source.written.dynamic_batch:
+        if "batch" not in source.written.free:
             size = batch_of(source.inputs)
             measured, judged = list(in_batches(measured, size)), list(in_batches(judged, size))
             if not measured:
@@ -140,7 +141,7 @@ class _Work:
         def run(inputs: Inputs) -> list[torch.Tensor]:
             return as_tensors(inputs.call(made))
 
-        error = largest_disagreement(network, run, self.source.inputs, free_batch=False)
+        error = largest_disagreement(network, run, [self.source.inputs])
         return made if error <= allowed(network) else network
 
     @cached_property
@@ -186,7 +187,8 @@ class _Work:
         self.progress("int8", 1, 2, words)
         prepared = shifted(self.equalised, {n: s for n, s in self.shifts.items() if n not in in_float})
         kind = self.source.kind
-        kind.write_int8(prepared, self.source.inputs, self.data.measured, in_float, self.path)
+        inputs, as_the_other = self.source.inputs, self.source.wanted
+        kind.write_int8(prepared, inputs, as_the_other, self.data.measured, in_float, self.path)
         found = self.likeness(_as_called(self.in_float), _as_called(kind.read_int8(self.path)))
         self.progress("int8", 2, 2, "")
         return found

@@ -10,8 +10,9 @@ from tempfile import TemporaryDirectory
 from torch import nn
 
 from convsurgeon.base.errors import ModelRunError
+from convsurgeon.base.free_axes import axes_to_try, free_in_words
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.deployment.exporting.format import Reader, Written
+from convsurgeon.deployment.exporting.format import Reader, Wanted, Written
 from convsurgeon.runtimes.litert import litert_missing, litert_reader, quantise_litert, write_litert
 from convsurgeon.runtimes.pt2_int8 import unstacked
 
@@ -28,19 +29,26 @@ class LiteRtFile:
     # Forms are not timed: it is made to run elsewhere.
     runtime: str | None = None
 
+    def opsets(self) -> range:
+        """Its operators have no versions."""
+        return range(0)
+
     def missing(self) -> str | None:
         """Which packages are not there."""
         return litert_missing()
 
-    def write(self, model: nn.Module, inputs: Inputs, path: Path) -> Written:
-        """With a free batch axis where litert-torch finds that the network allows it."""
+    def write(self, model: nn.Module, inputs: Inputs, path: Path, wanted: Wanted) -> Written:
+        """With the axes free that litert-torch finds that the network allows."""
         plain = unstacked(model)
-        try:
-            write_litert(plain, inputs, path, dynamic_batch=True)
-        except ModelRunError as error:
-            write_litert(plain, inputs, path, dynamic_batch=False)
-            return Written(False, (f"the batch size is fixed, because {str(error).rstrip('.')}",))
-        return Written(True)
+        problems: list[str] = []
+        for axes in axes_to_try(wanted.free):
+            try:
+                write_litert(plain, inputs, path, axes)
+            except ModelRunError as error:
+                problems.append(f"not {free_in_words(axes)}: {str(error).rstrip('.')}")
+                continue
+            return Written(axes, tuple(problems))
+        raise ModelRunError(f"{'; '.join(problems)}.")
 
     def read(self, path: Path) -> Reader:
         """By LiteRT's interpreter."""
@@ -54,6 +62,7 @@ class LiteRtFile:
         self,
         model: nn.Module,
         inputs: Inputs,
+        wanted: Wanted,
         calibration: Sequence[Inputs],
         in_float: Collection[str],
         path: Path,
@@ -61,7 +70,7 @@ class LiteRtFile:
         """By ai-edge-quantizer, of the file in float."""
         with TemporaryDirectory() as folder:
             source = Path(folder) / path.name
-            written = self.write(model, inputs, source)
+            written = self.write(model, inputs, source, wanted)
             quantise_litert(source, calibration, in_float, path)
         return written
 

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.deployment.exporting.format import Reader, Written
-from convsurgeon.runtimes.onnx_conversion import onnx_missing, run_onnx, session_for, to_onnx
+from convsurgeon.deployment.exporting.format import Reader, Wanted, Written
+from convsurgeon.runtimes.onnx_conversion import known_opsets, onnx_missing, run_onnx, session_for, to_onnx
 from convsurgeon.runtimes.onnx_int8 import quantise_onnx
 
 __all__ = ["OnnxFile"]
@@ -27,15 +27,19 @@ class OnnxFile:
     beside: tuple[str, ...] = ()
     runtime: str = "onnxruntime"
 
+    def opsets(self) -> range:
+        """Those of the installed ONNX."""
+        return known_opsets()
+
     def missing(self) -> str | None:
         """Which packages are not there."""
         return onnx_missing()
 
-    def write(self, model: nn.Module, inputs: Inputs, path: Path) -> Written:
+    def write(self, model: nn.Module, inputs: Inputs, path: Path, wanted: Wanted) -> Written:
         """By the first of PyTorch's exporters whose graph computes the same."""
-        graph = to_onnx(model, inputs)
+        graph = to_onnx(model, inputs, free=wanted.free, opset=wanted.opset)
         path.write_bytes(graph.content)
-        return Written(graph.dynamic_batch, (f"written by the {graph.exporter} exporter", *graph.problems))
+        return Written(graph.free, (f"written by the {graph.exporter} exporter", *graph.problems))
 
     def read(self, path: Path) -> Reader:
         """By ONNX Runtime."""
@@ -50,6 +54,7 @@ class OnnxFile:
         self,
         model: nn.Module,
         inputs: Inputs,
+        wanted: Wanted,
         calibration: Sequence[Inputs],
         in_float: Collection[str],
         path: Path,
@@ -57,7 +62,7 @@ class OnnxFile:
         """By ONNX Runtime's static quantisation of the file in float."""
         with TemporaryDirectory() as folder:
             source = Path(folder) / path.name
-            written = self.write(model, inputs, source)
+            written = self.write(model, inputs, source, wanted)
             quantise_onnx(source, calibration, in_float, path)
         return written
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.deployment.exporting.format import Reader, Written
+from convsurgeon.deployment.exporting.format import Reader, Wanted, Written
 from convsurgeon.runtimes.openvino_conversion import compiled_for, run_openvino, to_openvino
 from convsurgeon.runtimes.openvino_int8 import nncf_missing, quantised_openvino
 from convsurgeon.runtimes.openvino_package import openvino_core, openvino_missing, openvino_package
@@ -30,15 +30,19 @@ class OpenVinoFile:
     beside: tuple[str, ...] = (".bin",)
     runtime: str = "openvino"
 
+    def opsets(self) -> range:
+        """Its operators have no versions."""
+        return range(0)
+
     def missing(self) -> str | None:
         """Whether the package is there."""
         return openvino_missing()
 
-    def write(self, model: nn.Module, inputs: Inputs, path: Path) -> Written:
+    def write(self, model: nn.Module, inputs: Inputs, path: Path, wanted: Wanted) -> Written:
         """From the module itself, or through ONNX where that fails."""
-        converted = to_openvino(model, inputs)
+        converted = to_openvino(model, inputs, free=wanted.free)
         _save(converted.model, path)
-        return Written(converted.dynamic_batch, (f"read from the {converted.source}", *converted.problems))
+        return Written(converted.free, (f"read from the {converted.source}", *converted.problems))
 
     def read(self, path: Path) -> Reader:
         """In float32, since the CPU plugin prefers bfloat16 where there is hardware for it."""
@@ -54,14 +58,15 @@ class OpenVinoFile:
         self,
         model: nn.Module,
         inputs: Inputs,
+        wanted: Wanted,
         calibration: Sequence[Inputs],
         in_float: Collection[str],
         path: Path,
     ) -> Written:
         """By NNCF, from the model in float."""
-        converted = to_openvino(model, inputs)
+        converted = to_openvino(model, inputs, free=wanted.free)
         _save(quantised_openvino(converted.model, calibration, in_float), path)
-        return Written(converted.dynamic_batch, (f"read from the {converted.source}", *converted.problems))
+        return Written(converted.free, (f"read from the {converted.source}", *converted.problems))
 
     def read_int8(self, path: Path) -> Reader:
         """As any other file."""

@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from convsurgeon.base.batch_axis import rebatched
 from convsurgeon.base.errors import ModelRunError, first_line
+from convsurgeon.base.free_axes import FreeAxes, axes_to_try, free_in_words, size_to_trace
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.deployment.exporting.format import Reader, Written
+from convsurgeon.base.working_folder import staying_here
+from convsurgeon.deployment.exporting.format import Reader, Wanted, Written
 from convsurgeon.runtimes.closeness import as_tensors
-from convsurgeon.runtimes.free_batch import free_axes
+from convsurgeon.runtimes.export_axes import BY_DIM, export_axes
 from convsurgeon.runtimes.pt2_int8 import pt2_int8_reader, quantised_graph, torchao_missing, unstacked
 
 __all__ = ["Pt2File"]
@@ -32,13 +33,17 @@ class Pt2File:
     beside: tuple[str, ...] = ()
     runtime: str = "eager"
 
+    def opsets(self) -> range:
+        """Its operators have no versions."""
+        return range(0)
+
     def missing(self) -> str | None:
         """Nothing but torch is needed."""
         return None
 
-    def write(self, model: nn.Module, inputs: Inputs, path: Path) -> Written:
-        """With a free batch axis where torch.export finds that the program allows it."""
-        return _written(lambda dynamic: _program(model, inputs, dynamic), path)
+    def write(self, model: nn.Module, inputs: Inputs, path: Path, wanted: Wanted) -> Written:
+        """With the axes free that torch.export finds that the program allows."""
+        return _written(lambda axes: _program(model, inputs, axes), path, wanted)
 
     def read(self, path: Path) -> Reader:
         """By torch alone."""
@@ -58,6 +63,7 @@ class Pt2File:
         self,
         model: nn.Module,
         inputs: Inputs,
+        wanted: Wanted,
         calibration: Sequence[Inputs],
         in_float: Collection[str],
         path: Path,
@@ -67,45 +73,44 @@ class Pt2File:
             raise ModelRunError("torchao's kernels take positional arguments only; export to .onnx or .xml.")
         plain = unstacked(model)
 
-        def program(dynamic: bool) -> torch.export.ExportedProgram:
-            quantised = quantised_graph(_program(plain, inputs, dynamic), calibration, in_float)
-            return _program(quantised, inputs, dynamic)
+        def program(axes: FreeAxes) -> torch.export.ExportedProgram:
+            quantised = quantised_graph(_program(plain, inputs, axes), calibration, in_float)
+            return _program(quantised, inputs, axes)
 
-        return _written(program, path)
+        return _written(program, path, wanted)
 
     def read_int8(self, path: Path) -> Reader:
         """In oneDNN's int8 kernels."""
         return pt2_int8_reader(path)
 
 
-def _written(program: Callable[[bool], torch.export.ExportedProgram], path: Path) -> Written:
-    """Write the program with a free batch axis, or with a fixed one where there can't be any."""
+def _written(program: Callable[[FreeAxes], torch.export.ExportedProgram], path: Path, wanted: Wanted) -> Written:
+    """Write the program with the first of the axes free that can be."""
     problems: list[str] = []
-    for dynamic in (True, False):
+    for axes in axes_to_try(wanted.free):
         try:
             with warnings.catch_warnings():
                 # About tensors that share memory: the comparison finds what matters.
                 warnings.simplefilter("ignore")
                 # Where there is no room, writing to the file itself ends the process.
                 content = BytesIO()
-                torch.export.save(program(dynamic), content)
+                torch.export.save(program(axes), content)
             path.write_bytes(content.getbuffer())
-            return Written(dynamic, tuple(f"the batch size is fixed, because {problem}" for problem in problems))
+            return Written(axes, tuple(problems))
         except OSError:
             raise
         # torch.export raises whatever the traced code or its own passes do.
         except Exception as error:
-            problems.append(first_line(error))
-    raise ModelRunError(f"torch.export can't take the model: {problems[-1]}.")
+            problems.append(f"not {free_in_words(axes)}: {first_line(error)}")
+    raise ModelRunError(f"torch.export can't take the model: {'; '.join(problems)}.")
 
 
-def _program(model: nn.Module, inputs: Inputs, dynamic: bool) -> torch.export.ExportedProgram:
-    # A batch of one would be taken for a constant.
-    given = rebatched(inputs, 2) if dynamic else inputs
-    with torch.no_grad():
+def _program(model: nn.Module, inputs: Inputs, axes: FreeAxes) -> torch.export.ExportedProgram:
+    given = size_to_trace(inputs, axes)
+    with torch.no_grad(), staying_here():
         return torch.export.export(
             model,
             tuple(given.args),
             dict(given.kwargs),
-            dynamic_shapes=free_axes(given) if dynamic else None,
+            dynamic_shapes=export_axes(given, axes, BY_DIM),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,22 +18,24 @@ from convsurgeon.families.forms.convolution import PLAIN_CONVS
 from convsurgeon.families.unit import CompactConv
 from convsurgeon.survey.graph import by_parts, trace
 
-__all__ = ["Recording", "called_once", "first_argument", "module_of", "record", "traced_parts"]
+__all__ = ["Recording", "as_modules", "called_once", "first_argument", "module_of", "read_graphs", "record"]
 
 _CONVS = (*PLAIN_CONVS, CompactConv)
 _PLAIN_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, FrozenBatchNorm2d)
 
 
-def traced_parts(model: nn.Module) -> dict[str, fx.GraphModule]:
-    """Graphs by qualified name (an empty one for the whole); what holds no convolution, or does not trace, has none.
-
-    The graphs' modules are the model's own.
-    """
-    return by_parts(model, _CONVS, _traced)
+def read_graphs(model: nn.Module) -> dict[str, fx.Graph]:
+    """Graphs by qualified name (an empty one for the whole); what holds no convolution, or does not trace, has none."""
+    return by_parts(model, _CONVS, lambda module: fx.GraphModule(module, trace(module, _leaf)).graph)
 
 
-def _traced(module: nn.Module) -> fx.GraphModule:
-    return _with_attributes(module, fx.GraphModule(module, trace(module, _leaf)))
+def as_modules(graphs: Mapping[str, fx.Graph], model: nn.Module) -> dict[str, fx.GraphModule]:
+    """Graphs of a model, or of one that it was copied from, as modules whose own modules are the model's."""
+    modules = {}
+    for name, graph in graphs.items():
+        module = model.get_submodule(name)
+        modules[name] = _with_attributes(module, fx.GraphModule(module, copy.deepcopy(graph)))
+    return modules
 
 
 def _leaf(module: nn.Module) -> bool | None:

@@ -8,7 +8,7 @@ others, each level to the outputs it predicts best, and tail and B_0 to the pair
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,15 +18,19 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from convsurgeon.families.compconv.copies import Copies
+from convsurgeon.families.compconv.damage import least_damages
 from convsurgeon.families.compconv.pairing import best_pairs
-from convsurgeon.families.compconv.unit import CompConv, at_centres
+from convsurgeon.families.compconv.spec import CompConvSpec
+from convsurgeon.families.compconv.tail import TailMoments
+from convsurgeon.families.compconv.unit import CompConv
 from convsurgeon.families.regression.dense_fit import DenseFit
 from convsurgeon.families.regression.fitting import StagedFitting
 from convsurgeon.families.regression.linear_algebra import factor, solve_right
-from convsurgeon.families.regression.moments import CHUNK_BYTES, Linear, collect
-from convsurgeon.families.regression.patches import columns_at, patches_at, same_size
+from convsurgeon.families.regression.moments import Linear, collect
+from convsurgeon.families.regression.patches import same_size
 from convsurgeon.families.regression.samples import Samples
-from convsurgeon.families.torch_convs import conv_like
+from convsurgeon.families.torch_convs import Conv, conv_like
 
 __all__ = ["FITTING", "telling"]
 
@@ -59,9 +63,20 @@ class _Task:
         bias = moments.bias(start, weight) if self.centred else start.bias
         return Linear(weight, bias), moments.errors(-weight)
 
+    def tail(self, outputs: Tensor, channels: int, features: Callable[[Tensor], Tensor]) -> TailMoments:
+        """Moments of outputs [n] against each of the ``channels`` of a feature map."""
+        shape = same_size(self.module.shape, channels, self.module.spec.tail_kernel)
+        return TailMoments(self.samples.only(outputs), len(outputs), shape, features, centred=self.centred)
 
-class CompConvFitting(StagedFitting[CompConv]):
+
+class CompConvFitting(StagedFitting[CompConv, CompConvSpec]):
     """Outputs are dealt to slots, then each stage is fitted; d + 2 passes over the samples."""
+
+    def least_damages(
+        self, conv: Conv, specs: Sequence[CompConvSpec], samples: Samples, *, norm_behind: bool
+    ) -> dict[CompConvSpec, float]:
+        """See `damage`."""
+        return least_damages(conv, specs, samples, norm_behind=norm_behind)
 
     def fit(self, unit: CompConv, dense: DenseFit, samples: Samples, *, norm_behind: bool) -> None:
         """Set every parameter and both orders."""
@@ -132,34 +147,13 @@ def _last_b(module: CompConv, x: Tensor) -> Tensor:
 
 def _identity(task: _Task) -> tuple[Tensor, Tensor]:
     """Outputs to be copies and the input channels they copy, [p·(2^{d−1}−1)] each, input power decreasing."""
-    lost, power = _cost_of_copies(task)
-    excess = (lost - ELSEWHERE * task.dense.variance[:, None]).numpy()
+    copies = Copies.of(task.samples, task.module.shape)
+    excess = (copies.lost(norm_behind=task.norm_behind) - ELSEWHERE * task.dense.variance[:, None]).numpy()
     rows, columns = linear_sum_assignment(excess)
     order = np.argsort(excess[rows, columns], kind="stable")[: task.module.spec.identity_channels]
     outputs, inputs = torch.from_numpy(rows[order]), torch.from_numpy(columns[order])
-    strongest = power[inputs].argsort(descending=True, stable=True)
+    strongest = copies.power[inputs].argsort(descending=True, stable=True)
     return outputs[strongest], inputs[strongest]
-
-
-def _cost_of_copies(task: _Task) -> tuple[Tensor, Tensor]:
-    """What each output loses as a copy of each input channel [C_out, C_in], and the inputs' variances [C_in]."""
-    shape = task.module.shape
-    product = torch.zeros(shape.out_channels, shape.in_channels, dtype=torch.float64)
-    x_sums, y_sums, count = torch.zeros(2, shape.in_channels).double(), torch.zeros(2, shape.out_channels).double(), 0
-    for sample in task.samples:
-        copies = at_centres(sample.x, shape)
-        x, y = columns_at(copies, sample.chosen).double().cpu(), sample.y_chosen.double().cpu()
-        product += y.T @ x
-        x_sums += torch.stack([x.sum(0), x.square().sum(0)])
-        y_sums += torch.stack([y.sum(0), y.square().sum(0)])
-        count += len(x)
-    product, x_sums, y_sums = (sums / max(1, count) for sums in (product, x_sums, y_sums))
-    power = (x_sums[1] - x_sums[0].square()).clamp(min=0)
-    if not task.norm_behind:
-        return y_sums[1][:, None] + x_sums[1] - 2 * product, power
-    # A batch norm behind takes the means and any positive scale.
-    covariance = (product - torch.outer(y_sums[0], x_sums[0])).clamp(min=0)
-    return task.dense.variance[:, None] - covariance.square() / power.clamp(min=1e-30), power
 
 
 def telling(covariance: Tensor, count: int) -> Tensor:
@@ -199,56 +193,11 @@ def _pair(task: _Task, rest: Tensor, errors: Tensor) -> tuple[Tensor, Tensor]:
     wanted = Linear(task.dense.linear.weight[rest], task.dense.linear.bias[rest])
     conv = conv_like(task.module.shape, task.module.in_channels, len(rest), bias=True).to(task.module.primary.weight)
     _put(conv, wanted, torch.arange(len(rest)))
-    stats = _TailMoments(task, rest, len(rest), lambda x: conv(x).detach())
+    stats = task.tail(rest, len(rest), lambda x: conv(x).detach())
     saved = errors - task.dense.variance[rest] + stats.gains()
     saved.fill_diagonal_(-torch.inf)
     sources, tails = best_pairs(saved.nan_to_num(neginf=-1e300).numpy(), len(rest) - derived)
     return torch.from_numpy(sources), torch.from_numpy(tails)
-
-
-class _TailMoments:
-    """Moments of outputs [n] against the tail-kernel patch of each channel [c] of a feature map, one by one."""
-
-    def __init__(self, task: _Task, outputs: Tensor, channels: int, features: Callable[[Tensor], Tensor]) -> None:
-        shape = same_size(task.module.shape, channels, task.module.spec.tail_kernel)
-        area, n = shape.area, len(outputs)
-        self.cross = torch.zeros(n, channels, area, dtype=torch.float64)
-        self.own = torch.zeros(channels, area, area, dtype=torch.float64)
-        self.mean_u, self.mean_y = torch.zeros(channels, area, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
-        self.centred, count = task.centred, 0
-        rows = max(1, CHUNK_BYTES // (4 * area * channels))
-        for sample in task.samples.only(outputs):
-            features_map = features(sample.x)
-            for chosen, y in zip(torch.split(sample.chosen, rows), torch.split(sample.y_chosen, rows), strict=True):
-                u = patches_at(features_map, shape, chosen).view(-1, channels, area)
-                self.cross += (y.T @ u.flatten(1)).view(-1, channels, area).double().cpu()
-                self.own += torch.bmm(u.permute(1, 2, 0), u.permute(1, 0, 2)).double().cpu()
-                self.mean_u += u.double().sum(0).cpu()
-                self.mean_y += y.double().sum(0).cpu()
-                count += len(u)
-        self._average(max(count, 1))
-
-    def _average(self, count: int) -> None:
-        self.mean_u /= count
-        self.mean_y /= count
-        self.cross /= count
-        self.own /= count
-        if self.centred:
-            self.cross -= self.mean_y[:, None, None] * self.mean_u
-            self.own -= self.mean_u[:, :, None] * self.mean_u[:, None, :]
-        power = self.own.diagonal(dim1=1, dim2=2).mean(1)
-        self.own += torch.diag_embed((RIDGE * power).clamp(min=1e-20)[:, None].expand(self.mean_u.shape))
-
-    def gains(self) -> Tensor:
-        """Variance [c, n] of each output that each channel's patch explains."""
-        solved = torch.linalg.solve(self.own, self.cross.permute(1, 2, 0))
-        return (solved * self.cross.permute(1, 2, 0)).sum(1)
-
-    def kernels(self) -> Linear:
-        """Kernels [n, area] and biases that derive output k from channel k."""
-        each = torch.arange(len(self.cross))
-        weight = torch.linalg.solve(self.own[each], self.cross[each, each])
-        return Linear(weight, self.mean_y - (weight * self.mean_u[each]).sum(1))
 
 
 def _fit_tail(task: _Task, derived: Tensor) -> None:
@@ -256,7 +205,7 @@ def _fit_tail(task: _Task, derived: Tensor) -> None:
     if module.tail is None:
         return
     channels = module.tail_channels
-    stats = _TailMoments(task, derived, channels, lambda x: _last_b(module, x)[:, :channels])
+    stats = task.tail(derived, channels, lambda x: _last_b(module, x)[:, :channels])
     kernels = stats.kernels()
     if not task.centred:
         kernels = Linear(kernels.weight, torch.zeros_like(kernels.bias))

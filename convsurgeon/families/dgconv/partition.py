@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +11,7 @@ __all__ = ["Partition", "partitions"]
 
 Matrix = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 RANDOM_STARTS = 4
 MOST_ROUNDS = 50
@@ -36,62 +36,65 @@ def partitions(energy: Matrix, most: int, seed: int) -> dict[int, Partition]:
     other way round; it starts at the second singular vectors and at a few random halves, and the best end counts.
     """
     random = np.random.default_rng(seed)
-    parts = [(np.arange(energy.shape[0]), np.arange(energy.shape[1]))]
-    found = {1: _partition(parts)}
-    while len(parts) < most:
-        parts = [half for part in parts for half in _halve(energy, part, random)]
-        found[len(parts)] = _partition(parts)
+    outputs, inputs = np.arange(energy.shape[0])[None], np.arange(energy.shape[1])[None]
+    found = {1: Partition(inputs, outputs)}
+    while len(inputs) < most:
+        outputs, inputs = _halved(energy, outputs, inputs, random)
+        found[len(inputs)] = Partition(np.sort(inputs), np.sort(outputs))
     return found
 
 
-def _partition(parts: Sequence[tuple[Indices, Indices]]) -> Partition:
-    return Partition(
-        inputs=np.stack([np.sort(inputs) for _, inputs in parts]),
-        outputs=np.stack([np.sort(outputs) for outputs, _ in parts]),
-    )
+def _halved(energy: Matrix, outputs: Indices, inputs: Indices, random: np.random.Generator) -> tuple[Indices, Indices]:
+    """All parts, outputs [P, m] and inputs [P, n], cut in two: [2P, m/2] and [2P, n/2]."""
+    inside = energy[outputs[:, :, None], inputs[:, None, :]]
+    drawn = random.standard_normal((len(inputs), RANDOM_STARTS, inputs.shape[1]))
+    starts = np.concatenate([_singular_starts(inside)[:, None], drawn], axis=1)
+    left_out, left_in = _alternate(inside, starts)
+    agreement = np.einsum("psm,psm->ps", _signs(left_out), _signs(left_in) @ inside.transpose(0, 2, 1))
+    best = np.arange(len(inputs)), agreement.argmax(1)
+    return _cut(outputs, left_out[best]), _cut(inputs, left_in[best])
 
 
-def _halve(
-    energy: Matrix, part: tuple[Indices, Indices], random: np.random.Generator
-) -> tuple[tuple[Indices, Indices], tuple[Indices, Indices]]:
-    outputs, inputs = part
-    inside = energy[np.ix_(outputs, inputs)]
-    starts = [_singular_start(inside), *(random.standard_normal(len(inputs)) for _ in range(RANDOM_STARTS))]
-    ends = [_alternate(inside, start) for start in starts]
-    left_out, left_in = max(ends, key=lambda end: _kept(inside, *end))
-    return (outputs[left_out], inputs[left_in]), (outputs[~left_out], inputs[~left_in])
+def _cut(members: Indices, left: Mask) -> Indices:
+    """Every part's left half, then its right one."""
+    halves = np.stack([members[left].reshape(len(members), -1), members[~left].reshape(len(members), -1)], axis=1)
+    return halves.reshape(2 * len(members), -1)
 
 
-def _singular_start(inside: Matrix) -> npt.NDArray[np.float64]:
-    """Scores of the inputs: the strongest contrast left once every row and column has its share."""
-    rows, columns = inside.sum(1, keepdims=True), inside.sum(0, keepdims=True)
-    total = max(float(inside.sum()), 1e-300)
-    contrast = (inside - rows * columns / total) / np.sqrt(np.maximum(rows * columns / total, 1e-300))
+def _singular_starts(inside: Matrix) -> Matrix:
+    """Scores of the inputs [P, n]: the strongest contrast left once every row and column has its share."""
+    rows, columns = inside.sum(2, keepdims=True), inside.sum(1, keepdims=True)
+    total = np.maximum(inside.sum((1, 2), keepdims=True), 1e-300)
+    expected = rows * columns / total
+    contrast = (inside - expected) / np.sqrt(np.maximum(expected, 1e-300))
+    flipped = contrast.transpose(0, 2, 1)
     # The singular vector on the shorter side gives the other one.
-    if contrast.shape[0] < contrast.shape[1]:
-        other: npt.NDArray[np.float64] = np.linalg.eigh(contrast @ contrast.T)[1][:, -1] @ contrast
+    if contrast.shape[1] < contrast.shape[2]:
+        other: Matrix = (np.linalg.eigh(contrast @ flipped)[1][:, None, :, -1] @ contrast)[:, 0]
         return other
-    scores: npt.NDArray[np.float64] = np.linalg.eigh(contrast.T @ contrast)[1][:, -1]
+    scores: Matrix = np.linalg.eigh(flipped @ contrast)[1][:, :, -1]
     return scores
 
 
-def _alternate(inside: Matrix, scores: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+def _alternate(inside: Matrix, scores: Matrix) -> tuple[Mask, Mask]:
+    """The halves [P, S, m] of the outputs and [P, S, n] of the inputs that S starts of every part end at."""
     left_in = _upper_half(scores)
-    left_out = np.zeros(len(inside), dtype=bool)
+    left_out = np.zeros((*scores.shape[:2], inside.shape[1]), dtype=bool)
     for _ in range(MOST_ROUNDS):
-        chosen = _upper_half(inside @ np.where(left_in, 1.0, -1.0))
+        chosen = _upper_half(_signs(left_in) @ inside.transpose(0, 2, 1))
         if (chosen == left_out).all():
             break
         left_out = chosen
-        left_in = _upper_half(np.where(left_out, 1.0, -1.0) @ inside)
+        left_in = _upper_half(_signs(left_out) @ inside)
     return left_out, left_in
 
 
-def _upper_half(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-    mask = np.zeros(len(scores), dtype=bool)
-    mask[np.argsort(-scores, kind="stable")[: len(scores) // 2]] = True
+def _signs(left: Mask) -> Matrix:
+    return np.where(left, 1.0, -1.0)
+
+
+def _upper_half(scores: Matrix) -> Mask:
+    mask = np.zeros(scores.shape, dtype=bool)
+    upper = np.argsort(-scores, axis=-1, kind="stable")[..., : scores.shape[-1] // 2]
+    np.put_along_axis(mask, upper, True, axis=-1)
     return mask
-
-
-def _kept(inside: Matrix, left_out: npt.NDArray[np.bool_], left_in: npt.NDArray[np.bool_]) -> float:
-    return float(inside[np.ix_(left_out, left_in)].sum() + inside[np.ix_(~left_out, ~left_in)].sum())

@@ -78,7 +78,7 @@ class _Sums:
         self._sums = self._sums + torch.stack([v.sum(0) for v in (y, found, y * y, found * found, y * found)]).cpu()
 
     def assessment(self) -> Assessment:
-        """What they come to."""
+        """Means, variances and covariances of all samples added."""
         mean, mean_found, square, square_found, product = self._sums / max(1, self._count)
         return Assessment(
             mean=mean,

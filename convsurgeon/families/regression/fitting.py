@@ -17,6 +17,7 @@ from convsurgeon.families.regression.linear_site import LinearSite
 from convsurgeon.families.regression.moments import Moments
 from convsurgeon.families.regression.problems import side_by_side
 from convsurgeon.families.regression.samples import Samples
+from convsurgeon.families.torch_convs import Conv
 from convsurgeon.families.unit import CompactConv
 
 __all__ = ["LinearFitting", "StagedFitting", "StandIn", "balanced", "put"]
@@ -64,8 +65,14 @@ class LinearFitting(ABC, Generic[UnitT, SpecT]):
         return torch.cat(list(values))
 
 
-class StagedFitting(ABC, Generic[UnitT]):
+class StagedFitting(ABC, Generic[UnitT, SpecT]):
     """For units whose parts feed one another: fitted one after the other, on feature maps."""
+
+    @abstractmethod
+    def least_damages(
+        self, conv: Conv, specs: Sequence[SpecT], samples: Samples, *, norm_behind: bool
+    ) -> dict[SpecT, float]:
+        """Bounds that no fit in the place of ``conv`` (float32) comes below on these samples: cheap, so not tight."""
 
     @abstractmethod
     def fit(self, unit: UnitT, dense: DenseFit, samples: Samples, *, norm_behind: bool) -> None:

@@ -17,10 +17,11 @@ from convsurgeon.families.cost import ConvShape
 from convsurgeon.families.regression.patches import patches_at, sources_at
 from convsurgeon.families.regression.samples import Sample, Samples
 
-__all__ = ["Collected", "Gathering", "Linear", "MomentSum", "Moments", "collect", "collect_groups"]
+__all__ = ["Collected", "Gathering", "Linear", "MomentSum", "Moments", "collect", "collect_groups", "flat_mean"]
 
 CHUNK_BYTES = 128 << 20
 TINY = 1e-30
+_FLAT = 0.1
 
 
 @dataclass(frozen=True)
@@ -98,12 +99,19 @@ class Moments:
 
 
 class MomentSum:
-    """Running sums; `add` samples, then read `moments`."""
+    """Running sums; `add` samples, then take the `moments`.
+
+    Channels that hardly differ between the first samples (a squeeze-and-excitation branch at the end of a deep network)
+    are summed as deviations from those samples' mean: E(u·u) − E(u)·E(u) would leave rounding errors alone.
+    """
 
     def __init__(self, original: Linear) -> None:
         outputs, inputs = original.weight.shape
         self.original = original
         self.count = 0
+        self._from_u, self._from_y, self._from_e = (
+            torch.zeros(n, dtype=torch.float64) for n in (inputs, outputs, outputs)
+        )
         self._u, self._y, self._e = (torch.zeros(n, dtype=torch.float64) for n in (inputs, outputs, outputs))
         self._uu = torch.zeros(inputs, inputs, dtype=torch.float64)
         self._eu = torch.zeros(outputs, inputs, dtype=torch.float64)
@@ -111,7 +119,15 @@ class MomentSum:
 
     def add(self, u: Tensor, y: Tensor) -> None:
         """Add samples u [P, D] and y [P, C_out]."""
-        e = y - u @ self.original.weight.to(u).T - self.original.bias.to(u)
+        first = not self.count and len(u) > 0
+        if first:
+            self._from_u, self._from_y = flat_mean(u), flat_mean(y)
+        u, y = u - self._from_u.to(u), y - self._from_y.to(y)
+        e = y - u @ self.original.weight.to(u).T
+        left = self._from_y - self.original.weight @ self._from_u - self.original.bias
+        if first:
+            self._from_e = flat_mean(e + left.to(e))
+        e += (left - self._from_e).to(e)
         self.count += len(u)
         self._u += _total(u)
         self._y += _total(y)
@@ -122,26 +138,44 @@ class MomentSum:
         _add_gram(self._uu, u)
 
     def moments(self, *, centred: bool = True) -> Moments:
-        """The moments so far."""
+        """The moments, once: the sums become them, since a wide layer's take gigabytes."""
         n = max(1, self.count)
-        mean_u, mean_y, mean_e = self._u / n, self._y / n, self._e / n
-        shift = 1.0 if centred else 0.0
-        uu = self._uu.triu() + self._uu.triu(1).T
+        off_u, off_y, off_e = self._u / n, self._y / n, self._e / n
+        mean_u, mean_y, mean_e = self._from_u + off_u, self._from_y + off_y, self._from_e + off_e
+        raw = 0.0 if centred else 1.0
+        total, self._uu = self._uu, self._uu.new_zeros(0, 0)
         return Moments(
             count=self.count,
             mean_u=mean_u,
             mean_y=mean_y,
             mean_e=mean_e,
-            uu=(uu / n).addr_(mean_u, mean_u, alpha=-shift),
-            eu=(self._eu / n).addr_(mean_e, mean_u, alpha=-shift),
-            ee=(self._ee / n - shift * mean_e.square()).clamp_(min=0),
-            yy=(self._yy / n - mean_y.square()).clamp_(min=0),
+            uu=_mirrored(total.div_(n)).addr_(off_u, off_u, alpha=-1).addr_(mean_u, mean_u, alpha=raw),
+            eu=(self._eu / n).addr_(off_e, off_u, alpha=-1).addr_(mean_e, mean_u, alpha=raw),
+            ee=(self._ee / n - off_e.square()).clamp_(min=0) + raw * mean_e.square(),
+            yy=(self._yy / n - off_y.square()).clamp_(min=0),
             centred=centred,
         )
 
 
+def flat_mean(values: Tensor) -> Tensor:
+    """The mean of those columns of values [P, n] that it drowns the spread of, else 0; in the values' own precision."""
+    mean = values.mean(0, dtype=torch.float64)
+    spread = (values - mean).square().mean(0).sqrt()
+    return torch.where(spread < _FLAT * mean.abs(), mean, 0.0).to(values).double().cpu()
+
+
 def _total(values: Tensor) -> Tensor:
     return values.sum(0, dtype=torch.float64).cpu()
+
+
+def _mirrored(upper: Tensor, block: int = 1024) -> Tensor:
+    """The symmetric matrix [D, D] whose upper triangle this is, in its place: a wide layer's takes gigabytes."""
+    for start in range(0, len(upper), block):
+        stop = min(start + block, len(upper))
+        corner = upper[start:stop, start:stop].triu()
+        upper[start:stop, start:stop] = corner + corner.triu(1).T
+        upper[stop:, start:stop] = upper[start:stop, stop:].T
+    return upper
 
 
 def _add_gram(gram: Tensor, u: Tensor, blocks: int = 4) -> None:

@@ -37,7 +37,7 @@ class Slices:
 
     @property
     def width(self) -> int:
-        """P."""
+        """P, the inputs of one slice."""
         return len(self.covariance) // self.count
 
     @cached_property
@@ -71,7 +71,7 @@ def channel_features(site: LinearSite, order: Tensor, count: int, rank: int) -> 
 
     A channel's slices stand side by side, strongest channel first, so that fewer channels are a leading part.
     """
-    slices = Slices(site.ridged.uu[order][:, order], count)
+    slices = Slices(site.ridged.uu[order[:, None], order], count)
     ahead = start(site.original.weight[:, order], slices, rank)
 
     def seen(rows: Tensor) -> Tensor:

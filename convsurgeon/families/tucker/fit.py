@@ -34,7 +34,7 @@ class TuckerFitting(LinearFitting[Tucker, TuckerSpec]):
     def solve(self, unit: Tucker, weight: Tensor, moments: Moments, *, seed: int, sweeps: int) -> StandIn:
         """Whitened leading input channels, the best map of low rank behind them, and both improved in turn."""
         order, count = slice_order(unit.shape)
-        slices = Slices(moments.uu[order][:, order], count)
+        slices = Slices(moments.uu[order[:, None], order], count)
         cross = (weight @ moments.uu + moments.eu)[:, order]
         ahead = start(weight[:, order], slices, unit.spec.in_rank)
         expand, core = _behind(ahead, cross, slices, unit.spec.out_rank)

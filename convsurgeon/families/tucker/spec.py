@@ -119,7 +119,10 @@ class TuckerMethod(PlainMethod):
     def specs(
         self, shape: ConvShape, output_size: tuple[int, ...], input_size: tuple[int, ...] | None = None
     ) -> tuple[TuckerSpec, ...] | Refusal:
-        """The named unit, or pairs of widths whose shares of the channels are not too far apart."""
+        """The named unit, or pairs of widths: the share of the output channels is the greater one, and not by too much.
+
+        Each of the input's few channels serves all kernel positions; the other way round costs as much and loses more.
+        """
         if reason := unsuited(shape):
             return Refusal(reason)
         longer = stretch(shape, range(len(shape.kernel)), output_size, input_size)
@@ -132,7 +135,7 @@ class TuckerMethod(PlainMethod):
             (_blocks(ahead * shape.in_channels), _blocks(behind * shape.out_channels))
             for ahead in SHARES
             for behind in SHARES
-            if ahead <= FURTHEST * behind and behind <= FURTHEST * ahead
+            if ahead <= behind <= FURTHEST * ahead
         }
         return tuple(TuckerSpec(in_rank=a, out_rank=b, stretch=ratio) for a, b in sorted(pairs))
 

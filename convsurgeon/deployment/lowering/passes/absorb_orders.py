@@ -16,7 +16,8 @@ from torch import Tensor, fx
 
 from convsurgeon.deployment.lowering.forms import Form
 from convsurgeon.deployment.lowering.graph import Recording, first_argument, module_of
-from convsurgeon.deployment.lowering.orders import Orders, read_orders
+from convsurgeon.deployment.lowering.order_rules import read_orders
+from convsurgeon.deployment.lowering.orders import Orders
 from convsurgeon.deployment.lowering.passes.rewriting import finished, own_copy
 from convsurgeon.deployment.lowering.step import Step
 from convsurgeon.families.forms.absorbed import Absorbed, in_order
