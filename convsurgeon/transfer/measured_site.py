@@ -62,13 +62,18 @@ class MeasuredSite:
         """What collects its moments, group by group."""
         return Gathering(self.shape, *linears_of(self.conv, self.shape))
 
-    def by_moments(self, collected: Sequence[Collected]) -> dict[Spec, float]:
+    def problems(self, collected: Sequence[Collected]) -> list[LinearSite]:
+        """The linear problems of its groups, from one pass over the data, of which the moments can be taken once."""
+        ridge = ridge_for(collected[0].fitted.count, self.unknowns)
+        centred = self.shape.bias or self.norm_behind
+        return [LinearSite.of(one, ridge, centred=centred) for one in collected]
+
+    def by_moments(self, problems: Sequence[LinearSite]) -> dict[Spec, float]:
         """The errors of the specs that moments say all about."""
-        linear = [(fitting, family) for fitting, family in self._families() if isinstance(fitting, LinearFitting)]
-        sites = self._linear_sites(collected) if linear else []
         errors: dict[Spec, float] = {}
-        for fitting, family in linear:
-            errors.update(self._of_groups(fitting, family, sites))
+        for fitting, family in self._families():
+            if isinstance(fitting, LinearFitting):
+                errors.update(self._of_groups(fitting, family, problems))
         return errors
 
     def least_by_stages(self, seen: Samples) -> dict[Spec, float]:
@@ -81,19 +86,14 @@ class MeasuredSite:
                     least.update(fitting.least_damages(conv, family, seen, norm_behind=self.norm_behind))
         return least
 
-    def by_stages(self, specs: Container[Spec], collected: Sequence[Collected], maps: Samples) -> dict[Spec, float]:
+    def by_stages(self, specs: Container[Spec], problem: LinearSite, maps: Samples) -> dict[Spec, float]:
         """The errors of those of the ``specs`` that are fitted by stages."""
         errors: dict[Spec, float] = {}
         for fitting, family in self._families():
             if isinstance(fitting, StagedFitting):
                 wanted = [spec for spec in family if spec in specs]
-                errors.update(self._fitted(fitting, wanted, self._linear_sites(collected)[0], maps))
+                errors.update(self._fitted(fitting, wanted, problem, maps))
         return errors
-
-    def _linear_sites(self, collected: Sequence[Collected]) -> list[LinearSite]:
-        ridge = ridge_for(collected[0].fitted.count, self.unknowns)
-        centred = self.shape.bias or self.norm_behind
-        return [LinearSite.of(one, ridge, centred=centred) for one in collected]
 
     def _families(self) -> Iterator[tuple[LinearFitting[Any, Any] | StagedFitting[Any, Any], list[Spec]]]:
         """The specs of each family, with how it is fitted."""

@@ -13,7 +13,8 @@ from convsurgeon.base.errors import UsageError
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.base.progress import Progress
 from convsurgeon.families.family import Spec
-from convsurgeon.families.regression.moments import Collected, Gathering
+from convsurgeon.families.regression.linear_site import LinearSite
+from convsurgeon.families.regression.moments import Gathering
 from convsurgeon.families.regression.samples import Sample, Sampler, Samples
 from convsurgeon.families.torch_convs import Conv
 from convsurgeon.survey.sources import CONVS, plainly
@@ -78,37 +79,35 @@ class Measurement:
         for group in groups_within(sizes, self.settings.memory_bytes):
             progress("measuring damage", done, len(names), names[group.start])
             gathered, glimpses = self._gather({name: traffic[name] for name in names[group]})
-            left: dict[str, tuple[tuple[Collected, ...], set[Spec]]] = {}
+            left: dict[str, tuple[LinearSite, set[Spec]]] = {}
             for name in names[group]:
                 progress("measuring damage", done, len(names), name)
-                collected = gathered.pop(name).collected()
-                if staged := self._measure(name, collected, glimpses.pop(name, None)):
-                    left[name] = collected, staged
+                problems = self.sites[name].problems(gathered.pop(name).collected())
+                if staged := self._measure(name, problems, glimpses.pop(name, None)):
+                    left[name] = problems[0], staged
                 else:
                     done += 1
             for maps in self._maps_of(list(left), traffic):
                 for name in list(maps):
                     progress("measuring damage", done, len(names), name)
-                    collected, staged = left.pop(name)
+                    problem, staged = left.pop(name)
                     # Nothing may hold on to a site's maps while those of the next ones are read.
-                    self._keep(name, collected, self.sites[name].by_stages(staged, collected, maps.pop(name)))
+                    self._keep(name, problem, self.sites[name].by_stages(staged, problem, maps.pop(name)))
                     done += 1
         progress("measuring damage", done, len(names), "")
 
-    def _measure(self, name: str, collected: Sequence[Collected], glimpse: Glimpse | None) -> set[Spec]:
+    def _measure(self, name: str, problems: Sequence[LinearSite], glimpse: Glimpse | None) -> set[Spec]:
         """Keep what moments say of a site, and what they rule out; the specs that are still to be fitted by stages."""
         site, costs = self.sites[name], self.costs.get(name, {})
-        errors = site.by_moments(collected)
+        errors = site.by_moments(problems)
         least = {} if glimpse is None else site.least_by_stages(glimpse.samples())
         rivals = self.kept.errors(name, costs) | errors
         out = {spec: error for spec, error in least.items() if beaten(spec, error, rivals, costs)}
-        self._keep(name, collected, errors | out, out)
+        self._keep(name, problems[0], errors | out, out)
         return set(site.specs) - errors.keys() - out.keys()
 
-    def _keep(
-        self, name: str, collected: Sequence[Collected], errors: Mapping[Spec, float], out: Container[Spec] = ()
-    ) -> None:
-        samples, held = collected[0].fitted.count, len(collected[0].held_u)
+    def _keep(self, name: str, problem: LinearSite, errors: Mapping[Spec, float], out: Container[Spec] = ()) -> None:
+        samples, held = problem.moments.count, len(problem.held_u)
         found = {
             spec_key(spec): Estimate(error, samples, held, reliable=True, fitted=spec not in out)
             for spec, error in errors.items()
