@@ -26,7 +26,11 @@ def progress_bar() -> Iterator[Progress]:
     """A bar that is shown once the first stage starts; yields the callback that moves it."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = PlainConsole(stderr=True)
-    bar = progress.Progress(*columns, console=console, transient=True, disable=not is_watched(console))
+    if not is_watched(console):
+        # A disabled bar writes an empty line, in the rich of before 14.3.
+        yield silent
+        return
+    bar = progress.Progress(*columns, console=console, transient=True)
     stages: dict[str, TaskID] = {}
 
     def move(stage: str, done: int, total: int, name: str) -> None:

@@ -61,7 +61,7 @@ class Runner:
                 env=environment,
                 capture_output=True,
                 text=True,
-                timeout=120,
+                timeout=300,
                 check=False,
             )
             text, code = text + done.stdout + done.stderr, done.returncode

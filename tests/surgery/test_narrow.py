@@ -42,7 +42,7 @@ def test_layers_say_their_new_widths() -> None:
     shown = [str(layer) for layer in _narrowed(_net())]
     assert shown == [
         "Conv2d(3, 3, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), bias=False)",
-        "BatchNorm2d(3, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)",
+        str(nn.BatchNorm2d(3)),
         "PReLU(num_parameters=3)",
         "Conv2d(3, 3, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), groups=3)",
         "ConvTranspose2d(3, 2, kernel_size=(2, 2), stride=(2, 2))",
