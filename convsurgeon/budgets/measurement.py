@@ -71,7 +71,7 @@ def measure(model: nn.Module, inputs: Inputs) -> Measured:
     """
     refuse_unusable(model)
     seen = Recorder()
-    run = run_on_copy(model, inputs, seen.attach)
+    run = run_on_copy(model, inputs, seen.attach, seen.close)
     return Measured(
         input_shapes=inputs.shapes(),
         counted_on=run.counted_on,

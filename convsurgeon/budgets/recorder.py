@@ -49,6 +49,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._alive = 0
         self._seen: set[int] = set()
         self._stack: list[str] = []
+        self._inside = False
         self._weights: list[torch.UntypedStorage] = []
         self._varying = WeakTensorKeyDictionary()
         self._lengths: set[int] = set()
@@ -67,9 +68,16 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _start(self, args: Any, kwargs: Any) -> None:
         self._note((args, kwargs))
         self.__enter__()  # type: ignore[no-untyped-call]
+        self._inside = True
 
     def _stop(self, *_: Any) -> None:
+        self._inside = False
         self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        """Stop watching a forward that left by no Exception (sys.exit), after which torch calls no hook."""
+        if self._inside:
+            self._stop()
 
     def _enter(self, name: str) -> Callable[..., None]:
         def enter(*_: Any) -> None:

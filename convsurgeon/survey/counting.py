@@ -57,8 +57,14 @@ class CountedRun:
     counted_on: CountedOn
 
 
-def run_on_copy(model: nn.Module, inputs: Inputs, before: Callable[[nn.Module], None] = lambda _: None) -> CountedRun:
-    """Run a weightless copy on the meta device, or else a real copy; ``before`` may put hooks on the copy.
+def run_on_copy(
+    model: nn.Module,
+    inputs: Inputs,
+    before: Callable[[nn.Module], None] = lambda _: None,
+    after: Callable[[], None] = lambda: None,
+) -> CountedRun:
+    """Run a weightless copy on the meta device, or else a real copy; ``before`` may put hooks on the copy, ``after`` is
+    called when a run has ended, however it did.
 
     Raises:
         ModelRunError: the model fails on these inputs.
@@ -66,15 +72,15 @@ def run_on_copy(model: nn.Module, inputs: Inputs, before: Callable[[nn.Module], 
     try:
         weightless = shadow(model)
         before(weightless)
-        return CountedRun(weightless, *_counted(weightless, inputs.to("meta")), "meta")
+        return CountedRun(weightless, *_counted(weightless, inputs.to("meta"), after), "meta")
     except (ModelError, NotImplementedError):
         # Data-dependent control flow needs real numbers, and so does a tensor that is neither parameter nor buffer.
         real = duplicate(model).eval()
         before(real)
-        return CountedRun(real, *_counted(real, inputs), "device")
+        return CountedRun(real, *_counted(real, inputs, after), "device")
 
 
-def _counted(model: nn.Module, inputs: Inputs) -> tuple[int, tuple[str, ...]]:
+def _counted(model: nn.Module, inputs: Inputs, after: Callable[[], None]) -> tuple[int, tuple[str, ...]]:
     """MACs and outputs of one forward of ``model`` as it is (no copy, no change of mode)."""
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
@@ -84,6 +90,7 @@ def _counted(model: nn.Module, inputs: Inputs) -> tuple[int, tuple[str, ...]]:
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         stack.enter_context(_without_attention_fastpath())
         counter = stack.enter_context(FlopCounterMode(display=False, custom_mapping=_RECURRENT))
+        stack.callback(after)
         output = inputs.call(model)
     described = tuple(
         f"{str(leaf.dtype).removeprefix('torch.')} {list(leaf.shape)}"

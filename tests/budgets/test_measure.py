@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision import models as zoo
 
@@ -221,3 +222,24 @@ def test_a_caught_failure_does_not_shift_the_layers() -> None:
     """A layer that raises inside of the forward takes no later layer's work."""
     found = measure(_Catching(), IMAGE)
     assert {layer.name: layer.macs for layer in found.layers} == {"wrong": 0, "right": 600}
+
+
+class _Ending(nn.Module):
+    """Ends in whatever it is given."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.conv, self.error = nn.Conv2d(3, 4, 3), error
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[N, 3, H, W] → nothing."""
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), SystemExit(), BaseException("very")])
+def test_a_forward_that_fails_leaves_nothing_switched_on(error: BaseException) -> None:
+    """Whatever comes afterwards in the process is run, traced and exported as before."""
+    before = len(_get_current_dispatch_mode_stack())
+    with pytest.raises(ModelRunError):
+        measure(_Ending(error), as_inputs(torch.rand(1, 3, 8, 8)))
+    assert len(_get_current_dispatch_mode_stack()) == before
