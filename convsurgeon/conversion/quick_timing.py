@@ -8,8 +8,8 @@ from convsurgeon.base.batch_axis import batch_of
 from convsurgeon.base.errors import ModelRunError, UsageError
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.report.record import Timing
-from convsurgeon.runtimes.eager import Eager
 from convsurgeon.runtimes.machine import device_of, dtype_name, dtype_of, place, synchroniser
+from convsurgeon.runtimes.registry import find_runtime
 from convsurgeon.runtimes.timer import QUICK, Spread, Stopwatch, time_in_turn
 from convsurgeon.transfer.capture import evaluating
 
@@ -40,7 +40,8 @@ def quick_timing(original: nn.Module, converted: nn.Module, inputs: Inputs) -> T
 def _in_turn(
     pair: tuple[nn.Module, nn.Module], inputs: Inputs, precision: str, watch: Stopwatch
 ) -> tuple[Spread, ...] | None:
-    runs = [Eager().prepare(model, inputs, precision=precision, threads=0) for model in pair]
+    eager = find_runtime("eager")
+    runs = [eager.prepare(model, inputs, precision=precision, threads=0) for model in pair]
     if sum(watch.of(run) for run in runs) > _CHEAP * 1e9:
         return None
     return time_in_turn(runs, QUICK, watch)

@@ -19,6 +19,7 @@ from convsurgeon.conversion.saved import load
 from convsurgeon.conversion.steps import Conversion
 from convsurgeon.models.images import ImageBatches, calibration_images
 from convsurgeon.models.preprocessing import Preprocessing
+from convsurgeon.planning.plan import Plan
 from convsurgeon.recovery.batches import IterableSource, Source
 from convsurgeon.recovery.callback import Callback
 from convsurgeon.recovery.checkpoint import Checkpoints
@@ -130,7 +131,7 @@ def recover(
         lesson = Lesson(
             teacher=teacher,
             student=student,
-            sites=find_sites(teacher, student),
+            sites=find_sites(teacher, student, _narrowed(plan)),
             source=_source(data, settings, images or ImageSettings(), report, engine),
             judge=Judge(teacher, evaluation, engine),
             engine=engine,
@@ -144,6 +145,11 @@ def recover(
     if isinstance(conversion, Conversion):
         return Recovered(model, history, _recovered(conversion, model, history, callbacks))
     return Recovered(model, history)
+
+
+def _narrowed(plan: Plan | None) -> frozenset[str]:
+    """The layers that have fewer channels than the original's."""
+    return frozenset(name for row in (plan.narrowed if plan else ()) for name in row.stream.members)
 
 
 def _telling(given: MomentCallback | bool | None) -> AbstractContextManager[MomentCallback | None]:

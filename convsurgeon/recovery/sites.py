@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 from torch import nn
@@ -36,8 +36,9 @@ class Sites:
         return any(parameter.startswith(f"{name}.") for name in self.replaced)
 
 
-def find_sites(original: nn.Module, converted: nn.Module) -> Sites:
-    """Compare the two networks name by name; the original is in eval mode.
+def find_sites(original: nn.Module, converted: nn.Module, narrowed: Container[str] = ()) -> Sites:
+    """Compare the two networks name by name; the original is in eval mode. Layers that were ``narrowed`` have fewer
+    channels.
 
     Raises:
         UsageError: the networks are of different classes, or what was not replaced has other parameters, so one was
@@ -50,7 +51,7 @@ def find_sites(original: nn.Module, converted: nn.Module) -> Sites:
         )
     _refuse_other_shapes(original, converted, "")
     first_names: dict[int, str] = {}
-    for name in _differing(original, converted, ""):
+    for name in _differing(original, converted, narrowed, ""):
         first_names.setdefault(id(converted.get_submodule(name)), name)
     replaced = tuple(first_names.values())
     norms = norms_behind(original)
@@ -68,16 +69,16 @@ def _as_many_outputs(original: nn.Module, converted: nn.Module) -> bool:
     return ours is not None and ours == theirs
 
 
-def _differing(original: nn.Module, converted: nn.Module, prefix: str) -> Iterator[str]:
+def _differing(original: nn.Module, converted: nn.Module, narrowed: Container[str], prefix: str) -> Iterator[str]:
     for name, child in converted.named_children():
         other = original._modules.get(name)
         if other is None:
             continue
-        if not _same_class(other, child) or _narrower(other, child):
+        if not _same_class(other, child) or (prefix + name in narrowed and _narrower(other, child)):
             yield prefix + name
         else:
             _refuse_other_shapes(other, child, prefix + name)
-            yield from _differing(other, child, f"{prefix}{name}.")
+            yield from _differing(other, child, narrowed, f"{prefix}{name}.")
 
 
 def _same_class(original: nn.Module, converted: nn.Module) -> bool:
