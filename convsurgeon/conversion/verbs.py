@@ -179,6 +179,8 @@ def explore(
     methods: str | Iterable[str] | None = None,
     targets: str | Iterable[str | float] | None = None,
     latency: bool | None = None,
+    moves: str | Iterable[str] | None = None,
+    width_multiple: int | None = None,
     rules: Rules | None = None,
     recipe: Recipe | Path | str | None = None,
     calibration: Iterable[Any] | None = None,
@@ -208,7 +210,8 @@ def explore(
     """
     grid = given_grid(methods, targets, latency)
     clock = {"allow_slower": allow_slower, "runtime": runtime, "latency_batch": latency_batch}
-    settings = merged(recipe, rules=rules, seed=seed, fit_memory=fit_memory, **clock)
+    more = {"fit_memory": fit_memory, "moves": moves, "width_multiple": width_multiple}
+    settings = merged(recipe, rules=rules, seed=seed, **clock, **more)
     patient = _admit(model, example_inputs, random_weights=False)
     order = Order(patient, settings, grid, Data.of(calibration, judging, evaluation), refine)
     with telling(progress) as tell:

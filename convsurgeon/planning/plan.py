@@ -280,7 +280,7 @@ def read_plan(text: str, origin: str = "plan") -> Plan:
     if any(row.latency is None and old.latency is not None for row, old in zip(layers, plan.layers, strict=True)):
         # Nobody timed what was written into it by hand.
         changed["latency"] = None
-    if any((row.action, row.after) != (old.action, old.after) for row, old in zip(layers, plan.layers, strict=True)):
+    if changed["after"] != plan.after:
         # Nor judged.
         changed["floor"] = None
     return plan.model_copy(update=changed)
