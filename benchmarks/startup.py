@@ -38,8 +38,9 @@ def _stages(model_name: str, method: str) -> list[tuple[str, float]]:
         import convsurgeon.conversion.steps  # noqa: F401
 
     _timed(rows, "import convsurgeon", import_ours)
+    from convsurgeon.conversion.patient import Patient
     from convsurgeon.conversion.saved import save
-    from convsurgeon.conversion.steps import Patient, planned
+    from convsurgeon.conversion.steps import planned
     from convsurgeon.models.loading import load_model
     from convsurgeon.models.rebuild import Rebuild
     from convsurgeon.planning.recipe import Recipe

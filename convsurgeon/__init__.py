@@ -13,10 +13,11 @@ from convsurgeon._version import __version__
 
 if TYPE_CHECKING:
     from convsurgeon.base.errors import ConvsurgeonError, ModelError, UsageError
+    from convsurgeon.conversion.converted import Conversion
+    from convsurgeon.conversion.exploring import Exploration
     from convsurgeon.conversion.recover import Recovered, recover
     from convsurgeon.conversion.saved import load
-    from convsurgeon.conversion.steps import Conversion
-    from convsurgeon.conversion.verbs import apply, convert, inspect, plan
+    from convsurgeon.conversion.verbs import apply, convert, explore, inspect, plan
     from convsurgeon.deployment.benching import BenchReport, bench
     from convsurgeon.deployment.exporting import Exported, Int8, export
     from convsurgeon.deployment.lowering import Lowered, lower
@@ -27,10 +28,12 @@ if TYPE_CHECKING:
     from convsurgeon.families.dgconv.unit import DGConv, HardenedDGConv, harden
     from convsurgeon.families.igc.spec import IGCSpec
     from convsurgeon.families.igc.unit import IGC
+    from convsurgeon.planning.floors import Floor
     from convsurgeon.planning.plan import Plan, read_plan
     from convsurgeon.planning.recipe import Recipe, read_recipe
     from convsurgeon.planning.rules import LayerRule, Rules
     from convsurgeon.recovery import ImageSettings, RecoverSettings
+    from convsurgeon.report.comparison import Comparison, compare
     from convsurgeon.report.record import Report
     from convsurgeon.survey.counting import count
     from convsurgeon.survey.sites import Site, Survey
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "transfer.accuracy": ("Accuracy", "top1_accuracy"),
     "deployment.benching": ("BenchReport", "bench"),
-    "conversion.steps": ("Conversion",),
+    "conversion.converted": ("Conversion",),
     "families.compconv.spec": ("CompConvSpec",),
     "families.compconv.unit": ("CompConv",),
     "families.dgconv.spec": ("DGConvSpec",),
@@ -52,16 +55,19 @@ _HOMES = {
     "base.errors": ("ConvsurgeonError", "ModelError", "UsageError"),
     "deployment.exporting": ("Exported", "Int8", "export"),
     "deployment.lowering": ("Lowered", "lower"),
+    "planning.floors": ("Floor",),
     "planning.plan": ("Plan", "read_plan"),
     "planning.recipe": ("Recipe", "read_recipe"),
     "recovery.settings": ("ImageSettings", "RecoverSettings"),
+    "conversion.exploring": ("Exploration",),
     "conversion.recover": ("Recovered", "recover"),
+    "report.comparison": ("Comparison", "compare"),
     "report.record": ("Report",),
     "planning.rules": ("LayerRule", "Rules"),
     "survey.sites": ("Site", "Survey"),
     "survey.streams": ("Block", "Stream"),
     "conversion.saved": ("load",),
-    "conversion.verbs": ("apply", "convert", "inspect", "plan"),
+    "conversion.verbs": ("apply", "convert", "explore", "inspect", "plan"),
 }
 
 __all__ = [
@@ -71,13 +77,16 @@ __all__ = [
     "Block",
     "CompConv",
     "CompConvSpec",
+    "Comparison",
     "ConvShape",
     "Conversion",
     "ConvsurgeonError",
     "Cost",
     "DGConv",
     "DGConvSpec",
+    "Exploration",
     "Exported",
+    "Floor",
     "HardenedDGConv",
     "IGCSpec",
     "ImageSettings",
@@ -98,8 +107,10 @@ __all__ = [
     "__version__",
     "apply",
     "bench",
+    "compare",
     "convert",
     "count",
+    "explore",
     "export",
     "harden",
     "inspect",

@@ -20,6 +20,7 @@ from convsurgeon.cli.convert import apply_command, convert_command, plan_command
 from convsurgeon.cli.demo import demo_command
 from convsurgeon.cli.exit_codes import INTERNAL_ERROR, INTERRUPTED
 from convsurgeon.cli.explain import inspect_command, methods_command, report_command, schema_command
+from convsurgeon.cli.explore import compare_command, explore_command
 from convsurgeon.cli.export import export_command
 from convsurgeon.cli.lower import lower_command
 from convsurgeon.cli.recover import recover_command
@@ -72,10 +73,12 @@ def cli() -> None:
 
 for command in (
     convert_command,
+    explore_command,
     plan_command,
     apply_command,
     inspect_command,
     report_command,
+    compare_command,
     methods_command,
     schema_command,
     check_command,

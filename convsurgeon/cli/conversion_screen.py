@@ -13,7 +13,8 @@ from convsurgeon.cli.command_line import command_line
 from convsurgeon.cli.screen import say, show, working
 
 if TYPE_CHECKING:
-    from convsurgeon.conversion.steps import Conversion, Patient
+    from convsurgeon.conversion.converted import Conversion
+    from convsurgeon.conversion.patient import Patient
     from convsurgeon.report.record import Report
 
 __all__ = ["layers_option", "show_report", "tell_next", "with_command", "with_outcome"]

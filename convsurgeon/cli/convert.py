@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from convsurgeon.base.errors import UsageError
+from convsurgeon.cli.admission import admit, load
 from convsurgeon.cli.completion import complete_model
-from convsurgeon.cli.conversion_screen import layers_option, show_report, tell_next, with_outcome
+from convsurgeon.cli.conversion_screen import layers_option, show_report
+from convsurgeon.cli.convert_run import ConvertRun, planned_report
 from convsurgeon.cli.data import (
     DataRequest,
     calibration_options,
@@ -18,22 +20,13 @@ from convsurgeon.cli.data import (
     preprocessing_options,
     refine_option,
     taken_preprocessing,
-    warn_of_skipped,
 )
 from convsurgeon.cli.options import default_folder, json_option, output_options
 from convsurgeon.cli.recipe_options import given_recipe, model_options, plan_options
-from convsurgeon.cli.screen import answer, progress_bar, say, warn, working
+from convsurgeon.cli.screen import answer, progress_bar, say, working
 from convsurgeon.cli.sections import CommandWithSections
-from convsurgeon.models.preprocessing import Preparation, Preprocessing
+from convsurgeon.models.preprocessing import Preprocessing
 from convsurgeon.planning.recipe import Recipe, merged
-
-if TYPE_CHECKING:
-    from convsurgeon.cli.data import Unlabelled
-    from convsurgeon.conversion.steps import Patient
-    from convsurgeon.models.images import ImageBatches
-    from convsurgeon.models.loading import LoadedModel
-    from convsurgeon.planning.plan import Plan
-    from convsurgeon.report.record import Report
 
 __all__ = ["apply_command", "convert_command", "plan_command"]
 
@@ -65,27 +58,22 @@ def convert_command(
 
     MODEL is a torchvision name, timm:NAME, package.module:factory or path/file.py:factory (a factory is code, and
     naming it runs it). Without --target, fixed methods such as compconv128 convert every eligible layer; auto,
-    igc, igc-b16 and compconv keep macs=50%.
+    igc, igc-b16 and compconv keep macs=50%. With --at-least, the smallest network that keeps that is looked for.
     """
     with working("starting"):
         recipe = given_recipe(recipe_file, given)
         folder = output or default_folder(recipe.model or "", recipe.method.name)
         data = DataRequest(calibrate, images, evaluate, classes, refine, recipe.preprocessing).with_classes_used()
-        _refuse_existing(folder, force, dry_run)
-    loaded = _load(recipe, device)
-    patient = _admit(loaded)
-    calibration, evaluation, prepared = data.all(loaded, patient.survey, recipe.seed)
-    plan = _plan(patient, recipe, calibration)
-    if dry_run:
-        _dry(plan, patient, as_json)
-    else:
-        _operate(patient, plan, calibration, evaluation, prepared, recipe.seed, refine, folder, force, as_json)
+        run = ConvertRun(recipe, data, device, folder, force, dry_run, as_json)
+        run.refuse_existing()
+    run.convert()
 
 
 @click.command("plan", cls=CommandWithSections)
 @click.argument("model", required=False, shell_complete=complete_model)
 @plan_options
 @calibration_options
+@evaluation_options
 @preprocessing_options
 @model_options
 @layers_option
@@ -100,25 +88,32 @@ def plan_command(
     as_json: bool,
     calibrate: Path | None,
     images: int | None,
+    evaluate: Path | None,
+    classes: Path | None,
     **given: Any,
 ) -> None:
     """Write the plan for MODEL, without changing a weight; 'apply' carries it out."""
     with working("starting"):
         recipe = given_recipe(recipe_file, given)
+        if evaluate is not None and not recipe.at_least:
+            raise UsageError("--evaluate judges the networks of a floor, and a plan alone has none; pass --at-least.")
         folder = default_folder(recipe.model or "", recipe.method.name)
         path = output or folder.with_name(f"{folder.name}.plan.json")
-        data = DataRequest(calibrate, images, preprocessing=recipe.preprocessing)
+        data = DataRequest(calibrate, images, evaluate, classes, 0, recipe.preprocessing).with_classes_used()
         from convsurgeon.base.files import refuse_existing_file, write_file
 
         refuse_existing_file(path, force)
-    loaded = _load(recipe, device)
-    patient = _admit(loaded)
-    plan = _plan(patient, recipe, data.calibration(loaded, patient.survey, recipe.seed))
+    loaded = load(recipe, device)
+    patient = admit(loaded)
+    from convsurgeon.conversion.requests import plan_of
+
+    with progress_bar() as progress:
+        plan = plan_of(patient, recipe, data.read(loaded, patient.survey, recipe).data, progress=progress)
     write_file(path, plan.to_json(), force)
     if as_json:
         answer(plan.to_json())
         return
-    show_report(_planned_report(plan, patient))
+    show_report(planned_report(plan, patient))
     say(f"plan written to {path}; carry it out with: {_apply_line(path, recipe, calibrate)}")
 
 
@@ -166,116 +161,6 @@ def apply_command(
         recipe = merged(None, model=plan.model, preprocessing=preprocessing, **given)
         folder = output or default_folder(plan.model, plan.method)
         data = DataRequest(calibrate, images, evaluate, classes, refine, recipe.preprocessing).with_classes_used()
-        _refuse_existing(folder, force, dry_run)
-    loaded = _load(recipe, device)
-    if recipe.input is None:
-        inputs = loaded.example_inputs.reshaped(plan.input_shapes, recipe.seed)
-        loaded = dataclasses.replace(loaded, example_inputs=inputs)
-    patient = _admit(loaded)
-    plan.check_fits(patient.survey)
-    if dry_run:
-        _dry(plan, patient, as_json)
-        return
-    calibration, evaluation, prepared = data.all(loaded, patient.survey, recipe.seed)
-    _operate(patient, plan, calibration, evaluation, prepared, recipe.seed, refine, folder, force, as_json)
-
-
-def _refuse_existing(folder: Path, force: bool, dry_run: bool) -> None:
-    """Before any work is done."""
-    if not dry_run:
-        from convsurgeon.base.files import refuse_existing
-        from convsurgeon.report.folder import SAVED_FILES
-
-        refuse_existing(folder, force, SAVED_FILES)
-
-
-def _load(recipe: Recipe, device: str) -> LoadedModel:
-    """The model that a recipe names, with a warning where its weights turned out random."""
-    with working(f"loading {recipe.model}"):
-        from convsurgeon.cli.loading import load_telling
-
-        loaded = load_telling(
-            recipe.model or "",
-            weights=recipe.weights,
-            weights_key=recipe.weights_key,
-            input_shape=recipe.input,
-            device=device,
-            seed=recipe.seed,
-        )
-    if loaded.weights.origin == "random" and recipe.weights != "none":
-        warn(
-            f"{loaded.spec} has RANDOM weights ({loaded.weights.detail.removeprefix('random: ')}): the result "
-            "computes nothing useful. Use --weights FILE or --weights DEFAULT."
-        )
-    return loaded
-
-
-def _admit(loaded: LoadedModel) -> Patient:
-    with working(f"counting {loaded.spec}"):
-        from convsurgeon.conversion.steps import Patient
-        from convsurgeon.models.rebuild import Rebuild
-
-        rebuild = Rebuild.of(loaded.spec)
-        return Patient.admit(loaded.model, loaded.example_inputs, loaded.weights, name=loaded.spec, rebuild=rebuild)
-
-
-def _plan(patient: Patient, recipe: Recipe, calibration: Unlabelled | None) -> Plan:
-    from convsurgeon.conversion.steps import planned
-
-    with progress_bar() as progress:
-        return planned(patient, recipe, calibration=calibration, progress=progress)
-
-
-def _operate(
-    patient: Patient,
-    plan: Plan,
-    calibration: Unlabelled | None,
-    evaluation: ImageBatches | None,
-    preparation: Preparation | None,
-    seed: int,
-    refine: int,
-    folder: Path,
-    force: bool,
-    as_json: bool,
-) -> None:
-    from convsurgeon.conversion.steps import carry_out
-
-    with progress_bar() as progress:
-        done = carry_out(
-            patient,
-            plan,
-            seed=seed,
-            calibration=calibration,
-            refine=refine,
-            judging=calibration.judging if calibration else None,
-            evaluation=evaluation,
-            preparation=preparation,
-            progress=progress,
-        )
-    warn_of_skipped(*((calibration.batches, calibration.others) if calibration else ()), evaluation)
-    done = with_outcome(done, patient)
-    done.save(folder, force=force)
-    if as_json:
-        answer(done.report.to_json())
-        return
-    show_report(done.report)
-    from convsurgeon.models.loading import is_code
-
-    trust = ", trust_factory=True" if patient.rebuild and is_code(patient.rebuild) else ""
-    say(f'saved to {folder}; load it with: convsurgeon.load("{folder}"{trust})')
-    tell_next(folder, done.report)
-
-
-def _planned_report(plan: Plan, patient: Patient) -> Report:
-    from convsurgeon.report.record import Report
-
-    return Report(plan=plan, weights=patient.weights, inherited="planned only, no weight was changed")
-
-
-def _dry(plan: Plan, patient: Patient, as_json: bool) -> None:
-    report = _planned_report(plan, patient)
-    if as_json:
-        answer(report.to_json())
-        return
-    show_report(report)
-    say("dry run: nothing was written")
+        run = ConvertRun(recipe, data, device, folder, force, dry_run, as_json)
+        run.refuse_existing()
+    run.apply(plan)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,21 +10,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from convsurgeon.base.errors import UsageError
+from convsurgeon.cli.given_images import GivenImages, Unlabelled
 from convsurgeon.cli.screen import warn
 from convsurgeon.cli.setting_options import setting_options, settings_given
 from convsurgeon.models.preprocessing import Preparation, Preprocessing
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from convsurgeon.models.images import ImageBatches
     from convsurgeon.models.loading import LoadedModel
     from convsurgeon.models.weights import Transform
+    from convsurgeon.planning.recipe import Recipe
     from convsurgeon.survey.sites import Survey
 
 __all__ = [
     "DataRequest",
-    "Unlabelled",
     "calibration_options",
     "class_count",
     "evaluation_options",
@@ -32,13 +31,14 @@ __all__ = [
     "preprocessing_options",
     "refine_option",
     "taken_preprocessing",
-    "warn_of_skipped",
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 # Enough to tell shares of 2 % apart; more would take longer than they tell.
 _JUDGED = 500
+# A floor's fewest inputs show it only where all of them agree, which a smaller network's never do.
+_ROOM = 4
 
 
 def calibration_options(command: Command) -> Command:
@@ -112,16 +112,6 @@ def prepared_before(folder: Path) -> Preprocessing:
     return Preprocessing() if preparation is None else preparation.settings
 
 
-def warn_of_skipped(*folders: ImageBatches | None) -> None:
-    """Say how many files were left out because they could not be read."""
-    for batches in folders:
-        if batches is not None and batches.skipped:
-            warn(
-                f"{len(batches.skipped)} of {len(batches)} images can't be read and were left out, "
-                f"e.g. {batches.skipped[0]}."
-            )
-
-
 @dataclass(frozen=True)
 class DataRequest:
     """The data options, as typed."""
@@ -178,16 +168,14 @@ class DataRequest:
             raise UsageError("--classes names the folders of --evaluate; pass --evaluate DIR too.")
         return self
 
-    def all(
-        self, loaded: LoadedModel, survey: Survey, seed: int
-    ) -> tuple[Unlabelled | None, ImageBatches | None, Preparation | None]:
+    def read(self, loaded: LoadedModel, survey: Survey, recipe: Recipe) -> GivenImages:
         """Calibration and labelled batches, and how their images are prepared; a guess is said once."""
-        calibration = self.calibration(loaded, survey, seed)
+        calibration = self.calibration(loaded, survey, recipe)
         evaluation = self.evaluation(loaded, announced=self.calibrate is not None)
         unused = calibration is None and evaluation is None
-        return calibration, evaluation, None if unused else self.preparation(loaded)
+        return GivenImages(calibration, evaluation, None if unused else self.preparation(loaded))
 
-    def calibration(self, loaded: LoadedModel, survey: Survey, seed: int) -> Unlabelled | None:
+    def calibration(self, loaded: LoadedModel, survey: Survey, recipe: Recipe) -> Unlabelled | None:
         """Calibration batches; None without ``--calibrate``, or where the weights are random."""
         if self.calibrate is None:
             return None
@@ -196,7 +184,8 @@ class DataRequest:
         from convsurgeon.transfer.image_count import images_needed
 
         limit = self.images or images_needed(survey, batch_of(loaded.example_inputs))
-        found = calibration_images(self.calibrate, self.transform(loaded), limit=limit + _JUDGED, seed=seed)
+        judged = max([_JUDGED, *(_ROOM * floor.fewest for floor in recipe.at_least)])
+        found = calibration_images(self.calibrate, self.transform(loaded), limit=limit + judged, seed=recipe.seed)
         if loaded.weights.origin == "random":
             warn("--calibrate is ignored: random weights are not worth fitting.")
             return None
@@ -220,29 +209,6 @@ class DataRequest:
             categories=loaded.categories,
             classes_file=self.classes,
         ).batches
-
-
-@dataclass(frozen=True)
-class Unlabelled:
-    """The images of labelled batches, as often as asked; ``others`` of the same folder are judged on, too."""
-
-    batches: ImageBatches
-    others: ImageBatches
-
-    def judging(self) -> Iterator[Tensor]:
-        """Images that nothing is fitted on."""
-        return (images for images, _ in self.others)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        found = False
-        for images, _ in self.batches:
-            found = True
-            yield images
-        if not found:
-            raise UsageError(
-                f"none of the {len(self.batches)} images to calibrate on can be read, e.g. {self.batches.skipped[0]}; "
-                "pass --calibrate a folder of files such as .jpg or .png."
-            )
 
 
 def class_count(loaded: LoadedModel) -> int:

@@ -105,14 +105,15 @@ def methods_command(as_json: bool) -> None:
 
 
 @click.command("schema", cls=CommandWithSections)
-@click.argument("record", type=click.Choice(["recipe", "plan", "report", "budgets", "check", "bench"]))
+@click.argument("record", type=click.Choice(["recipe", "plan", "report", "budgets", "check", "bench", "comparison"]))
 def schema_command(record: str) -> None:
-    """Print the JSON Schema of a recipe, a plan, a report, a budget configuration, or a check's or bench's report."""
+    """Print the JSON Schema of a recipe, a plan, a report, a budget configuration, or what a command prints as JSON."""
     from pydantic import BaseModel
 
     from convsurgeon.budgets import CheckReport, Settings
     from convsurgeon.deployment.benching.record import BenchReport
     from convsurgeon.planning.plan import Plan
+    from convsurgeon.report.comparison import Comparison
     from convsurgeon.report.record import Report
 
     records: dict[str, type[BaseModel]] = {
@@ -122,5 +123,6 @@ def schema_command(record: str) -> None:
         "budgets": Settings,
         "check": CheckReport,
         "bench": BenchReport,
+        "comparison": Comparison,
     }
     answer(json.dumps(records[record].model_json_schema(), indent=2, ensure_ascii=False))

@@ -12,12 +12,11 @@ import click
 from convsurgeon.base.errors import UnknownName, UsageError
 from convsurgeon.cli.data import (
     DataRequest,
-    Unlabelled,
     prepared_before,
     preprocessing_options,
     taken_preprocessing,
-    warn_of_skipped,
 )
+from convsurgeon.cli.given_images import Unlabelled, warn_of_skipped
 from convsurgeon.cli.screen import progress_bar, warn, working
 from convsurgeon.cli.subject import Subject, open_original
 from convsurgeon.models.preprocessing import Preprocessing

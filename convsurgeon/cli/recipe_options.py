@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ _SPELLINGS: Mapping[str, Spelling] = {
     "method": {"metavar": "NAME", "shell_complete": complete_method},
     "target": {"metavar": "macs=50%"},
     "moves": {"metavar": "swap,narrow,streams"},
+    "at_least": {"metavar": "agreement=99%"},
     "only": {"metavar": "PATTERN"},
     "skip": {"metavar": "PATTERN"},
     "allow_slower": {"switch": "--allow-slower/--no-slower"},
@@ -45,17 +46,18 @@ def model_options(command: Command, defaults: Recipe = _DEFAULTS) -> Command:
     return setting_options(defaults, _MODEL, _SPELLINGS)(device(command))
 
 
-def plan_options(command: Command) -> Command:
-    """What to replace, by what, how far."""
-    rules = _PLAN.index("rules")
+def plan_options(command: Command, without: Collection[str] = ()) -> Command:
+    """What to replace, by what, how far; ``without`` what a command asks for in words of its own."""
+    names = tuple(name for name in _PLAN if name not in without)
+    rules = names.index("rules")
     file = click.option(
         "--recipe", "recipe_file", type=click.Path(path_type=Path), help="A TOML recipe; options win over it."
     )
     for add in (
-        setting_options(_DEFAULTS, _PLAN[rules + 1 :], _SPELLINGS),
+        setting_options(_DEFAULTS, names[rules + 1 :], _SPELLINGS),
         file,
         setting_options(Rules(), _RULES, _SPELLINGS),
-        setting_options(_DEFAULTS, _PLAN[:rules], _SPELLINGS),
+        setting_options(_DEFAULTS, names[:rules], _SPELLINGS),
     ):
         command = add(command)
     return command

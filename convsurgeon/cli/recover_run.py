@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convsurgeon.cli.conversion_screen import with_command
-from convsurgeon.cli.data import warn_of_skipped
+from convsurgeon.cli.given_images import warn_of_skipped
 from convsurgeon.cli.page_file import refuse_foreign_page, write_page
 from convsurgeon.cli.recover_images import Pictures
 from convsurgeon.cli.screen import answer, is_main_process, say, warn

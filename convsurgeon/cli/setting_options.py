@@ -34,7 +34,9 @@ def setting_options(
         for name in reversed(list(names)):
             field = type(defaults).model_fields[name]
             words, settings = field.description or "", {**_kind(field), **(spellings or {}).get(name, {})}
-            if isinstance(shown[name], (str, int, float)) and not isinstance(shown[name], bool):
+            if shown[name] and isinstance(shown[name], list) and all(isinstance(word, str) for word in shown[name]):
+                words += f"  [default: {','.join(shown[name])}]"
+            elif isinstance(shown[name], (str, int, float)) and not isinstance(shown[name], bool):
                 words += f"  [default: {shown[name]}]"
             if settings.get("multiple"):
                 words += " Repeatable."

@@ -14,9 +14,9 @@ from torch import nn
 from convsurgeon.base.copies import duplicate
 from convsurgeon.base.devices import require_weights
 from convsurgeon.base.errors import ModelLoadError, UsageError
+from convsurgeon.conversion.converted import Conversion
 from convsurgeon.conversion.remembered import known_facts
 from convsurgeon.conversion.saved import load
-from convsurgeon.conversion.steps import Conversion
 from convsurgeon.models.images import ImageBatches, calibration_images
 from convsurgeon.models.preprocessing import Preprocessing
 from convsurgeon.planning.plan import Plan

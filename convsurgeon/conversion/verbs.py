@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from convsurgeon.base.inputs import as_inputs
 from convsurgeon.base.progress import Progress
 from convsurgeon.base.progress_bar import telling
-from convsurgeon.conversion.steps import Conversion, Patient, carry_out, planned
+from convsurgeon.conversion.converted import Conversion
+from convsurgeon.conversion.data import Data
+from convsurgeon.conversion.exploring import Exploration, Order, explored
+from convsurgeon.conversion.patient import Patient
+from convsurgeon.conversion.requests import conversion_of, plan_of
+from convsurgeon.conversion.steps import carry_out
 from convsurgeon.models.origin import WeightsOrigin
+from convsurgeon.planning.floors import Floor
+from convsurgeon.planning.grid import given_grid
 from convsurgeon.planning.plan import Plan
 from convsurgeon.planning.recipe import Recipe, merged
 from convsurgeon.planning.rules import Rules
+from convsurgeon.planning.targets import Metric
 from convsurgeon.survey.sites import Survey, survey
 
-__all__ = ["apply", "convert", "inspect", "plan"]
+__all__ = ["apply", "convert", "explore", "inspect", "plan"]
 
 
 def inspect(model: nn.Module, example_inputs: Any) -> Survey:
@@ -41,9 +49,13 @@ def plan(
     target: str | Iterable[str] | None = None,
     moves: str | Iterable[str] | None = None,
     width_multiple: int | None = None,
+    at_least: str | Floor | Iterable[str | Floor] | None = None,
+    minimise: Metric | None = None,
     rules: Rules | None = None,
     recipe: Recipe | Path | str | None = None,
     calibration: Iterable[Any] | None = None,
+    judging: Iterable[Any] | None = None,
+    evaluation: Iterable[tuple[Tensor, Tensor]] | None = None,
     time_layers: bool | None = None,
     allow_slower: bool | None = None,
     runtime: str | None = None,
@@ -55,10 +67,11 @@ def plan(
     """Choose what each convolution becomes, without changing a weight; arguments and errors as in ``convert``."""
     clock = {"time_layers": time_layers, "allow_slower": allow_slower, "runtime": runtime}
     more = {"latency_batch": latency_batch, "fit_memory": fit_memory, "moves": moves, "width_multiple": width_multiple}
-    settings = merged(recipe, method=method, target=target, rules=rules, seed=seed, **clock, **more)
+    floor = {"at_least": at_least, "minimise": minimise}
+    settings = merged(recipe, method=method, target=target, rules=rules, seed=seed, **clock, **more, **floor)
     patient = _admit(model, example_inputs, random_weights=False)
     with telling(progress) as tell:
-        return planned(patient, settings, calibration=calibration, progress=tell)
+        return plan_of(patient, settings, Data.of(calibration, judging, evaluation), progress=tell)
 
 
 def apply(
@@ -67,6 +80,8 @@ def apply(
     example_inputs: Any,
     *,
     calibration: Iterable[Any] | None = None,
+    judging: Iterable[Any] | None = None,
+    evaluation: Iterable[tuple[Tensor, Tensor]] | None = None,
     refine: int = 0,
     random_weights: bool = False,
     seed: int = 0,
@@ -79,8 +94,9 @@ def apply(
     """
     patient = _admit(model, example_inputs, random_weights)
     plan.check_fits(patient.survey)
+    data = Data.of(calibration, judging, evaluation)
     with telling(progress) as tell:
-        return carry_out(patient, plan, seed=seed, calibration=calibration, refine=refine, progress=tell)
+        return carry_out(patient, plan, data, seed=seed, refine=refine, progress=tell)
 
 
 def convert(
@@ -91,9 +107,13 @@ def convert(
     target: str | Iterable[str] | None = None,
     moves: str | Iterable[str] | None = None,
     width_multiple: int | None = None,
+    at_least: str | Floor | Iterable[str | Floor] | None = None,
+    minimise: Metric | None = None,
     rules: Rules | None = None,
     recipe: Recipe | Path | str | None = None,
     calibration: Iterable[Any] | None = None,
+    judging: Iterable[Any] | None = None,
+    evaluation: Iterable[tuple[Tensor, Tensor]] | None = None,
     refine: int = 0,
     random_weights: bool = False,
     time_layers: bool | None = None,
@@ -114,11 +134,17 @@ def convert(
         moves: ``"swap"`` (the default), ``"narrow"``: fewer channels from one layer to the next, ``"streams"``: fewer
             channels where an addition joins layers; several as ``"swap,narrow,streams"``. Narrowing needs calibration.
         width_multiple: narrowed streams keep multiples of so many channels (8).
+        at_least: find the smallest network that keeps this instead, judged on inputs that nothing was fitted on:
+            ``"agreement=99%"`` (with the original), ``"top1=-0.5"`` (points, on ``evaluation``), ``"top1=75%"``,
+            ``"output-error=1%"``, or ``Floor.of_score(function, least)``; see docs/floor.md.
+        minimise: what shall be smallest above that floor: ``macs`` (the default), ``params`` or ``latency``.
         rules: which convolutions may be replaced.
         recipe: a Recipe or its TOML file; the arguments above win over it.
         calibration: unlabelled inputs to measure damage and to fit the new layers on, batch by batch, each element
             as ``example_inputs``, or a pair or dict with one part that is (a DataLoader of images and labels); read
             several times. Without it the fit sees the weights alone, which keeps far less.
+        judging: further unlabelled inputs, on which the result is judged only.
+        evaluation: labelled batches (inputs [N, …], labels [N]): top-1 accuracy before and after.
         refine: gradient steps at each layer after its closed-form fit on the calibration inputs, for what closed
             forms can't reach.
         random_weights: the model is untrained, so its weights are not worth carrying over.
@@ -139,14 +165,57 @@ def convert(
     """
     clock = {"time_layers": time_layers, "allow_slower": allow_slower, "runtime": runtime}
     more = {"latency_batch": latency_batch, "fit_memory": fit_memory, "moves": moves, "width_multiple": width_multiple}
-    settings = merged(recipe, method=method, target=target, rules=rules, seed=seed, **clock, **more)
-    patient = _admit(model, example_inputs, random_weights)
-    if isinstance(calibration, Iterator):
-        # Measuring would leave nothing of it to fit on.
-        calibration = list(calibration)
+    floor = {"at_least": at_least, "minimise": minimise}
+    settings = merged(recipe, method=method, target=target, rules=rules, seed=seed, **clock, **more, **floor)
+    patient, data = _admit(model, example_inputs, random_weights), Data.of(calibration, judging, evaluation)
     with telling(progress) as tell:
-        chosen = planned(patient, settings, calibration=calibration, progress=tell)
-        return carry_out(patient, chosen, seed=settings.seed, calibration=calibration, refine=refine, progress=tell)
+        return conversion_of(patient, settings, data, refine=refine, progress=tell)
+
+
+def explore(
+    model: nn.Module,
+    example_inputs: Any,
+    *,
+    methods: str | Iterable[str] | None = None,
+    targets: str | Iterable[str | float] | None = None,
+    latency: bool | None = None,
+    moves: str | Iterable[str] | None = None,
+    width_multiple: int | None = None,
+    rules: Rules | None = None,
+    recipe: Recipe | Path | str | None = None,
+    calibration: Iterable[Any] | None = None,
+    judging: Iterable[Any] | None = None,
+    evaluation: Iterable[tuple[Tensor, Tensor]] | None = None,
+    refine: int = 0,
+    allow_slower: bool | None = None,
+    runtime: str | None = None,
+    latency_batch: int | None = None,
+    fit_memory: float | None = None,
+    seed: int | None = None,
+    progress: Progress | bool | None = None,
+) -> Exploration:
+    """Convert a model by several methods to several targets, from one calibration, and compare what each keeps.
+
+    Args:
+        model, example_inputs: as in ``convert``, like all arguments that are not named here.
+        methods: ``"auto,igc"`` or a list (``auto`` alone without it).
+        targets: shares of the MACs in percent, or whole targets: ``"75,50"``, ``[75, 50]``, ``["params=40%"]``.
+        latency: time each network beside the original, on this machine.
+
+    What is finished is kept in the cache folder, so that the same call goes on after an interruption.
+
+    Raises:
+        UsageError: an unknown method or target, no calibration inputs, or none that nothing is fitted on.
+        ModelError: the model can't be opened, or fails on the inputs.
+    """
+    grid = given_grid(methods, targets, latency)
+    clock = {"allow_slower": allow_slower, "runtime": runtime, "latency_batch": latency_batch}
+    more = {"fit_memory": fit_memory, "moves": moves, "width_multiple": width_multiple}
+    settings = merged(recipe, rules=rules, seed=seed, **clock, **more)
+    patient = _admit(model, example_inputs, random_weights=False)
+    order = Order(patient, settings, grid, Data.of(calibration, judging, evaluation), refine)
+    with telling(progress) as tell:
+        return explored(order, tell)
 
 
 def _admit(model: nn.Module, example_inputs: Any, random_weights: bool) -> Patient:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from convsurgeon.base.progress import Progress, silent
+from convsurgeon.conversion.converted import Conversion
 from convsurgeon.conversion.recover import recover
-from convsurgeon.conversion.steps import Conversion
 from convsurgeon.conversion.verbs import apply, plan
 from convsurgeon.demo.data import Epochs, digits
 from convsurgeon.demo.net import trained

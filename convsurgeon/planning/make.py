@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 from convsurgeon.base.errors import NothingToConvert, TargetError
 from convsurgeon.families.cost import Cost
@@ -14,11 +15,11 @@ from convsurgeon.planning.plan_streams import Gone
 from convsurgeon.planning.problem import Problem
 from convsurgeon.planning.solver import Infeasible, Option, Solution, solve
 from convsurgeon.planning.stream_rows import stream_rows
-from convsurgeon.planning.targets import Target, human, human_ms
+from convsurgeon.planning.targets import Metric, Target, human, human_ms
 from convsurgeon.planning.widths import Labels
 from convsurgeon.survey.linears import LinearLayer
 
-__all__ = ["make_plan", "within_reach"]
+__all__ = ["least_share", "make_plan", "within_reach"]
 
 
 def make_plan(problem: Problem, latencies: Latencies | None = None) -> Plan:
@@ -176,6 +177,22 @@ def within_reach(problem: Problem, choices: tuple[Choices, ...], targets: tuple[
         return True
     parts = _options(Menus(problem, choices).all(), counted, whole)
     return not isinstance(solve(parts, _limits(_now(parts, counted), counted, whole)), Infeasible)
+
+
+def least_share(problem: Problem, metric: Metric, latencies: Latencies | None = None) -> float:
+    """The share of the original's metric that the cheapest candidates keep, whatever damage they do.
+
+    The problem's own targets are not looked at; swaps that do not pay in time are left out as in ``make_plan``.
+    """
+    choices = problem.choices
+    if latencies is not None:
+        choices, _ = only_paying(choices, latencies, allow_slower=problem.recipe.allow_slower)
+    all_of_it, whole = Target(f"{metric}=100%", metric, share=Fraction(1)), _Whole(problem.survey.total, latencies)
+    parts = _options(Menus(problem, choices).all(), (all_of_it,), whole)
+    # No parts cost less than nothing, so that the answer holds the least that they can.
+    answer = solve(parts, (-1,))
+    spared = _now(parts, (all_of_it,))[0] - answer.lowest[0] if isinstance(answer, Infeasible) else 0
+    return whole.less(all_of_it, spared) / max(1, whole.of(all_of_it))
 
 
 def _options(menus: list[Menu], targets: tuple[Target, ...], whole: _Whole) -> list[list[Option]]:

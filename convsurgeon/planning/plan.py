@@ -23,6 +23,7 @@ from convsurgeon.base.records import Record, from_file, mistakes
 from convsurgeon.families import AnySpec
 from convsurgeon.families.cost import ConvShape, Cost
 from convsurgeon.planning.cost_record import CostRecord
+from convsurgeon.planning.floor_search import FloorSearch
 from convsurgeon.planning.narrow_shapes import narrowed_conv_cost, narrowed_shape
 from convsurgeon.planning.plan_streams import Gone, PlanLinear, PlanStream
 from convsurgeon.runtimes.place import Place
@@ -127,6 +128,8 @@ class PlanLayer(Record):
 class Plan(Record):
     """A versioned plan; ``fingerprint`` belongs to the model it was made for.
 
+    ``floor`` tells how it was found where a floor was asked for: the last of the targets is then what was found.
+
     Version 2 has ``streams`` of channels, and the ``linears`` at their ends; version 1 only swaps convolutions.
     """
 
@@ -143,6 +146,7 @@ class Plan(Record):
     before: CostRecord
     after: CostRecord
     latency: PlanLatency | None = None
+    floor: FloorSearch | None = None
     layers: tuple[PlanLayer, ...]
     linears: tuple[PlanLinear, ...] = ()
     streams: tuple[PlanStream, ...] = ()
@@ -150,6 +154,9 @@ class Plan(Record):
     @model_serializer(mode="wrap")
     def _without_what_its_version_lacks(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = write(self)
+        if self.floor is None:
+            # Plans that were made to targets alone stay what they always were, to the letter.
+            del content["floor"]
         if self.version == 1:
             content = {key: value for key, value in content.items() if key not in ("linears", "streams")}
             content["layers"] = [_without_narrowed(layer) for layer in content["layers"]]
@@ -273,6 +280,9 @@ def read_plan(text: str, origin: str = "plan") -> Plan:
     if any(row.latency is None and old.latency is not None for row, old in zip(layers, plan.layers, strict=True)):
         # Nobody timed what was written into it by hand.
         changed["latency"] = None
+    if changed["after"] != plan.after:
+        # Nor judged.
+        changed["floor"] = None
     return plan.model_copy(update=changed)
 
 

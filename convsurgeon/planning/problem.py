@@ -13,9 +13,11 @@ from convsurgeon.planning.widths import Widths
 from convsurgeon.survey.sites import Survey
 from convsurgeon.survey.streams import Stream
 
-__all__ = ["Problem", "pose"]
+__all__ = ["DEFAULT_SHARE", "Problem", "pose"]
 
-DEFAULT_TARGET = "macs=50%"
+# What is kept where nothing says how much; a search for a floor begins there.
+DEFAULT_SHARE = 0.5
+DEFAULT_TARGET = f"macs={DEFAULT_SHARE:.0%}"
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class Problem:
         survey: what was found in it.
         recipe: what was asked for.
         targets: the recipe's, or the default one for methods with a choice, or none: then there is nothing to solve.
-        choices: what each site may become as it is, made once; methods are as they are under the targets.
+        choices: what each site may become as it is, made once; methods are as they are under targets, if
+            there are any or will be, as a floor makes them.
         damage: what each choice hurts.
         widths: what the streams of channels may keep, where they may be narrowed.
         closed: the streams that can't be, with their reasons.
@@ -55,9 +58,19 @@ class Problem:
         return self.damage.name
 
     @property
+    def solved(self) -> bool:
+        """Whether there is anything to choose: for targets, or for those that a floor will set."""
+        return bool(self.targets or self.recipe.at_least)
+
+    @property
     def timed(self) -> bool:
         """Whether layers have to be timed for it."""
-        return self.recipe.time_layers or any(target.metric == "latency" for target in self.targets)
+        sought = bool(self.recipe.at_least) and self.recipe.minimise == "latency"
+        return self.recipe.time_layers or sought or any(target.metric == "latency" for target in self.targets)
+
+    def within(self, *more: Target) -> Problem:
+        """The same choices under further targets."""
+        return replace(self, targets=(*self.targets, *more))
 
     def fitted(self) -> Problem:
         """Without what can't be fitted within the recipe's memory: for weights that are worth carrying over."""
@@ -87,10 +100,10 @@ def pose(survey: Survey, recipe: Recipe, *, model: str = "model") -> Problem:
     choosing = next((f"'{one.name}' has" for one in named if one.has_choice), None)
     if choosing is None and recipe.narrows:
         choosing = "widths are"
-    if not targets and choosing is not None:
+    if not targets and not recipe.at_least and choosing is not None:
         targets = parse_targets(DEFAULT_TARGET)
         notes = (f"no target given: {choosing} a choice, so {DEFAULT_TARGET} was taken",)
-    if targets:
+    if targets or recipe.at_least:
         method, rules = method.under_target(), rules.under_target()
     choices = candidates(survey.sites, method, rules)
     if "swap" not in recipe.moves:

@@ -13,10 +13,11 @@ from convsurgeon.base.reading import MOST, parse_toml, read_text, require_plain
 from convsurgeon.base.records import Record, from_file
 from convsurgeon.families import parse_method
 from convsurgeon.models.preprocessing import Preprocessing
+from convsurgeon.planning.floors import parse_floors
 from convsurgeon.planning.moves import MovesField, parse_moves
 from convsurgeon.planning.rules import LayerRule, Rules
-from convsurgeon.planning.targets import parse_targets
-from convsurgeon.planning.words import MethodField, TargetsField, read_or_value_error
+from convsurgeon.planning.targets import Metric, parse_targets
+from convsurgeon.planning.words import FloorsField, MethodField, TargetsField, read_or_value_error
 
 __all__ = ["Recipe", "explain", "merged", "read_recipe"]
 
@@ -36,6 +37,12 @@ class Recipe(Record):
         description="Keep at most this: macs=50%, macs=2.0G, flops=4G (2 × MACs), params=12M, latency=60%, "
         "latency=12ms.",
     )
+    at_least: FloorsField = Field(
+        (),
+        description="Find the smallest network that keeps agreement=99% (with the original), top1=-0.5 (points), "
+        "top1=75% or output-error=1% (at most) on images that nothing was fitted on.",
+    )
+    minimise: Metric = Field("macs", description="What shall be smallest above the floor of --at-least.")
     weights: str = Field(
         "auto",
         description="Pretrained if they can be had (auto), pretrained or fail (DEFAULT), random (none), or a state "
@@ -163,6 +170,8 @@ def merged(recipe: Recipe | Path | str | None, **given: Any) -> Recipe:
         changes["moves"] = parse_moves(changes["moves"])
     if "target" in changes:
         changes["target"] = parse_targets(changes["target"])
+    if "at_least" in changes:
+        changes["at_least"] = parse_floors(changes["at_least"])
     try:
         return Recipe.model_validate({**dict(base), **changes})
     except ValidationError as error:

@@ -130,12 +130,17 @@ def _undominated(options: Sequence[Option]) -> list[int]:
     for i, option in enumerate(options):
         alike[option.labels].append(i)
 
-    def beats(a: int, b: int) -> bool:
-        left = (options[a].damage, *options[a].costs)
-        right = (options[b].damage, *options[b].costs)
-        return all(x <= y for x, y in zip(left, right, strict=True)) and (left != right or a < b)
+    return sorted(i for group in alike.values() for i in _unbeaten(options, group))
 
-    return sorted(i for group in alike.values() for i in group if not any(beats(j, i) for j in group if j != i))
+
+def _unbeaten(options: Sequence[Option], group: Sequence[int]) -> list[int]:
+    kept: list[int] = []
+    for i in sorted(group, key=lambda i: (options[i].damage, options[i].costs, i)):
+        # Whatever beats an option stands before it, or is beaten itself by something that is kept.
+        costs = options[i].costs
+        if not any(all(x <= y for x, y in zip(options[j].costs, costs, strict=True)) for j in kept):
+            kept.append(i)
+    return kept
 
 
 def _milp(

@@ -1,4 +1,4 @@
-"""Methods and targets as fields of a record: read once on the way in, written as text on the way out."""
+"""Methods, targets and floors as fields of a record: read once on the way in, written as text on the way out."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from pydantic_core import PydanticKnownError
 from convsurgeon.base.errors import ConvsurgeonError
 from convsurgeon.families import parse_method
 from convsurgeon.families.family import Method
+from convsurgeon.planning.floors import Floor, parse_floors
 from convsurgeon.planning.targets import Target, parse_targets
 
-__all__ = ["MethodField", "TargetsField", "read_or_value_error"]
+__all__ = ["FloorsField", "MethodField", "TargetsField", "read_or_value_error"]
 
 T = TypeVar("T")
 
@@ -41,9 +42,16 @@ MethodField = Annotated[
     PlainSerializer(lambda method: method.name),
     WithJsonSchema({"type": "string"}),
 ]
+_ONE_OR_MORE_TEXTS = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})
 TargetsField = Annotated[
     tuple[Target, ...],
     PlainValidator(partial(read_or_value_error, parse_targets)),
     PlainSerializer(lambda targets: tuple(target.text for target in targets)),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+    _ONE_OR_MORE_TEXTS,
+]
+FloorsField = Annotated[
+    tuple[Floor, ...],
+    PlainValidator(partial(read_or_value_error, parse_floors)),
+    PlainSerializer(lambda floors: tuple(floor.text for floor in floors)),
+    _ONE_OR_MORE_TEXTS,
 ]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from convsurgeon.base.proportion import interval
+from convsurgeon.planning.floor_search import FloorSearch
 from convsurgeon.planning.plan import CostRecord, LayerLatency, PlanLatency, PlanLayer, PlanStream
 from convsurgeon.planning.targets import human, human_ms, parse_targets
 from convsurgeon.report.record import Fidelity, Report, Timing
 
 __all__ = [
     "error_left",
+    "floor_lines",
     "goal_lines",
     "layer_latency",
     "note_lines",
@@ -79,6 +81,8 @@ def goal_lines(report: Report) -> list[str]:
             f"target {target.text}: {human(value)} {target.metric} of at most {human(limit)} "
             f"({share(value, getattr(report.before, target.metric))} kept) by {report.plan.solver}"
         )
+    if report.plan.floor is not None:
+        lines.extend(floor_lines(report.plan.floor))
     if report.plan.latency is not None:
         lines.append(_latency_line(report.plan.latency))
     if report.timing is not None:
@@ -104,6 +108,22 @@ def origin_lines(report: Report) -> list[str]:
 def note_lines(report: Report) -> list[str]:
     """What else is worth knowing."""
     return [f"note: {note}" for note in (*report.weights.notes, *report.plan.notes, *report.notes)]
+
+
+def floor_lines(search: FloorSearch) -> list[str]:
+    """What is kept, how sure that is, and each network that was tried."""
+    if search.best is None:
+        return []
+    lines = [
+        f"floor {verdict.describe()}; one-sided {search.confidence:.0%} bound, on inputs that nothing was fitted on"
+        for verdict in search.best.verdicts
+    ]
+    tried = (
+        f"{probe.reached:.1%} {'keeps' if probe.kept else 'misses'} it"
+        for probe in sorted(search.probes, key=lambda probe: probe.reached)
+    )
+    lines.append(f"smallest {search.minimised} of {len(search.probes)} networks tried: {', '.join(tried)}")
+    return lines
 
 
 def layer_latency(latency: LayerLatency | None) -> str:

@@ -15,7 +15,16 @@ from convsurgeon.base.inputs import Inputs
 from convsurgeon.families.regression.samples import HELD_EVERY
 from convsurgeon.transfer.elements import Elements
 
-__all__ = ["HELD_BACK_EVERY", "Calibration", "first_images", "held_out", "images_in", "in_batches", "inputs_for"]
+__all__ = [
+    "HELD_BACK_EVERY",
+    "Calibration",
+    "first_images",
+    "held_out",
+    "images_in",
+    "in_batches",
+    "inputs_for",
+    "rows_of",
+]
 
 HELD_BACK_EVERY = 8
 
@@ -79,7 +88,7 @@ class Calibration:
             if wanted.all():
                 yield inputs.like(model)
             elif wanted.any():
-                yield _rows(inputs, wanted.nonzero()[:, 0]).like(model)
+                yield rows_of(inputs, wanted.nonzero()[:, 0]).like(model)
 
 
 def first_images(batches: Iterable[Inputs], count: int) -> Iterator[Inputs]:
@@ -89,7 +98,7 @@ def first_images(batches: Iterable[Inputs], count: int) -> Iterator[Inputs]:
         if left <= 0:
             return
         images = images_in(inputs)
-        yield inputs if images <= left else _rows(inputs, torch.arange(left))
+        yield inputs if images <= left else rows_of(inputs, torch.arange(left))
         left -= images
 
 
@@ -102,14 +111,14 @@ def held_out(batches: Iterable[Inputs]) -> Iterator[Inputs]:
         first += images
         held = (numbers % HELD_EVERY == HELD_EVERY - 1).nonzero()[:, 0]
         if len(held):
-            yield _rows(inputs, held) if images > 1 else inputs
+            yield rows_of(inputs, held) if images > 1 else inputs
 
 
 def in_batches(batches: Iterable[Inputs], size: int) -> Iterator[Inputs]:
     """The same images in batches of one size, for what takes no other; what is left of each batch is dropped."""
     for inputs in batches:
         for start in range(0, images_in(inputs) - size + 1, size):
-            yield inputs if images_in(inputs) == size else _rows(inputs, torch.arange(start, start + size))
+            yield inputs if images_in(inputs) == size else rows_of(inputs, torch.arange(start, start + size))
 
 
 def inputs_for(fitted: int) -> int:
@@ -125,7 +134,9 @@ def images_in(inputs: Inputs) -> int:
     return 1 if whole or size == 0 else size
 
 
-def _rows(inputs: Inputs, rows: Tensor) -> Inputs:
+def rows_of(inputs: Inputs, rows: Tensor) -> Inputs:
+    """Some images of a batch, by their numbers [N]."""
+
     def pick(tensor: Tensor) -> Tensor:
         return tensor[rows.to(tensor.device)]
 

@@ -23,7 +23,7 @@ def build():
 
 build.example_inputs = torch.zeros(1, 3, 12, 12)
 """
-TABLE = "convsurgeon.conversion.steps.timekeeper"
+TABLE = "convsurgeon.conversion.planner.timekeeper"
 
 
 @pytest.fixture(autouse=True)

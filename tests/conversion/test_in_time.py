@@ -33,7 +33,7 @@ def keeper(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> TableKeeper:
     """A table in the clock's place, and a cache of its own."""
     table = TableKeeper()
     monkeypatch.setenv("CONVSURGEON_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("convsurgeon.conversion.steps.timekeeper", lambda runtime: table)
+    monkeypatch.setattr("convsurgeon.conversion.planner.timekeeper", lambda runtime: table)
     return table
 
 

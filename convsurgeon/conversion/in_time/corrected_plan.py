@@ -32,7 +32,7 @@ from convsurgeon.runtimes.timer import Spread
 from convsurgeon.surgery.operate import operate
 from convsurgeon.survey.sites import Site
 
-__all__ = ["MOST_ROUNDS", "TOLERANCE", "TimedPlanning", "plan_in_time"]
+__all__ = ["MOST_ROUNDS", "TOLERANCE", "TimedPlanning", "measured_latencies", "measured_plan", "plan_in_time"]
 
 # In shares of the original's latency: what a measured network may lie off its target.
 TOLERANCE = 0.05
@@ -67,14 +67,14 @@ def plan_in_time(task: TimedPlanning, keeper: Timekeeper, directory: Path | None
         NothingToConvert: no swap pays in time; the message holds the reasons.
     """
     note = busy()
-    latencies = _measured_latencies(task, keeper, directory, progress)
+    latencies = measured_latencies(task, keeper, directory, progress)
     tried: list[Plan] = []
     for number in range(1, MOST_ROUNDS + 1):
         progress("measuring plans", number - 1, MOST_ROUNDS, "")
         plan = make_plan(task.problem, latencies)
         if tried and _choice(plan) == _choice(tried[-1]):
             break
-        plan = _measured(task, plan, keeper, number)
+        plan = measured_plan(task, plan, keeper, number)
         tried.append(plan)
         excess = _excess(plan, task.targets)
         if excess is None or abs(excess) <= TOLERANCE:
@@ -90,9 +90,14 @@ def _choice(plan: Plan) -> object:
     return [row.spec for row in plan.layers], [row.kept for row in plan.streams]
 
 
-def _measured_latencies(
+def measured_latencies(
     task: TimedPlanning, keeper: Timekeeper, directory: Path | None, progress: Progress
 ) -> Latencies:
+    """The time of every candidate at every layer, and of the whole network; ``directory`` keeps those of layers.
+
+    Raises:
+        ModelLoadError: the model has no weights to run (meta device).
+    """
     require_weights(task.model, "timed")
     copy = duplicate(task.model).eval()
     place = keeper.place(copy)
@@ -133,8 +138,8 @@ def _scale(alone: Spread, cases: Mapping[str, Counter[LayerCase]], file: Latency
     return alone.median_ns / kept if kept else 1.0
 
 
-def _measured(task: TimedPlanning, plan: Plan, keeper: Timekeeper, number: int) -> Plan:
-    """The plan with its network's latency, measured in turn with the original's."""
+def measured_plan(task: TimedPlanning, plan: Plan, keeper: Timekeeper, number: int = 1) -> Plan:
+    """The plan, the ``number``-th of its kind, with its network's latency, measured in turn with the original's."""
     if plan.latency is None or not plan.changed:
         return plan
     original, planned = duplicate(task.model).eval(), operate(task.model, plan, seed=task.problem.recipe.seed).eval()

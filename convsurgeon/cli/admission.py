@@ -1,0 +1,45 @@
+"""A model by its recipe, loaded and counted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from convsurgeon.cli.screen import warn, working
+
+if TYPE_CHECKING:
+    from convsurgeon.conversion.patient import Patient
+    from convsurgeon.models.loading import LoadedModel
+    from convsurgeon.planning.recipe import Recipe
+
+__all__ = ["admit", "load"]
+
+
+def load(recipe: Recipe, device: str) -> LoadedModel:
+    """The model that a recipe names, with a warning where its weights turned out random."""
+    with working(f"loading {recipe.model}"):
+        from convsurgeon.cli.loading import load_telling
+
+        loaded = load_telling(
+            recipe.model or "",
+            weights=recipe.weights,
+            weights_key=recipe.weights_key,
+            input_shape=recipe.input,
+            device=device,
+            seed=recipe.seed,
+        )
+    if loaded.weights.origin == "random" and recipe.weights != "none":
+        warn(
+            f"{loaded.spec} has RANDOM weights ({loaded.weights.detail.removeprefix('random: ')}): the result "
+            "computes nothing useful. Use --weights FILE or --weights DEFAULT."
+        )
+    return loaded
+
+
+def admit(loaded: LoadedModel) -> Patient:
+    """Counted, and ready for an operation."""
+    with working(f"counting {loaded.spec}"):
+        from convsurgeon.conversion.patient import Patient
+        from convsurgeon.models.rebuild import Rebuild
+
+        rebuild = Rebuild.of(loaded.spec)
+        return Patient.admit(loaded.model, loaded.example_inputs, loaded.weights, name=loaded.spec, rebuild=rebuild)

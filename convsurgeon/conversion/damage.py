@@ -1,0 +1,103 @@
+"""Problems with their candidates' damage measured: once for one model, whatever is planned of it later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from convsurgeon.base.cache_file import cache_directory
+from convsurgeon.base.progress import Progress
+from convsurgeon.conversion.data import Data
+from convsurgeon.conversion.narrowing import with_streams
+from convsurgeon.conversion.patient import Patient
+from convsurgeon.conversion.planner import latencies_on_disk
+from convsurgeon.conversion.too_few_inputs import refuse_too_few
+from convsurgeon.families.family import Spec
+from convsurgeon.planning.options import PROXY, Damage
+from convsurgeon.planning.problem import Problem, pose
+from convsurgeon.planning.recipe import Recipe
+from convsurgeon.transfer import Calibration, DamageSettings, DamageTable, measure_damage
+
+__all__ = ["posed"]
+
+
+def posed(patient: Patient, recipes: Sequence[Recipe], data: Data, progress: Progress) -> tuple[Problem, ...]:
+    """What each recipe asks of a model; candidates are measured together, in one go through the calibration inputs.
+
+    Where nothing is to be chosen, weights are random or there are no inputs, damage stays a data-free proxy.
+
+    Raises:
+        UnknownName, TargetError: see ``pose``, ``refuse_too_few``.
+    """
+    problems = tuple(pose(patient.survey, recipe, model=patient.name) for recipe in recipes)
+    if not patient.untrained:
+        problems = _with_damage(patient, tuple(problem.fitted() for problem in problems), data, progress)
+    calibration = calibration_of(patient, data)
+    return tuple(
+        with_streams(patient.model, problem, calibration, progress) if problem.recipe.narrows else problem
+        for problem in problems
+    )
+
+
+def calibration_of(patient: Patient, data: Data) -> Calibration | None:
+    """The calibration inputs, read as what this model takes."""
+    return None if data.calibration is None else Calibration.of(data.calibration, patient.inputs)
+
+
+def _with_damage(
+    patient: Patient, problems: tuple[Problem, ...], data: Data, progress: Progress
+) -> tuple[Problem, ...]:
+    open_ones = [problem for problem in problems if _is_open(problem)]
+    if data.calibration is None or not open_ones:
+        return problems
+    table = _measured(patient, open_ones, data.calibration, progress)
+    return tuple(problem.rated(_damage(problem, table)) if _is_open(problem) else problem for problem in problems)
+
+
+def _is_open(problem: Problem) -> bool:
+    return problem.solved and "swap" in problem.recipe.moves
+
+
+def _measured(
+    patient: Patient, problems: Sequence[Problem], calibration: Iterable[Any], progress: Progress
+) -> DamageTable:
+    data = Calibration.of(calibration, patient.inputs)
+    # Of several problems none is refused for its targets: those that are within reach shall be planned.
+    alone = problems[0] if len(problems) == 1 else replace(problems[0], targets=())
+    return measure_damage(
+        patient.model,
+        _requests(problems),
+        data,
+        fingerprint=patient.survey.fingerprint(),
+        norms=patient.survey.norms(),
+        settings=DamageSettings(seed=alone.recipe.seed, directory=cache_directory()),
+        costs=_costs(patient, problems),
+        counted=partial(refuse_too_few, alone, alone.choices, alone.targets, data),
+        progress=progress,
+    )
+
+
+def _costs(patient: Patient, problems: Sequence[Problem]) -> dict[str, dict[Spec, tuple[int, ...]]] | None:
+    """All that a candidate costs; None where time counts, too, or for several problems."""
+    problem = problems[0]
+    if len(problems) > 1 or problem.timed or latencies_on_disk(patient, problem) is not None:
+        return None
+    return {c.site.name: {o.spec: (o.cost.macs, o.cost.params) for o in c.options} for c in problem.choices}
+
+
+def _requests(problems: Sequence[Problem]) -> dict[str, list[Spec]]:
+    """The specs of all problems by site, each once."""
+    wanted: dict[str, dict[Spec, None]] = {}
+    for choice in (choice for problem in problems for choice in problem.choices if choice.options):
+        wanted.setdefault(choice.site.name, {}).update(dict.fromkeys(option.spec for option in choice.options))
+    return {name: list(specs) for name, specs in wanted.items()}
+
+
+def _damage(problem: Problem, table: DamageTable) -> Damage:
+    if not any(table.trusted(c.site.name, option.spec) for c in problem.choices for option in c.options):
+        return Damage(f"{PROXY.name}, since the calibration inputs are too few to measure damage", PROXY.of)
+    return Damage(
+        "measured: relative output error of each layer, summed", lambda site, spec: table.trusted(site.name, spec)
+    )

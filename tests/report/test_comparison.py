@@ -1,0 +1,94 @@
+"""Comparisons: which results nobody beats, where the knee is, and what saved folders say of themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import convsurgeon
+from convsurgeon.base.errors import UnknownName, UsageError
+from convsurgeon.planning.plan import CostRecord
+from convsurgeon.report.comparison import Comparison, Point
+from convsurgeon.report.comparison_terminal import marks, verdict
+from convsurgeon.report.front import knee_of, pareto_front
+from convsurgeon.report.page.comparison import to_html
+from convsurgeon.report.record import Fidelity
+from tests.conversion.floor_nets import inputs, small_net
+
+NUMBERS = st.integers(0, 6).map(float)
+
+
+@given(st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=12))
+def test_the_front_is_what_nobody_beats(results: list[tuple[float, float]]) -> None:
+    """Everything outside of it is beaten, or equalled, by something on it; nothing on it is."""
+    front = pareto_front(results)
+    for i, (cost, quality) in enumerate(results):
+        beaten = any(
+            (c <= cost and q >= quality) and (c < cost or q > quality or j < i)
+            for j, (c, q) in enumerate(results)
+            if j != i
+        )
+        assert (i in front) != beaten
+    assert [results[i] for i in front] == sorted(results[i] for i in front)
+
+
+def test_the_knee_is_the_last_before_the_fall() -> None:
+    """On a bent front it is the corner; on a straight one, or one of two points, there is none."""
+    assert knee_of([(1, 0.2), (2, 0.85), (5, 0.95), (10, 1.0)]) == 1
+    assert knee_of([(1, 0.1), (2, 0.2), (3, 0.3)]) is None
+    assert knee_of([(1, 0.1), (2, 0.9)]) is None
+
+
+def _point(name: str, macs: int, accuracy: float | None, *, agreement: float = 0.9) -> Point:
+    fidelity = Fidelity(
+        inputs=100, top1_agreement=agreement, evaluated=100 if accuracy is not None else 0,
+        accuracy_before=None if accuracy is None else 0.95, accuracy_after=accuracy,
+    )  # fmt: skip
+    cost = CostRecord(macs=macs, params=macs // 10)
+    before = CostRecord(macs=1000, params=100)
+    return Point(name=name, model="net", method="igc", before=before, after=cost, fidelity=fidelity)
+
+
+def test_all_are_compared_by_what_all_of_them_have() -> None:
+    """Accuracy where everything was judged on labels, agreement otherwise; the original stands before all."""
+    labelled = [_point("a", 500, 0.93), _point("b", 200, 0.9), _point("c", 300, 0.8)]
+    found = Comparison.of(labelled)
+    assert found.quality == "accuracy"
+    assert [point.name for point in found.points] == ["original", "a", "b", "c"]
+    assert found.fronts["macs"] == ("b", "a", "original")
+    assert "latency" not in found.fronts
+    assert marks(found, found.points[-1]) == []
+    assert found.knees["macs"] in ("a", "b")
+    assert verdict(found).startswith("knee (")
+    assert Comparison.of([*labelled, _point("d", 100, None)]).quality == "agreement"
+    assert Comparison.model_validate_json(found.to_json()) == found
+
+
+def test_names_from_outside_are_escaped_on_the_page() -> None:
+    """A folder's name is text, whatever it looks like."""
+    page = to_html(Comparison.of([_point("<script>alert(1)</script>", 500, 0.9), _point("b", 200, 0.8)]))
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert" in page
+
+
+def test_saved_conversions_are_compared_by_their_reports(tmp_path: Path) -> None:
+    """Two folders stand side by side; one alone, one twice or one that is none is refused."""
+    net, data = small_net(), inputs(64, 0)
+    for share in (60, 40):
+        done = convsurgeon.convert(
+            net, data[0][:1], method="igc", target=f"macs={share}%", calibration=data, progress=False
+        )
+        done.save(tmp_path / f"at{share}")
+    one, other = tmp_path / "at60", tmp_path / "at40"
+    found = convsurgeon.compare(one, other)
+    assert [point.name for point in found.points] == ["original", "at60", "at40"]
+    assert found.quality == "agreement"
+    assert found.points[2].after.macs <= 0.4 * found.points[0].after.macs
+    for folders in ((one,), (one, one)):
+        with pytest.raises(UsageError, match="two or more folders"):
+            convsurgeon.compare(*folders)
+    with pytest.raises(UnknownName, match="no saved model"):
+        convsurgeon.compare(one, tmp_path)
