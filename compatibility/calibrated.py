@@ -15,11 +15,11 @@ from compatibility.stages import LeftOut, Wrong
 from compatibility.witness import Ran, ran
 from convsurgeon.base.errors import NothingToConvert
 
-__all__ = ["calibrated", "shaken"]
+__all__ = ["INPUTS", "SLACK", "apart", "calibrated", "drawn", "finite", "shaken"]
 
 METHOD = "igc-l4m2"  # without a choice, so that no damage has to be measured
-_INPUTS = 8
-_SLACK = 1.02  # of the error of the fit on weights alone; below that the data did no harm
+INPUTS = 8
+SLACK = 1.02  # of the error of the fit on weights alone; below that the data did no harm
 
 
 def calibrated(model: nn.Module, inputs: Any, *, varying: bool = False) -> None:
@@ -31,9 +31,9 @@ def calibrated(model: nn.Module, inputs: Any, *, varying: bool = False) -> None:
         LeftOut: nothing to convert, or outputs that can't be compared.
     """
     model = shaken(model)
-    data = [_noise(inputs, seed) for seed in range(_INPUTS)]
+    data = [drawn(inputs, seed) for seed in range(INPUTS)]
     before = [ran(model, each) for each in data]
-    if not all(_finite(each) for each in before):
+    if not all(finite(each) for each in before):
         raise LeftOut("the original's own outputs are not finite")
     try:
         made = convsurgeon.convert(model, inputs, method=METHOD, calibration=data)
@@ -41,15 +41,12 @@ def calibrated(model: nn.Module, inputs: Any, *, varying: bool = False) -> None:
         raise LeftOut("nothing to convert") from reason
     blind = convsurgeon.apply(model, made.plan, inputs)
     fitted, unfitted = ([ran(done.model, each) for each in data] for done in (made, blind))
-    if not all(_finite(each) for each in fitted):
+    if not all(finite(each) for each in fitted):
         raise Wrong("the calibrated network's outputs are not finite")
     if varying:
         return
-    pairs = [_distances(*each) for each in zip(before, fitted, unfitted, strict=True)]
-    ours, blinds = (sum(pair[i] for pair in pairs) for i in (0, 1))
-    if not any(pair[2] for pair in pairs):
-        raise LeftOut("outputs vary in size, so that they can't be compared")
-    if ours > _SLACK * blinds:
+    ours, blinds = apart(before, fitted, unfitted)
+    if ours > SLACK * blinds:
         raise Wrong(f"output error {ours:.3g} calibrated, {blinds:.3g} fitted to the weights alone")
 
 
@@ -71,21 +68,34 @@ def shaken(model: nn.Module) -> nn.Module:
     return twin
 
 
-def _noise(inputs: Any, seed: int) -> Any:
+def drawn(inputs: Any, seed: int) -> Any:
+    """Inputs of the same shapes and types, their floating values anew between 0 and 1."""
     random = torch.Generator().manual_seed(seed)
 
-    def drawn(tensor: Tensor) -> Tensor:
+    def anew(tensor: Tensor) -> Tensor:
         return torch.rand(tensor.shape, generator=random).to(tensor) if tensor.is_floating_point() else tensor
 
-    return tree_map_only(Tensor, drawn, inputs)
+    return tree_map_only(Tensor, anew, inputs)
 
 
-def _finite(found: Ran) -> bool:
+def finite(found: Ran) -> bool:
+    """Whether no output is infinite or NaN."""
     return all(bool(output.isfinite().all()) for output in found.outputs if output.is_floating_point())
 
 
+def apart(wanted: list[Ran], ones: list[Ran], others: list[Ran]) -> tuple[float, float]:
+    """Squared distances of two networks' outputs from the wanted ones, over those of equal shape in all of them.
+
+    Raises:
+        LeftOut: there are none.
+    """
+    triples = [_distances(*each) for each in zip(wanted, ones, others, strict=True)]
+    if not any(compared for *_, compared in triples):
+        raise LeftOut("outputs vary in size, so that they can't be compared")
+    return sum(one for one, *_ in triples), sum(other for _, other, _ in triples)
+
+
 def _distances(wanted: Ran, fitted: Ran, unfitted: Ran) -> tuple[float, float, bool]:
-    """Squared distances of both from the original, over the outputs that have its shape in all of them."""
     ours = blinds = 0.0
     compared = False
     for y, one, other in zip(wanted.outputs, fitted.outputs, unfitted.outputs, strict=False):

@@ -17,8 +17,9 @@ from torch import nn
 
 import convsurgeon
 from compatibility.calibrated import calibrated
-from compatibility.conversions import attempt
+from compatibility.conversions import Attempt, attempt
 from compatibility.exporting import exported
+from compatibility.narrowing import NARROW, halved, narrowed
 from compatibility.quick_init import quick_init
 from compatibility.records import Cell, NetworkRow
 from compatibility.sizes import Sized, run_at, sized
@@ -48,7 +49,7 @@ class Settings:
     ``seconds`` of CPU time and ``gib`` of memory bound one network's whole examination.
     """
 
-    methods: tuple[str, ...] = ("compconv", "igc", "dgconv", "spatial", "tucker", "auto")
+    methods: tuple[str, ...] = ("compconv", "igc", "dgconv", "spatial", "tucker", "auto", NARROW)
     most_macs: int = 20_000_000_000
     export_method: str = "auto"
     export_macs: int = 2_000_000_000
@@ -82,7 +83,9 @@ def examine(subject: Subject, settings: Settings, at: Callable[[str], None] = la
         trained = stages.run("training step", lambda: _trained(model, subject, size)) or "no training step"
         patient = _Patient(subject, model, size, digest(model), trained)
         if settings.calibrated:
-            stages.run("calibrated", lambda: _calibrated(model, subject, size))
+            stages.run("calibrated", lambda: _at_smallest(calibrated, model, subject, size))
+        if NARROW in settings.methods:
+            stages.run("narrowed", lambda: _at_smallest(narrowed, model, subject, size))
         cells = [_cell(patient, method, settings, at) for method in settings.methods]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     seconds = round(time.process_time() - start, 1)
@@ -144,18 +147,18 @@ def _trained(model: nn.Module, subject: Subject, size: Sized) -> tuple[int, froz
     raise LeftOut(f"the original does not train on such inputs: {reasons[-1]}")
 
 
-def _calibrated(model: nn.Module, subject: Subject, size: Sized) -> None:
-    """On the smallest inputs that run."""
+def _at_smallest(check: Callable[..., None], model: nn.Module, subject: Subject, size: Sized) -> None:
+    """A check on the smallest inputs that run."""
     try:
         _resize(subject, model, size.smallest)
-        calibrated(model, subject.inputs(1, size.smallest), varying=subject.varying)
+        check(model, subject.inputs(1, size.smallest), varying=subject.varying)
     finally:
         _resize(subject, model, size.side)
 
 
 def _cell(patient: _Patient, method: str, settings: Settings, at: Callable[[str], None]) -> Cell:
     stages = Stages(at, f"{method}, ")
-    made = stages.run("convert", lambda: attempt(patient.model, patient.sized.inputs, method))
+    made = stages.run("convert", lambda: _made(patient, method))
     stages.run("unchanged", lambda: _unchanged(patient))
     if made is None:
         return Cell(method=method, outcome="failed", checks=stages.checks)
@@ -180,6 +183,12 @@ def _cell(patient: _Patient, method: str, settings: Settings, at: Callable[[str]
         note=made.note,
         checks=stages.checks,
     )
+
+
+def _made(patient: _Patient, method: str) -> Attempt:
+    if method == NARROW:
+        return halved(patient.model, patient.sized.inputs)
+    return attempt(patient.model, patient.sized.inputs, method)
 
 
 def _unchanged(patient: _Patient) -> None:
@@ -253,15 +262,15 @@ def _resize(subject: Subject, model: nn.Module, side: int) -> None:
 
 
 def _backward(patient: _Patient, done: convsurgeon.Conversion) -> None:
-    """Every parameter of a replacement learns wherever the convolution it replaces did."""
+    """Every parameter of a swapped or narrowed layer learns wherever the convolution it stands for did."""
     if isinstance(patient.trained, str):
         raise LeftOut(patient.trained)
     side, before = patient.trained
     model = done.model
     step(model, patient.subject.for_training(_BATCH, side))
     now = graded(model)
-    for layer in done.plan.replaced:
-        if f"{layer.name}.weight" not in before:
+    for layer in done.plan.layers:
+        if layer.action not in ("replaced", "narrowed") or f"{layer.name}.weight" not in before:
             continue
         own = {f"{layer.name}.{name}" for name, _ in model.get_submodule(layer.name).named_parameters()}
         if missing := sorted(own - now):

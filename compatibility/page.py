@@ -25,7 +25,15 @@ For each method and a target of `macs=50%` it asks:
 - **calibrated** (`igc-l4m2` where it fits, on the smallest inputs that run): weights and batch norms shaken away from
   their initialisation, eight random inputs; outputs are finite, and no further from the original's than after a fit to
   the weights alone.
-- **backward**: one step in train mode; a replacement's parameters get gradients where the original's weight did.
+- **narrowed** (likewise shaken, on the smallest inputs that run): every open stream keeps a random half of its
+  channels, by a plan that was edited. Only cut, in float64, outputs are those of the network whose readers have zeros
+  for the channels that are gone; fitted again on eight random inputs, they are no further from the original's than only
+  cut.
+- **backward**: one step in train mode; the parameters of a swapped or narrowed layer get gradients where the original's
+  weight did.
+
+The column **narrow** asks the same of that plan, instead of a target: `convert` cuts every open stream in half,
+whatever share of the MACs that leaves; nothing to convert means that every stream is closed, each with its reason.
 
 Inputs are of batch 1 and of the library's own size, smaller (`↓`) where a forward would take over 20 GMACs
 (samvit_base_patch16, which takes one size only, is built for 512×512: at its own 1024×1024 a training step takes

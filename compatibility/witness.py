@@ -13,16 +13,27 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-__all__ = ["Ran", "call", "convolutions", "digest", "outputs_equal", "params", "ran", "state_of", "wide_convolutions"]
+__all__ = [
+    "TRANSPOSED",
+    "Ran",
+    "call",
+    "convolutions",
+    "digest",
+    "outputs_equal",
+    "params",
+    "ran",
+    "state_of",
+    "wide_convolutions",
+]
 
 _FORWARD = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _LEAST_CHANNELS = 16
 
 
 def convolutions(model: nn.Module) -> dict[str, nn.Module]:
     """Every convolution by its first name: 1d, 2d, 3d, transposed ones, and subclasses."""
-    return {name: module for name, module in model.named_modules() if isinstance(module, (*_FORWARD, *_TRANSPOSED))}
+    return {name: module for name, module in model.named_modules() if isinstance(module, (*_FORWARD, *TRANSPOSED))}
 
 
 def wide_convolutions(model: nn.Module) -> dict[str, nn.Conv1d | nn.Conv2d | nn.Conv3d]:

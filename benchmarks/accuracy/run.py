@@ -55,9 +55,13 @@ METHODS = {
     "spatial": "Spatial, measured damage, fitted",
     "tucker": "Tucker, measured damage, fitted",
     "auto": "auto, measured damage, fitted",
+    "auto-narrow": "narrowing alone, measured damage, fitted",
+    "auto-moves": "auto and narrowing, measured damage, fitted",
     "igc-proxy": "IGC, data-free proxy, fitted",
     "igc-uniform": "IGC, one share for all layers, fitted",
 }
+# What the others do is to swap.
+MOVES = {"auto-narrow": "narrow,streams", "auto-moves": "swap,narrow,streams"}
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,8 @@ class Sample:
 
 def plan_for(method: str, model: nn.Module, share: float, sample: Sample, seed: int) -> Plan:
     """The plan; a target that a method can't reach becomes its lowest reachable one."""
+    if method in MOVES:
+        return plan_with_moves(MOVES[method], model, share, sample, seed)
     family = "igc" if method == "random" else method.split("-")[0]
     target = reachable(model, sample.example, family, share)
     if method == "random" or method.endswith(("-weights-only", "-proxy", "-uniform")):
@@ -116,6 +122,12 @@ def plan_for(method: str, model: nn.Module, share: float, sample: Sample, seed: 
     return convsurgeon.plan(
         model, sample.example, method=family, target=target, calibration=sample.batches(), seed=seed
     )
+
+
+def plan_with_moves(moves: str, model: nn.Module, share: float, sample: Sample, seed: int) -> Plan:
+    """The plan that may narrow, which reaches any share of the MACs that is asked for here."""
+    target = f"macs={share:.0%}"
+    return convsurgeon.plan(model, sample.example, moves=moves, target=target, calibration=sample.batches(), seed=seed)
 
 
 def operate(method: str, model: nn.Module, plan: Plan, sample: Sample, seed: int) -> nn.Module:
@@ -187,6 +199,7 @@ def results(cache: Path, pattern: str = "*") -> Iterator[Result]:
 def plan_key(method: str, plan: Plan) -> str:
     """What the plan puts where, and how it is fitted."""
     specs = [(row.name, row.spec.model_dump_json() if row.spec else "") for row in plan.layers]
+    specs += [(row.stream.name, row.kept) for row in plan.narrowed]
     fitted = method if method.endswith(("random", "-weights-only", "-refined")) else "calibrated"
     return hashlib.sha256(json.dumps([fitted, specs]).encode()).hexdigest()[:16]
 

@@ -78,9 +78,9 @@ def test_a_wrong_count_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_calibrated_conversion_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     """On shaken weights the fit on data is nearer to the original; one that is not, or is not finite, is a failure."""
     assert examine(subject(wide), ONE).checks["calibrated"].state == "ok"
-    monkeypatch.setattr(calibration, "_SLACK", 0.0)
+    monkeypatch.setattr(calibration, "SLACK", 0.0)
     worse = examine(subject(wide), ONE).checks["calibrated"]
     assert (worse.state, "fitted to the weights alone" in worse.why) == ("failed", True)
-    monkeypatch.setattr(calibration, "_finite", lambda found: False)
+    monkeypatch.setattr(calibration, "finite", lambda found: False)
     assert examine(subject(wide), ONE).checks["calibrated"].state == "left out"
     assert examine(subject(narrow), ONE).checks["calibrated"].state == "left out"

@@ -1,0 +1,1 @@
+"""Which channels should stay? Five rules beside each other; `python -m benchmarks.selection`."""
