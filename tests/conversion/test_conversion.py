@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import convsurgeon
 from convsurgeon import Recipe, Rules, convert
 from convsurgeon.base.errors import TargetError, UnknownName
-from convsurgeon.conversion import steps
+from convsurgeon.conversion import damage
 from convsurgeon.transfer.measured_site import MeasuredSite
 from tests.nets import IMAGE, Plain, Residual, outside_macs
 
@@ -229,7 +229,7 @@ def test_what_is_ruled_out_changes_no_plan(target: str, tmp_path: Path, monkeypa
     )
     pruned = convsurgeon.plan(net, images[:1], target=target, calibration=[images])
     few = sum(len(specs) for specs in fitted)
-    monkeypatch.setattr(steps, "_costs", lambda problem: None)
-    monkeypatch.setattr(steps, "cache_directory", lambda: tmp_path)
+    monkeypatch.setattr(damage, "_costs", lambda patient, problems: None)
+    monkeypatch.setattr(damage, "cache_directory", lambda: tmp_path)
     assert convsurgeon.plan(net, images[:1], target=target, calibration=[images]) == pruned
     assert sum(len(specs) for specs in fitted) > 2 * few
