@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -25,7 +24,7 @@ from convsurgeon.survey.counting import CountedOn, count_params, run_on_copy
 from convsurgeon.survey.cuttable import CUTTABLE, Cuttable, tied_weights
 from convsurgeon.survey.find_streams import find_streams
 from convsurgeon.survey.graph import conv_graphs
-from convsurgeon.survey.linears import LinearLayer
+from convsurgeon.survey.linears import LinearLayer, is_linear
 from convsurgeon.survey.reads import OutsideReads
 from convsurgeon.survey.roles import Role, TracedBy, roles_in
 from convsurgeon.survey.sources import CONVS, Source, source_of
@@ -178,9 +177,9 @@ def survey(model: nn.Module, inputs: Inputs) -> Survey:
 
 def _linears(model: nn.Module, called: Mapping[str, Called]) -> Iterator[LinearLayer]:
     for name, module in model.named_modules():
-        if type(module) is nn.Linear:
+        if is_linear(module):
             seen = called.get(name, NEVER)
-            rows = seen.times * math.prod(seen.wrote[:-1])
+            rows = seen.entries // max(1, module.out_features)
             yield LinearLayer(name, module.in_features, module.out_features, module.bias is not None, rows)
 
 

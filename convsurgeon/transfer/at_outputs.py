@@ -37,8 +37,7 @@ class AtOutputs:
         self._work = duplicate(reference).eval()
         self._batches = list(batches)
         self._wanted = [outputs_of(inputs.call(self._work)) for inputs in self._batches]
-        values = torch.cat([leaf.double().flatten() for leaves in self._wanted for leaf in leaves] or [torch.zeros(0)])
-        self._spread = float((values - values.mean()).square().sum()) if len(values) else 0.0
+        self._spread = sum(map(_spread, zip(*self._wanted, strict=False)))
 
     @property
     def comparable(self) -> bool:
@@ -93,8 +92,15 @@ def instead_of(model: nn.Module, changes: Changes) -> Iterator[None]:
             model.get_submodule(name).weight.data = weight
 
 
+def _spread(batches: Iterable[Tensor]) -> float:
+    """Around the mean, of one of the outputs in all batches."""
+    values = torch.cat([batch.double().flatten() for batch in batches])
+    return float((values - values.mean()).square().sum()) if len(values) else 0.0
+
+
 def _shifting(shift: Tensor) -> Any:
-    def add(_module: nn.Module, _args: Any, y: Tensor) -> Tensor:
-        return y + shift.to(y).view(-1, *(1,) * (y.dim() - 2))
+    def add(module: nn.Module, _args: Any, y: Tensor) -> Tensor:
+        behind = 0 if isinstance(module, nn.Linear) else y.dim() - 2
+        return y + shift.to(y).view(-1, *(1,) * behind)
 
     return add

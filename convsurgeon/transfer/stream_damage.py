@@ -17,6 +17,7 @@ from convsurgeon.families.regression.moments import Gathering
 from convsurgeon.families.regression.problems import linears_of
 from convsurgeon.families.regression.samples import HELD_EVERY, HELD_ROWS, Sampler
 from convsurgeon.planning.widths import Widths
+from convsurgeon.surgery.narrow import carried_parameters
 from convsurgeon.survey.streams import Stream
 from convsurgeon.transfer.at_outputs import AtOutputs
 from convsurgeon.transfer.batch_norm import keeps_statistics
@@ -24,7 +25,7 @@ from convsurgeon.transfer.calibration import Calibration, first_images, held_out
 from convsurgeon.transfer.capture import evaluating, watch_first
 from convsurgeon.transfer.elimination import Elimination, ReadBlock
 from convsurgeon.transfer.fit import ridge_for
-from convsurgeon.transfer.layers import as_conv, as_map
+from convsurgeon.transfer.layers import as_conv
 from convsurgeon.transfer.traffic import FEWEST_HELD_IMAGES, Traffic, count_traffic, groups_within
 
 __all__ = ["StreamDamage", "StreamSettings", "measure_streams", "widths_for"]
@@ -153,7 +154,7 @@ class _Measurement:
 
         def watcher(name: str) -> Any:
             def take(x: Tensor, y: Tensor) -> None:
-                gathered[name].add(samplers[name].sample(as_map(x), as_map(y)))
+                gathered[name].add(samplers[name].sample(x, y))
 
             return take
 
@@ -175,7 +176,12 @@ class _Measurement:
             kept.append(elimination.left())
             # More channels never hurt more, whatever chance says of few samples.
             damages.append(max(damages[-1], self._damage(elimination, _readers(streams))))
-        return Widths(streams, tuple(kept), tuple(damages), tuple(self._carried(stream) for stream in streams))
+        return Widths(
+            streams,
+            tuple(kept),
+            tuple(damages),
+            tuple(carried_parameters(self.reference, stream) for stream in streams),
+        )
 
     def _damage(self, elimination: Elimination, readers: list[str]) -> float:
         """At the outputs, where they can be compared; else at the layers that read."""
@@ -210,11 +216,6 @@ class _Measurement:
             for reader in stream.readers
             if reader.name == name
         ]
-
-    def _carried(self, stream: Stream) -> int:
-        """Parameters of norms for each channel."""
-        norms = [carrier.name for carrier in stream.carriers if carrier.kind != "depthwise"]
-        return sum(len(list(self.reference.get_submodule(name).parameters())) for name in norms)
 
 
 def _readers(streams: Iterable[Stream]) -> list[str]:
