@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from torch import nn
 
+from convsurgeon.base.cache_file import cache_directory
 from convsurgeon.base.progress import Progress
 from convsurgeon.families.family import Spec
 from convsurgeon.planning.fit_memory import memory_limit, over_memory
@@ -35,10 +36,17 @@ def with_streams(model: nn.Module, problem: Problem, data: Calibration | None, p
     if data is None or (problem.damage is PROXY and any(c.options for c in problem.choices)):
         reason = _NO_INPUTS if data is None else _TOO_FEW
         return problem.narrowing((), [*closed, *(replace(s, closed=reason) for one in sets for s in one)])
-    settings = StreamSettings(multiple=recipe.width_multiple, seed=recipe.seed)
+    settings = StreamSettings(multiple=recipe.width_multiple, seed=recipe.seed, directory=cache_directory())
     swaps = [choice.site.name for choice in problem.choices if choice.options]
     found = measure_streams(
-        model, sets, data, norms=problem.survey.norms(), swaps=swaps, settings=settings, progress=progress
+        model,
+        sets,
+        data,
+        norms=problem.survey.norms(),
+        fingerprint=problem.survey.fingerprint(),
+        swaps=swaps,
+        settings=settings,
+        progress=progress,
     )
     for streams_together, widths in zip(sets, found.widths, strict=True):
         if widths is None:

@@ -7,6 +7,7 @@ kinds are compared by the error that they leave in the network's outputs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -42,7 +43,7 @@ class AtOutputs:
     @property
     def comparable(self) -> bool:
         """Whether there is anything in the outputs that varies."""
-        return self._spread > 0
+        return 0 < self._spread < math.inf
 
     def with_weights(self, changes: Changes) -> float | None:
         """Relative error of the outputs with other weights in some layers; None where their shapes change, too."""
@@ -71,7 +72,7 @@ class AtOutputs:
             if [leaf.shape for leaf in found] != [leaf.shape for leaf in wanted]:
                 return None
             total += sum(float((a - b).double().square().sum()) for a, b in zip(found, wanted, strict=True))
-        return total / self._spread
+        return total / self._spread if math.isfinite(total) else None
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What was measured of streams, kept for every later target: one pair of files per model, weights, data and settings."""
+"""What was measured of streams, kept for later targets: two files per model, weights, data and settings."""
 
 from __future__ import annotations
 

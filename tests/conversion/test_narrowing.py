@@ -192,6 +192,30 @@ def test_a_plan_without_inputs_only_cuts(halved: convsurgeon.Conversion) -> None
     assert any(note.startswith("3 narrowed streams were only cut") for note in alone.report.notes)
 
 
+def test_a_second_target_measures_nothing_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What streams hurt is kept: the same plan comes without measuring; other data is measured anew."""
+    monkeypatch.setenv("CONVSURGEON_CACHE", str(tmp_path))
+    asked: list[str] = []
+
+    def plan(target: str, inputs: list[Tensor]) -> convsurgeon.Plan:
+        def tell(stage: str, _done: int, _total: int, _name: str) -> None:
+            asked.append(stage)
+
+        asked.clear()
+        recipe = Recipe(moves="narrow,streams", width_multiple=4)  # type: ignore[arg-type]
+        return convsurgeon.plan(
+            _with_copies(), EXAMPLE, target=target, calibration=inputs, recipe=recipe, progress=tell
+        )
+
+    first = plan("macs=40%", _inputs())
+    assert "measuring streams" in asked
+    assert plan("macs=40%", _inputs()) == first
+    assert plan("macs=60%", _inputs()).after.macs > first.after.macs
+    assert "measuring streams" not in asked
+    plan("macs=40%", _inputs(64))
+    assert "measuring streams" in asked
+
+
 def test_rules_hold_for_streams() -> None:
     """What ``skip`` names keeps its streams, and each says why."""
     recipe = Recipe(moves="narrow", width_multiple=1, rules=Rules(skip=("inside.0",)))  # type: ignore[arg-type]
