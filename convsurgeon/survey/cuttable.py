@@ -14,8 +14,7 @@ from torch.nn.utils import parametrize
 from convsurgeon.families.unit import CompactConv
 from convsurgeon.survey.altered import computed_by_hook
 from convsurgeon.survey.calls import NEVER, Called
-from convsurgeon.survey.linears import is_linear
-from convsurgeon.survey.sources import CONVS, convolves_with_its_weight
+from convsurgeon.survey.sources import CONVS, convolves_with_its_weight, is_linear
 
 __all__ = ["CUTTABLE", "Cuttable", "tied_weights"]
 

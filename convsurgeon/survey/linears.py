@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeGuard
-
-from torch import nn
 
 from convsurgeon.families.cost import ConvShape, Cost, conv_cost
 
-__all__ = ["LinearLayer", "is_linear"]
-
-
-def is_linear(module: nn.Module) -> TypeGuard[nn.Linear]:
-    """Whether torch's own linear forward runs."""
-    return isinstance(module, nn.Linear) and type(module).forward is nn.Linear.forward
+__all__ = ["LinearLayer"]
 
 
 @dataclass(frozen=True)

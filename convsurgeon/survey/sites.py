@@ -24,10 +24,10 @@ from convsurgeon.survey.counting import CountedOn, count_params, run_on_copy
 from convsurgeon.survey.cuttable import CUTTABLE, Cuttable, tied_weights
 from convsurgeon.survey.find_streams import find_streams
 from convsurgeon.survey.graph import conv_graphs
-from convsurgeon.survey.linears import LinearLayer, is_linear
+from convsurgeon.survey.linears import LinearLayer
 from convsurgeon.survey.reads import OutsideReads
 from convsurgeon.survey.roles import Role, TracedBy, roles_in
-from convsurgeon.survey.sources import CONVS, Source, source_of
+from convsurgeon.survey.sources import CONVS, Source, is_linear, source_of
 from convsurgeon.survey.streams import Block, Stream
 from convsurgeon.survey.usable import refuse_unusable
 
