@@ -7,7 +7,7 @@ from torch import nn
 from convsurgeon.planning.plan import Plan
 from convsurgeon.survey.sites import Survey
 
-__all__ = ["fuse_first"]
+__all__ = ["fuse_first", "only_cut"]
 
 
 def fuse_first(model: nn.Module, survey: Survey, plan: Plan) -> tuple[str, ...]:
@@ -17,3 +17,13 @@ def fuse_first(model: nn.Module, survey: Survey, plan: Plan) -> tuple[str, ...]:
     if fuser is None or not any(site.norm for site in survey.sites if site.name in replaced):
         return ()
     return (f"call {fuser}() before the conversion if the network shall be fused: it knows no compact convolutions",)
+
+
+def only_cut(plan: Plan) -> tuple[str, ...]:
+    """A note on streams that were narrowed without calibration inputs."""
+    if not plan.narrowed:
+        return ()
+    return (
+        f"{len(plan.narrowed)} narrowed streams were only cut: without calibration inputs (--calibrate DIR, "
+        "calibration= in Python) no layer that reads them makes up for what is gone",
+    )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from torch import nn
 
+from convsurgeon.base.cache_file import cache_directory
 from convsurgeon.base.progress import Progress
 from convsurgeon.families.family import Spec
 from convsurgeon.planning.fit_memory import memory_limit, over_memory
 from convsurgeon.planning.options import PROXY, Damage
 from convsurgeon.planning.problem import Problem
+from convsurgeon.planning.rules import why_stream_kept
 from convsurgeon.survey.sites import Site
 from convsurgeon.survey.streams import Stream
 from convsurgeon.transfer import Calibration
@@ -28,16 +30,23 @@ def with_streams(model: nn.Module, problem: Problem, data: Calibration | None, p
     """The problem with what its streams may keep, and why the others stay."""
     recipe = problem.recipe
     fits = _Fits(problem)
-    streams = [fits.checked(_asked(stream, problem)) for stream in problem.survey.streams]
+    streams = [fits.checked(stream) for stream in _asked(problem)]
     sets = together(stream for stream in streams if stream.closed is None)
     closed = [stream for stream in streams if stream.closed is not None]
     if data is None or (problem.damage is PROXY and any(c.options for c in problem.choices)):
         reason = _NO_INPUTS if data is None else _TOO_FEW
         return problem.narrowing((), [*closed, *(replace(s, closed=reason) for one in sets for s in one)])
-    settings = StreamSettings(multiple=recipe.width_multiple, seed=recipe.seed)
+    settings = StreamSettings(multiple=recipe.width_multiple, seed=recipe.seed, directory=cache_directory())
     swaps = [choice.site.name for choice in problem.choices if choice.options]
     found = measure_streams(
-        model, sets, data, norms=problem.survey.norms(), swaps=swaps, settings=settings, progress=progress
+        model,
+        sets,
+        data,
+        norms=problem.survey.norms(),
+        fingerprint=problem.survey.fingerprint(),
+        swaps=swaps,
+        settings=settings,
+        progress=progress,
     )
     for streams_together, widths in zip(sets, found.widths, strict=True):
         if widths is None:
@@ -56,11 +65,14 @@ def _at_outputs(damage: Damage, gains: Mapping[str, float]) -> Damage:
     return Damage("measured: relative error in the network's outputs that each choice leaves, summed", of)
 
 
-def _asked(stream: Stream, problem: Problem) -> Stream:
-    move = "streams" if stream.joined else "narrow"
-    if stream.closed is None and move not in problem.recipe.moves:
-        return replace(stream, closed=_NOT_ASKED[stream.joined])
-    return stream
+def _asked(problem: Problem) -> Iterator[Stream]:
+    """The streams of the model, closed where moves or rules leave them."""
+    moves, rules = problem.recipe.moves, problem.recipe.rules
+    sites = {site.name: site for site in problem.survey.sites}
+    for stream in problem.survey.streams:
+        asked = ("streams" if stream.joined else "narrow") in moves
+        reason = why_stream_kept(stream, sites, rules) if asked else _NOT_ASKED[stream.joined]
+        yield stream if stream.closed is not None else replace(stream, closed=reason)
 
 
 class _Fits:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from convsurgeon.base.progress import Progress, silent
-from convsurgeon.conversion.advice import fuse_first
+from convsurgeon.conversion.advice import fuse_first, only_cut
 from convsurgeon.conversion.converted import Conversion
 from convsurgeon.conversion.damage import calibration_of, posed
 from convsurgeon.conversion.data import NO_DATA, Data
@@ -99,11 +99,14 @@ def concluded(
     notes = verify(patient.model, done.network, plan, patient.survey, patient.inputs, carried.recalibrated)
     if data.preparation is not None and data.preparation.source == "guessed":
         doubts = [data.preparation.describe(), *doubts]
+    advice = fuse_first(patient.model, patient.survey, plan)
+    if data.calibration is None:
+        advice += only_cut(plan)
     report = Report(
         plan=plan,
         weights=patient.weights,
         inherited=done.words,
-        notes=(*doubts, *notes, *fuse_first(patient.model, patient.survey, plan), *carried.warnings),
+        notes=(*doubts, *notes, *advice, *carried.warnings),
         errors={site.name: site.held_back_error for site in carried.sites if site.held_back_error is not None},
         fidelity=fidelity,
         preparation=data.preparation,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, replace
 
 from convsurgeon.families.cost import Cost
 from convsurgeon.planning.narrow_shapes import narrowed_conv_cost
 from convsurgeon.planning.options import Candidate, Choices, options_of, rated
 from convsurgeon.planning.problem import Problem
+from convsurgeon.planning.rules import method_for
 from convsurgeon.planning.scaled_damage import at_any_width
 from convsurgeon.planning.widths import Ends, Labels, Widths, narrowed_site
 from convsurgeon.survey.linears import LinearLayer
@@ -48,6 +49,7 @@ class Menus:
     problem: Problem
     choices: tuple[Choices, ...]
     _narrowed: dict[tuple[str, tuple[int, int]], Choices] = field(default_factory=dict)
+    _alike: dict[Hashable, Choices] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.ends = Ends(self.problem.widths)
@@ -101,7 +103,12 @@ class Menus:
         method, rules = recipe.method, recipe.rules
         if self.problem.targets:
             method, rules = method.under_target(), rules.under_target()
-        return rated([options_of(site, method, rules)], self._damage)[0]
+        # Networks repeat their blocks: sites that differ in their names only have the same options.
+        one_size = site.input_size if site.one_size else None
+        key = (method_for(site, rules), site.shape, site.cost, site.positions, site.output_size, one_size)
+        if key not in self._alike:
+            self._alike[key] = options_of(site, method, rules)
+        return rated([replace(self._alike[key], site=site)], self._damage)[0]
 
     def _linear(self, linear: LinearLayer, everywhere: Iterable[Labels]) -> Menu:
         def cost(labels: Labels) -> Cost:

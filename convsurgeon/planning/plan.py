@@ -26,6 +26,7 @@ from convsurgeon.planning.cost_record import CostRecord
 from convsurgeon.planning.floor_search import FloorSearch
 from convsurgeon.planning.narrow_shapes import narrowed_conv_cost, narrowed_shape
 from convsurgeon.planning.plan_streams import Gone, PlanLinear, PlanStream
+from convsurgeon.planning.stream_fits import check_streams
 from convsurgeon.runtimes.place import Place
 
 if TYPE_CHECKING:
@@ -173,6 +174,9 @@ class Plan(Record):
         times = Counter(layer.name for layer in self.layers)
         if twice := [name for name, count in times.items() if count > 1]:
             raise ValueError(f"'{twice[0]}' has {times[twice[0]]} rows in layers; expected one for each convolution")
+        times = Counter(row.stream.name for row in self.streams)
+        if twice := [name for name, count in times.items() if count > 1]:
+            raise ValueError(f"'{twice[0]}' has {times[twice[0]]} rows in streams; expected one for each stream")
         return self
 
     @property
@@ -226,9 +230,16 @@ class Plan(Record):
                 )
         if extra := sorted(set(found) - {layer.name for layer in self.layers}):
             raise UnknownName(f"the plan was made for another model: it does not know '{extra[0]}'.")
+        check_streams(self.streams, self.linears, survey)
         self._check_inputs(survey)
         if self.counted_on == survey.counted_on == "meta":
             self._check_counts(found)
+            if self.before.cost() != survey.total:
+                raise UsageError(
+                    f"the plan says that the model has {self.before.macs:,} MACs and {self.before.params:,} "
+                    f"parameters; it has {survey.total.macs:,} and {survey.total.params:,}. Edit only specs and "
+                    "actions, or make a new plan."
+                )
 
     def _check_inputs(self, survey: Survey) -> None:
         if survey.input_shapes != self.input_shapes:
@@ -269,13 +280,20 @@ def read_plan(text: str, origin: str = "plan") -> Plan:
         plan = from_file(Plan, parse_json(text, origin))
     except ValidationError as error:
         raise RecipeError(f"{origin} is not a plan of version 1 or 2:\n{mistakes(error)}") from error
-    gone = Gone(plan.streams)
+    streams = tuple(row.described_anew() for row in plan.streams)
+    gone = Gone(streams)
+    for name, shape in (
+        *((layer.name, layer.shape) for layer in plan.layers),
+        *((linear.layer.name, linear.layer.shape) for linear in plan.linears),
+    ):
+        _refuse_emptied(name, shape, gone.of(name), origin)
     layers = tuple(_repriced(layer, gone, origin) for layer in plan.layers)
     linears = tuple(linear.narrowing(gone.of(linear.layer.name)) for linear in plan.linears)
     changed: dict[str, Any] = {
         "layers": layers,
         "linears": linears,
-        "after": CostRecord.of(plan_cost(plan.before.cost(), layers, linears, plan.streams)),
+        "streams": streams,
+        "after": CostRecord.of(plan_cost(plan.before.cost(), layers, linears, streams)),
     }
     if any(row.latency is None and old.latency is not None for row, old in zip(layers, plan.layers, strict=True)):
         # Nobody timed what was written into it by hand.
@@ -284,6 +302,13 @@ def read_plan(text: str, origin: str = "plan") -> Plan:
         # Nor judged.
         changed["floor"] = None
     return plan.model_copy(update=changed)
+
+
+def _refuse_emptied(name: str, shape: ConvShape, lost: tuple[int, int], origin: str) -> None:
+    """Of a layer at the ends of streams something has to be left."""
+    for gone, channels, side in zip(lost, (shape.in_channels, shape.out_channels), ("inputs", "outputs"), strict=True):
+        if gone and gone >= channels:
+            raise RecipeError(f"{origin}: the streams take {gone} of the {channels} {side} of '{name}' away.")
 
 
 def _repriced(layer: PlanLayer, gone: Gone, origin: str) -> PlanLayer:
@@ -306,6 +331,7 @@ def _repriced(layer: PlanLayer, gone: Gone, origin: str) -> PlanLayer:
         "after": CostRecord.of(after),
         "reason": reason,
         "latency": None if edited else layer.latency,
+        "damage": None if edited else layer.damage,
     }
     return layer.model_copy(update=changed)
 

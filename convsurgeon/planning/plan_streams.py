@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from pydantic import model_validator
 
 from convsurgeon.base.records import Record
 from convsurgeon.families.cost import Cost
-from convsurgeon.planning.channel_ranges import read_channels
+from convsurgeon.planning.channel_ranges import read_channels, write_channels
 from convsurgeon.planning.cost_record import CostRecord
 from convsurgeon.planning.narrow_shapes import narrowed_conv_cost
 from convsurgeon.survey.linears import LinearLayer
 from convsurgeon.survey.streams import Stream
 
 __all__ = ["Gone", "PlanLinear", "PlanStream", "StreamAction"]
+
+# More than any layer has: a file must not make us count for hours.
+_MOST_CHANNELS = 1 << 20
 
 StreamAction = Literal["narrowed", "kept", "closed"]
 
@@ -37,9 +40,25 @@ class PlanStream(Record):
 
     @model_validator(mode="after")
     def _keeps_channels_it_has(self) -> PlanStream:
-        if self.action != "narrowed" and len(self.channels) != self.stream.channels:
-            raise ValueError(f"stream '{self.stream.name}' is '{self.action}' but keeps {self.kept}")
+        if not 0 < self.stream.channels <= _MOST_CHANNELS:
+            raise ValueError(f"stream '{self.stream.name}' has {self.stream.channels} channels; expected 1 or more")
+        if self.gone and self.action == "closed":
+            raise ValueError(f"stream '{self.stream.name}' is 'closed' but keeps {self.kept} only")
         return self
+
+    @classmethod
+    def of(cls, stream: Stream, kept: Sequence[int], carried: int, damage: float | None) -> PlanStream:
+        """Of a stream that may be narrowed to the channels ``kept``, ascending."""
+        action, reason = _fate(stream, len(kept))
+        text = write_channels(kept)
+        return cls(stream=stream, action=action, reason=reason, kept=text, carried=carried, damage=damage)
+
+    def described_anew(self) -> PlanStream:
+        """The row with action and reason that go with what it keeps; a damage of another width is dropped."""
+        action, reason = _fate(self.stream, len(self.channels))
+        if self.action == "closed" or (action, reason) == (self.action, self.reason):
+            return self
+        return self.model_copy(update={"action": action, "reason": reason, "damage": None})
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -55,6 +74,13 @@ class PlanStream(Record):
     def cost(self) -> Cost:
         """What its norms lose, as a cost below zero."""
         return Cost(0, -self.gone * self.carried)
+
+
+def _fate(stream: Stream, kept: int) -> tuple[StreamAction, str]:
+    """Action and reason of a stream that keeps so many channels."""
+    if kept == stream.channels:
+        return "kept", "the target is met without it"
+    return "narrowed", f"{stream.channels} → {kept} channels"
 
 
 class PlanLinear(Record):

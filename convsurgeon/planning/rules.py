@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -16,8 +16,9 @@ from convsurgeon.planning.words import MethodField
 if TYPE_CHECKING:
     from convsurgeon.families.family import Method
     from convsurgeon.survey.sites import Site
+    from convsurgeon.survey.streams import Stream
 
-__all__ = ["LayerRule", "Rules", "check_rules", "method_for", "why_kept"]
+__all__ = ["LayerRule", "Rules", "check_rules", "method_for", "why_kept", "why_stream_kept"]
 
 _EXACT, _GLOB, _RE, _TYPE = 4, 3, 2, 1
 
@@ -39,6 +40,7 @@ class Rules(Record):
     A pattern is an exact qualified name, a glob (``layer1.*``), ``re:`` and a regular expression that must match
     the whole name, ``type:Conv2d`` or ``kernel:3x3``. The more specific kind wins, in this order; between equals,
     skip wins over only. Stems (the first convolution) and 1×1 shortcuts stay unless asked for here or named exactly.
+    A stream of channels stays where a layer at its ends is skipped, or where ``only`` selects none that writes it.
     """
 
     only: tuple[str, ...] = Field((), description="Replace only these: name, glob, re:…, type:…, kernel:3x3.")
@@ -56,10 +58,9 @@ class Rules(Record):
 def why_kept(site: Site, rules: Rules) -> str | None:
     """The rule that keeps a site as it is, in words; None if it may be replaced."""
     only = _best(rules.only, site)
-    skip = _best(rules.skip, site)
     if rules.only and only == 0:
         return "not selected by 'only'"
-    if skip and skip >= only:
+    if _skipped(site, rules):
         return "skipped by rule"
     if only == _EXACT:
         return None
@@ -68,6 +69,26 @@ def why_kept(site: Site, rules: Rules) -> str | None:
     if site.shortcut and not rules.shortcuts:
         return "shortcut: 1×1 on a residual join stays by default"
     return None
+
+
+def why_stream_kept(stream: Stream, sites: Mapping[str, Site], rules: Rules) -> str | None:
+    """The rule that keeps all channels of a stream, in words; None if they may be narrowed.
+
+    A layer that is skipped keeps its shape, depthwise ones included; with ``only``, one of those that write the stream
+    has to be selected. ``sites`` are the convolutions, by name.
+    """
+    for name in stream.members:
+        if name in sites and _skipped(sites[name], rules):
+            return f"skipped by rule: '{name}'"
+    writers = (sites[producer.name] for producer in stream.producers if producer.name in sites)
+    if rules.only and not any(_best(rules.only, site) for site in writers):
+        return "no layer that writes it is selected by 'only'"
+    return None
+
+
+def _skipped(site: Site, rules: Rules) -> bool:
+    skip = _best(rules.skip, site)
+    return bool(skip) and skip >= _best(rules.only, site)
 
 
 def method_for(site: Site, rules: Rules) -> Method | None:

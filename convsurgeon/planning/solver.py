@@ -60,15 +60,14 @@ def solve(parts: Sequence[Sequence[Option]], limits: Sequence[int]) -> Solution 
     """
     kept = [_undominated(options) for options in parts]
     menus = [[part[i] for i in keep] for part, keep in zip(parts, kept, strict=True)]
-    lowest = _lowest(menus, len(limits))
-    if any(low > limit for low, limit in zip(lowest, limits, strict=True)):
-        return Infeasible(lowest)
+    if any(low > limit for low, limit in zip(_least(menus, len(limits)), limits, strict=True)):
+        return Infeasible(_lowest(menus, len(limits)))
     small_menus, small_limits = _smallest_numbers(menus, limits)
     cuts: list[_Cut] = []
     for _ in range(_RETRIES):
         picks, gap = _milp(small_menus, small_limits, cuts)
         if picks is None:
-            return Infeasible(lowest)
+            return Infeasible(_lowest(menus, len(limits)))
         chosen = [menu[pick] for menu, pick in zip(menus, picks, strict=True)]
         over = [b for b, limit in enumerate(limits) if sum(option.costs[b] for option in chosen) > limit]
         if not over:
@@ -79,10 +78,15 @@ def solve(parts: Sequence[Sequence[Option]], limits: Sequence[int]) -> Solution 
     raise ConvsurgeonError(f"the solver stayed over the limits {list(limits)} by rounding, {_RETRIES} times.")
 
 
+def _least(menus: Sequence[Sequence[Option]], budgets: int) -> tuple[int, ...]:
+    """A bound on the cost for each limit from below: no labels have to agree."""
+    return tuple(sum(min(o.costs[b] for o in options) for options in menus) for b in range(budgets))
+
+
 def _lowest(menus: Sequence[Sequence[Option]], budgets: int) -> tuple[int, ...]:
     """The least reachable cost for each limit, the others ignored."""
     if not any(option.labels for menu in menus for option in menu):
-        return tuple(sum(min(o.costs[b] for o in options) for options in menus) for b in range(budgets))
+        return _least(menus, budgets)
     return tuple(_cheapest(menus, b) for b in range(budgets))
 
 

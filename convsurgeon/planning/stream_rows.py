@@ -19,21 +19,10 @@ def stream_rows(problem: Problem, labels: Labels) -> tuple[PlanStream, ...]:
 
 
 def _rows(widths: Widths, number: int) -> list[PlanStream]:
-    rows = []
-    for position, stream in enumerate(widths.streams):
-        kept = widths.kept[number][position]
-        gone = stream.channels - len(kept)
-        rows.append(
-            PlanStream(
-                stream=stream,
-                action="narrowed" if gone else "kept",
-                reason=f"{stream.channels} → {len(kept)} channels" if gone else "the target is met without it",
-                kept=write_channels(kept),
-                carried=widths.carried[position],
-                damage=widths.damages[number] if position == 0 and gone else None,
-            )
-        )
-    return rows
+    """The damage of all of them stands on the first row."""
+    damages = (widths.damages[number] if number else None, *(None for _ in widths.streams[1:]))
+    parts = zip(widths.streams, widths.kept[number], widths.carried, damages, strict=True)
+    return [PlanStream.of(stream, kept, carried, damage) for stream, kept, carried, damage in parts]
 
 
 def _whole(stream: Stream) -> PlanStream:

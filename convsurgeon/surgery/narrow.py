@@ -16,7 +16,7 @@ from convsurgeon.survey.sources import CONVS
 from convsurgeon.survey.streams import Stream
 from convsurgeon.survey.usable import refuse_unusable
 
-__all__ = ["narrow", "narrowed_layers"]
+__all__ = ["carried_parameters", "narrow", "narrowed_layers"]
 
 
 def narrow(model: nn.Module, kept: Mapping[Stream, Sequence[int]]) -> nn.Module:
@@ -31,6 +31,16 @@ def narrow(model: nn.Module, kept: Mapping[Stream, Sequence[int]]) -> nn.Module:
     """
     refuse_unusable(model)
     return duplicate(model, narrowed_layers(model, kept))
+
+
+def carried_parameters(model: nn.Module, stream: Stream) -> int:
+    """How many parameters norms and slopes hold for each channel of a stream.
+
+    Raises:
+        UnknownName: a stream of another model.
+    """
+    names = (carrier.name for carrier in stream.carriers if carrier.kind != "depthwise")
+    return sum(len(list(_find(model, name).parameters())) for name in names)
 
 
 def narrowed_layers(model: nn.Module, kept: Mapping[Stream, Sequence[int]]) -> dict[nn.Module, nn.Module]:

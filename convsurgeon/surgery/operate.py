@@ -6,14 +6,14 @@ import torch
 from torch import nn
 
 from convsurgeon.base.copies import duplicate
-from convsurgeon.base.errors import UnknownName
+from convsurgeon.base.errors import UnknownName, UsageError
 from convsurgeon.base.generators import seeded
 from convsurgeon.families.family import Refusal, Spec
 from convsurgeon.families.memory_format import stored_as
 from convsurgeon.families.torch_convs import Conv, conv_shape
 from convsurgeon.families.unit import GatedConv
 from convsurgeon.planning.plan import Plan, PlanLayer
-from convsurgeon.surgery.narrow import narrow
+from convsurgeon.surgery.narrow import carried_parameters, narrow
 from convsurgeon.survey.sources import CONVS, plainly, source_of
 from convsurgeon.survey.usable import refuse_unusable
 
@@ -31,7 +31,17 @@ def operate(model: nn.Module, plan: Plan, *, seed: int = 0) -> nn.Module:
 
 
 def narrowed(model: nn.Module, plan: Plan) -> nn.Module:
-    """A copy of the model without the channels that the plan takes away; the model itself where it takes none."""
+    """A copy of the model without the channels that the plan takes away; the model itself where it takes none.
+
+    Raises:
+        ModelLoadError, UsageError, UnknownName: as `narrow`; also where the plan says of norms what they do not have.
+    """
+    for row in plan.narrowed:
+        if row.carried != (here := carried_parameters(model, row.stream)):
+            raise UsageError(
+                f"the plan says that norms of stream '{row.stream.name}' carry {row.carried} parameters for each "
+                f"channel; in this model it is {here}. Edit only what is 'kept', or make a new plan."
+            )
     kept = {row.stream: row.channels for row in plan.narrowed}
     return narrow(model, kept) if kept else model
 

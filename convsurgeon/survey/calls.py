@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,14 +15,18 @@ __all__ = ["NEVER", "Called", "Calls"]
 
 @dataclass(frozen=True)
 class Called:
-    """How often a module ran; the shapes of its first argument and of its output in its first call, () for others."""
+    """How often a module ran; the shapes of its first argument and of its output in its first call, () for others.
+
+    ``entries``: how many numbers all calls wrote.
+    """
 
     times: int
     read: tuple[int, ...]
     wrote: tuple[int, ...]
+    entries: int
 
 
-NEVER = Called(0, (), ())
+NEVER = Called(0, (), (), 0)
 
 
 class Calls:
@@ -45,11 +49,10 @@ class Calls:
 
     def _recorder(self, name: str) -> After:
         def record(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-            before = self.seen.get(name)
-            if before is None:
-                self.seen[name] = Called(1, _shape(next(iter((*args, *kwargs.values())), None)), _shape(output))
-            else:
-                self.seen[name] = Called(before.times + 1, before.read, before.wrote)
+            read, wrote = _shape(next(iter((*args, *kwargs.values())), None)), _shape(output)
+            before = self.seen.get(name, Called(0, read, wrote, 0))
+            entries = before.entries + (output.numel() if isinstance(output, Tensor) else 0)
+            self.seen[name] = replace(before, times=before.times + 1, entries=entries)
 
         return record
 

@@ -14,7 +14,7 @@ from torch.nn.utils import parametrize
 from convsurgeon.families.unit import CompactConv
 from convsurgeon.survey.altered import computed_by_hook
 from convsurgeon.survey.calls import NEVER, Called
-from convsurgeon.survey.sources import CONVS, convolves_with_its_weight
+from convsurgeon.survey.sources import CONVS, convolves_with_its_weight, is_linear
 
 __all__ = ["CUTTABLE", "Cuttable", "tied_weights"]
 
@@ -74,7 +74,8 @@ class Cuttable:
             return "its weight is computed by a parametrization"
         if any(parameter.is_complex() for parameter in module.parameters()):
             return "its weights are complex"
-        if isinstance(module, CONVS) and not convolves_with_its_weight(module, self.seen[name].read[2:]):
+        own = isinstance(module, nn.Linear) and not is_linear(module)
+        if own or (isinstance(module, CONVS) and not convolves_with_its_weight(module, self.seen[name].read[2:])):
             return f"{type(module).__name__} computes its own forward"
         return None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -28,7 +27,7 @@ from convsurgeon.survey.graph import conv_graphs
 from convsurgeon.survey.linears import LinearLayer
 from convsurgeon.survey.reads import OutsideReads
 from convsurgeon.survey.roles import Role, TracedBy, roles_in
-from convsurgeon.survey.sources import CONVS, Source, source_of
+from convsurgeon.survey.sources import CONVS, Source, is_linear, source_of
 from convsurgeon.survey.streams import Block, Stream
 from convsurgeon.survey.usable import refuse_unusable
 
@@ -178,9 +177,9 @@ def survey(model: nn.Module, inputs: Inputs) -> Survey:
 
 def _linears(model: nn.Module, called: Mapping[str, Called]) -> Iterator[LinearLayer]:
     for name, module in model.named_modules():
-        if type(module) is nn.Linear:
+        if is_linear(module):
             seen = called.get(name, NEVER)
-            rows = seen.times * math.prod(seen.wrote[:-1])
+            rows = seen.entries // max(1, module.out_features)
             yield LinearLayer(name, module.in_features, module.out_features, module.bias is not None, rows)
 
 

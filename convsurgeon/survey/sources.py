@@ -12,7 +12,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +27,7 @@ from convsurgeon.families.cost import ConvShape
 from convsurgeon.families.family import Refusal
 from convsurgeon.families.torch_convs import PAD_MODES, Conv, PaddedConv, conv_shape, plain_conv
 
-__all__ = ["CONVS", "Source", "convolves_with_its_weight", "is_plain", "plainly", "source_of"]
+__all__ = ["CONVS", "Source", "convolves_with_its_weight", "is_linear", "is_plain", "plainly", "source_of"]
 
 CONVS: tuple[type[Any], ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d, _ConvTransposeNd)
 
@@ -58,6 +58,11 @@ def is_plain(module: nn.Module) -> bool:
     if not isinstance(module, _ConvTransposeNd):
         own = own or getattr(type(module), "_conv_forward", None) not in _CONV_FORWARDS
     return not own and not parametrize.is_parametrized(module) and "weight" in module._parameters
+
+
+def is_linear(module: nn.Module) -> TypeGuard[nn.Linear]:
+    """Whether torch's own linear forward runs."""
+    return isinstance(module, nn.Linear) and type(module).forward is nn.Linear.forward
 
 
 def source_of(module: Any, input_size: Sequence[int] = ()) -> Source | Refusal:

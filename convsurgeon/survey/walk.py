@@ -96,7 +96,8 @@ class Walk:
         """The module of this kind whose own parameters are all that the function reads beside one value."""
         read = [str(one.target).rpartition(".") for one in node.all_input_nodes if one.op == "get_attr"]
         owners = {path for path, _, _ in read}
-        module = self._modules.get(owners.pop()) if len(owners) == 1 else None
+        alone = len(owners) == 1 and len(node.all_input_nodes) == len(read) + 1
+        module = self._modules.get(owners.pop()) if alone else None
         known = {"weight", *attributes} >= {attribute for _, _, attribute in read}
         return module if known and isinstance(module, kind) else None
 

@@ -7,6 +7,7 @@ kinds are compared by the error that they leave in the network's outputs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -37,13 +38,12 @@ class AtOutputs:
         self._work = duplicate(reference).eval()
         self._batches = list(batches)
         self._wanted = [outputs_of(inputs.call(self._work)) for inputs in self._batches]
-        values = torch.cat([leaf.double().flatten() for leaves in self._wanted for leaf in leaves] or [torch.zeros(0)])
-        self._spread = float((values - values.mean()).square().sum()) if len(values) else 0.0
+        self._spread = sum(map(_spread, zip(*self._wanted, strict=False)))
 
     @property
     def comparable(self) -> bool:
         """Whether there is anything in the outputs that varies."""
-        return self._spread > 0
+        return 0 < self._spread < math.inf
 
     def with_weights(self, changes: Changes) -> float | None:
         """Relative error of the outputs with other weights in some layers; None where their shapes change, too."""
@@ -72,7 +72,7 @@ class AtOutputs:
             if [leaf.shape for leaf in found] != [leaf.shape for leaf in wanted]:
                 return None
             total += sum(float((a - b).double().square().sum()) for a, b in zip(found, wanted, strict=True))
-        return total / self._spread
+        return total / self._spread if math.isfinite(total) else None
 
 
 @contextmanager
@@ -93,8 +93,15 @@ def instead_of(model: nn.Module, changes: Changes) -> Iterator[None]:
             model.get_submodule(name).weight.data = weight
 
 
+def _spread(batches: Iterable[Tensor]) -> float:
+    """Around the mean, of one of the outputs in all batches."""
+    values = torch.cat([batch.double().flatten() for batch in batches])
+    return float((values - values.mean()).square().sum()) if len(values) else 0.0
+
+
 def _shifting(shift: Tensor) -> Any:
-    def add(_module: nn.Module, _args: Any, y: Tensor) -> Tensor:
-        return y + shift.to(y).view(-1, *(1,) * (y.dim() - 2))
+    def add(module: nn.Module, _args: Any, y: Tensor) -> Tensor:
+        behind = 0 if isinstance(module, nn.Linear) else y.dim() - 2
+        return y + shift.to(y).view(-1, *(1,) * behind)
 
     return add

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.base.observe import After, SeenEnough, observed
+from convsurgeon.transfer.layers import as_map
 
 __all__ = ["evaluating", "site_calls", "watch", "watch_first"]
 
@@ -34,10 +35,11 @@ def evaluating(*models: nn.Module) -> Iterator[None]:
 def watch(model: nn.Module, watchers: Mapping[str, Watcher], inputs: Inputs) -> Any:
     """Run the model once; each watcher gets ``(x, y)`` of every call of its module, whatever runs afterwards.
 
-    The tensors are the model's own: a watcher copies what it keeps.
+    Both are maps with the channels on axis 1, also of a linear layer (see `as_map`). The tensors are the model's own: a
+    watcher copies what it keeps.
     """
     watched = [(model.get_submodule(name), watcher) for name, watcher in watchers.items()]
-    with observed(after=[(module, _reader(watcher)) for module, watcher in watched]):
+    with observed(after=[(module, _reader(module, watcher)) for module, watcher in watched]):
         return inputs.call(model)
 
 
@@ -59,27 +61,28 @@ def watch_first(model: nn.Module, watchers: Mapping[str, Watcher], calls: Mappin
             watch(model, {name: counted(name) for name in left}, inputs)
 
 
-def _reader(watcher: Watcher) -> After:
+def _reader(module: nn.Module, watcher: Watcher) -> After:
     def read(args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
-        watcher(_first(args, kwargs), output)
+        watcher(as_map(module, _first(args, kwargs)), as_map(module, output))
 
     return read
 
 
 def site_calls(model: nn.Module, name: str, inputs: Inputs, calls: int) -> list[Tensor]:
-    """The inputs of the first ``calls`` calls of one module; the forward pass ends there."""
+    """The inputs of the first ``calls`` calls of one module, as maps; the forward pass ends there."""
     seen: list[Tensor] = []
+    module = model.get_submodule(name)
 
     def read(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         # What runs between two calls may write into the first one's input; the last one's is safe.
-        x = _first(args, kwargs)
+        x = as_map(module, _first(args, kwargs))
         seen.append(x if len(seen) + 1 == calls else x.clone())
         if len(seen) == calls:
             raise SeenEnough
 
     if calls == 0:
         return seen
-    with observed(before=[(model.get_submodule(name), read)]), suppress(SeenEnough):
+    with observed(before=[(module, read)]), suppress(SeenEnough):
         inputs.call(model)
     return seen
 

@@ -26,7 +26,6 @@ from convsurgeon.transfer.batch_norm import fold, keeps_statistics
 from convsurgeon.transfer.calibration import Calibration
 from convsurgeon.transfer.capture import evaluating, site_calls, watch
 from convsurgeon.transfer.fit import FitResult, fit_samples
-from convsurgeon.transfer.layers import as_map
 from convsurgeon.transfer.memory import memory_named
 from convsurgeon.transfer.refine import refine
 from convsurgeon.transfer.refit import refit
@@ -243,7 +242,7 @@ class _Run:
         batches = self.calibration.fitting(self.converted)
         for inputs, calls in zip(batches, targets, strict=False):
             found = site_calls(self.converted, subject.name, inputs, len(calls))
-            for x, sample in zip(map(as_map, found), calls, strict=False):
+            for x, sample in zip(found, calls, strict=False):
                 # Where the data decides the shapes (a detector's proposals), the two models may part ways.
                 if (len(x), *output_size(x, subject.shape)) == (len(sample.x), *sample.x.shape[2:]):
                     yield replace(sample, x=x)

@@ -31,6 +31,11 @@ def as_conv(module: nn.Module) -> tuple[Any, ConvShape]:
     return conv, conv_shape(conv)
 
 
-def as_map(values: Tensor) -> Tensor:
-    """Rows [N, C] as maps [N, C, 1, 1]; maps as they are."""
-    return values[:, :, None, None] if values.dim() == 2 else values
+def as_map(layer: nn.Module, values: Tensor) -> Tensor:
+    """What a layer reads or writes, with the channels on axis 1.
+
+    A linear layer's rows [N, …, C] become maps [N, C, P, 1], P being the rows of each N; a convolution's maps stay.
+    """
+    if not isinstance(layer, nn.Linear) or values.dim() < 2:
+        return values
+    return values.flatten(1, -2).mT[..., None] if values.dim() > 2 else values[..., None, None]

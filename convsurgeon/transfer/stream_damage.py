@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,15 +18,18 @@ from convsurgeon.families.regression.moments import Gathering
 from convsurgeon.families.regression.problems import linears_of
 from convsurgeon.families.regression.samples import HELD_EVERY, HELD_ROWS, Sampler
 from convsurgeon.planning.widths import Widths
+from convsurgeon.surgery.narrow import carried_parameters
 from convsurgeon.survey.streams import Stream
 from convsurgeon.transfer.at_outputs import AtOutputs
 from convsurgeon.transfer.batch_norm import keeps_statistics
 from convsurgeon.transfer.calibration import Calibration, first_images, held_out
 from convsurgeon.transfer.capture import evaluating, watch_first
+from convsurgeon.transfer.damage_file import data_hash, weights_hash
 from convsurgeon.transfer.elimination import Elimination, ReadBlock
 from convsurgeon.transfer.fit import ridge_for
-from convsurgeon.transfer.layers import as_conv, as_map
-from convsurgeon.transfer.traffic import FEWEST_HELD_IMAGES, Traffic, count_traffic, groups_within
+from convsurgeon.transfer.layers import as_conv
+from convsurgeon.transfer.stream_cache import StreamCache
+from convsurgeon.transfer.traffic import FEWEST_HELD_IMAGES, count_traffic, groups_within
 
 __all__ = ["StreamDamage", "StreamSettings", "measure_streams", "widths_for"]
 
@@ -42,11 +46,12 @@ STEPS = 32
 @dataclass(frozen=True)
 class StreamSettings:
     """``multiple``: what widths are rounded to; ``seed`` draws the positions; ``memory_bytes`` bounds the covariances
-    held at once."""
+    held at once; ``directory`` keeps the results."""
 
     multiple: int = 8
     seed: int = 0
     memory_bytes: int = 1 << 30
+    directory: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,7 @@ def measure_streams(
     calibration: Iterable[Any] | Calibration,
     *,
     norms: Mapping[str, str],
+    fingerprint: str = "",
     swaps: Sequence[str] = (),
     settings: StreamSettings | None = None,
     progress: Progress | None = None,
@@ -83,7 +89,8 @@ def measure_streams(
     """Nested widths of each set of streams that change together, and the damage of each width.
 
     ``norms`` name the norm right behind each convolution, ``swaps`` the convolutions of which it is asked what their
-    errors do to the outputs. The original is not touched.
+    errors do to the outputs; ``fingerprint`` is the survey's. What the settings' directory holds for the same model,
+    weights, data and settings is not measured again. The original is not touched.
 
     Raises:
         UsageError: calibration inputs of the wrong kind, or none.
@@ -91,42 +98,51 @@ def measure_streams(
     """
     settings, progress = settings or StreamSettings(), progress or silent
     reference, data = duplicate(original), Calibration.of(calibration)
-    with evaluating(reference):
-        names = dict.fromkeys(reader.name for streams in sets for stream in streams for reader in stream.readers)
-        traffic = count_traffic(reference, names, data.fitting(reference))
-        outputs = AtOutputs(reference, first_images(held_out(data.fitting(reference)), IMAGES))
-        measurement = _Measurement(reference, data, traffic, norms, settings, outputs if outputs.comparable else None)
-        return StreamDamage(measurement.run(sets, progress), measurement.gains(swaps, progress))
+    key = (fingerprint, weights_hash(reference), data_hash(data.fitting(reference)))
+    cache = StreamCache(settings.directory, (*key, str(settings.seed), str(settings.multiple)))
+    missing = [streams for streams in sets if cache.find(streams) is None]
+    noisy = [name for name in swaps if name not in cache.gains]
+    if missing or noisy:
+        with evaluating(reference):
+            measurement = _Measurement(reference, data, missing, norms, settings, cache)
+            measurement.run(missing, progress)
+            cache.add_gains(measurement.gains(noisy, progress))
+    return StreamDamage(tuple(map(cache.find, sets)), {name: cache.gains[name] for name in swaps})
 
 
 class _Measurement:
+    """One run over the sets of streams that the cache does not hold yet."""
+
     def __init__(
         self,
         reference: nn.Module,
         data: Calibration,
-        traffic: Mapping[str, Traffic],
+        sets: Sequence[tuple[Stream, ...]],
         norms: Mapping[str, str],
         settings: StreamSettings,
-        outputs: AtOutputs | None,
+        cache: StreamCache,
     ) -> None:
-        self.reference, self.data, self.traffic, self.norms, self.settings = reference, data, traffic, norms, settings
-        self.outputs = outputs
-        self.convs = {name: as_conv(reference.get_submodule(name)) for name in traffic}
+        self.reference, self.data, self.norms, self.settings, self.cache = reference, data, norms, settings, cache
+        names = dict.fromkeys(name for streams in sets for name in _readers(streams))
+        self.traffic = count_traffic(reference, names, data.fitting(reference))
+        self.convs = {name: as_conv(reference.get_submodule(name)) for name in names}
+        outputs = AtOutputs(reference, first_images(held_out(data.fitting(reference)), IMAGES))
+        self.outputs = outputs if outputs.comparable else None
 
-    def run(self, sets: Sequence[tuple[Stream, ...]], progress: Progress) -> tuple[Widths | None, ...]:
-        """Covariances of as many sets at once as memory allows, in one pass over the data each time."""
-        found: list[Widths | None] = []
-        told = [all(self._enough(name) for name in _readers(streams)) for streams in sets]
-        sizes = [sum(self._bytes(name) for name in _readers(s)) if ok else 0 for s, ok in zip(sets, told, strict=True)]
+    def run(self, sets: Sequence[tuple[Stream, ...]], progress: Progress) -> None:
+        """Covariances of as many sets at once as memory allows, in one pass over the data each time; sets of which the
+        inputs are too few to tell anything are passed over."""
+        told = [streams for streams in sets if all(self._enough(name) for name in _readers(streams))]
+        sizes = [sum(self._bytes(name) for name in _readers(streams)) for streams in told]
+        done = 0
         for group in groups_within(sizes, self.settings.memory_bytes):
-            inside = [streams for streams, ok in zip(sets[group], told[group], strict=True) if ok]
-            progress("measuring streams", len(found), len(sets), sets[group.start][0].name)
-            gathered = self._gather([name for streams in inside for name in _readers(streams)])
-            for streams, ok in zip(sets[group], told[group], strict=True):
-                progress("measuring streams", len(found), len(sets), streams[0].name)
-                found.append(self._widths(streams, gathered) if ok else None)
-        progress("measuring streams", len(sets), len(sets), "")
-        return tuple(found)
+            progress("measuring streams", done, len(told), told[group.start][0].name)
+            gathered = self._gather([name for streams in told[group] for name in _readers(streams)])
+            for streams in told[group]:
+                progress("measuring streams", done, len(told), streams[0].name)
+                self.cache.add(self._widths(streams, gathered))
+                done += 1
+        progress("measuring streams", done, len(told), "")
 
     def _enough(self, name: str) -> bool:
         """Whether what a layer's loss of inputs hurts can be told. A linear layer has one sample an image, and errs at
@@ -153,7 +169,7 @@ class _Measurement:
 
         def watcher(name: str) -> Any:
             def take(x: Tensor, y: Tensor) -> None:
-                gathered[name].add(samplers[name].sample(as_map(x), as_map(y)))
+                gathered[name].add(samplers[name].sample(x, y))
 
             return take
 
@@ -175,7 +191,12 @@ class _Measurement:
             kept.append(elimination.left())
             # More channels never hurt more, whatever chance says of few samples.
             damages.append(max(damages[-1], self._damage(elimination, _readers(streams))))
-        return Widths(streams, tuple(kept), tuple(damages), tuple(self._carried(stream) for stream in streams))
+        return Widths(
+            streams,
+            tuple(kept),
+            tuple(damages),
+            tuple(carried_parameters(self.reference, stream) for stream in streams),
+        )
 
     def _damage(self, elimination: Elimination, readers: list[str]) -> float:
         """At the outputs, where they can be compared; else at the layers that read."""
@@ -210,11 +231,6 @@ class _Measurement:
             for reader in stream.readers
             if reader.name == name
         ]
-
-    def _carried(self, stream: Stream) -> int:
-        """Parameters of norms for each channel."""
-        norms = [carrier.name for carrier in stream.carriers if carrier.kind != "depthwise"]
-        return sum(len(list(self.reference.get_submodule(name).parameters())) for name in norms)
 
 
 def _readers(streams: Iterable[Stream]) -> list[str]:

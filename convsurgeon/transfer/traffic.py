@@ -15,7 +15,6 @@ from convsurgeon.base.inputs import Inputs
 from convsurgeon.families.regression.samples import HELD_EVERY, HELD_ROWS, Sample, Sampler, sample_cap
 from convsurgeon.transfer.calibration import inputs_for
 from convsurgeon.transfer.capture import watch
-from convsurgeon.transfer.layers import as_map
 
 __all__ = ["Supply", "Traffic", "count_traffic", "groups_within", "sample_targets"]
 
@@ -119,7 +118,6 @@ def sample_targets(
 
 def _sampling(sampler: Sampler, into: list[Sample]) -> Callable[[Tensor, Tensor], None]:
     def read(_x: Tensor, y: Tensor) -> None:
-        y = as_map(y)
         into.append(sampler.sample(y.new_empty(y.shape, device="meta"), y))
 
     return read

@@ -16,6 +16,7 @@ import convsurgeon
 from convsurgeon.base.errors import NothingToConvert, UnknownName
 from convsurgeon.planning.plan import read_plan
 from convsurgeon.planning.recipe import Recipe
+from convsurgeon.planning.rules import Rules
 from convsurgeon.report.markdown import to_markdown
 from convsurgeon.report.page.conversion import to_html
 from convsurgeon.report.terminal import render_layers
@@ -153,6 +154,75 @@ def test_an_edited_stream_is_priced_anew(halved: convsurgeon.Conversion) -> None
     assert edited.after.macs < halved.plan.after.macs
     done = convsurgeon.apply(_with_copies(), edited, EXAMPLE, calibration=_inputs())
     assert outside_macs(done.model, EXAMPLE) == edited.after.macs
+
+
+class Tokens(nn.Module):
+    """Two linear layers on rows of patches, of which the second half of the hidden channels are copies:
+    [N, 3, H, W] → [N, 5]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches, self.inside = nn.Conv2d(3, 8, 4, 4), nn.Linear(8, 16)
+        self.back, self.head = nn.Linear(16, 8), nn.Linear(8, 5)
+        with torch.no_grad():
+            self.inside.weight[8:], self.inside.bias[8:] = self.inside.weight[:8], self.inside.bias[:8]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One forward pass."""
+        rows = self.patches(x).flatten(2).transpose(1, 2)
+        return self.head((rows + self.back(F.gelu(self.inside(rows)))).mean(1))
+
+
+def test_linear_layers_on_rows_are_narrowed() -> None:
+    """The channels of linear layers that run on [N, T, C] are the last axis: copies go without a trace."""
+    torch.manual_seed(0)
+    model, x = Tokens().eval(), torch.randn(4, 3, 12, 12)
+    recipe = Recipe(moves="narrow", width_multiple=8, target="macs=85%")  # type: ignore[arg-type]
+    done = convsurgeon.convert(model, EXAMPLE, calibration=_inputs(), recipe=recipe)
+    assert [row.stream.name for row in done.plan.narrowed] == ["inside"]
+    torch.testing.assert_close(done.model(x), model(x), rtol=1e-3, atol=1e-3)
+    assert done.plan.after.macs == outside_macs(done.model, EXAMPLE)
+
+
+def test_a_plan_without_inputs_only_cuts(halved: convsurgeon.Conversion) -> None:
+    """The report of a narrowing that was applied without calibration says that nothing makes up for the channels."""
+    with_inputs = convsurgeon.apply(_with_copies(), halved.plan, EXAMPLE, calibration=_inputs())
+    assert not any("only cut" in note for note in with_inputs.report.notes)
+    alone = convsurgeon.apply(_with_copies(), halved.plan, EXAMPLE)
+    assert any(note.startswith("3 narrowed streams were only cut") for note in alone.report.notes)
+
+
+def test_a_second_target_measures_nothing_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What streams hurt is kept: the same plan comes without measuring; other data is measured anew."""
+    monkeypatch.setenv("CONVSURGEON_CACHE", str(tmp_path))
+    asked: list[str] = []
+
+    def plan(target: str, inputs: list[Tensor]) -> convsurgeon.Plan:
+        def tell(stage: str, _done: int, _total: int, _name: str) -> None:
+            asked.append(stage)
+
+        asked.clear()
+        recipe = Recipe(moves="narrow,streams", width_multiple=4)  # type: ignore[arg-type]
+        return convsurgeon.plan(
+            _with_copies(), EXAMPLE, target=target, calibration=inputs, recipe=recipe, progress=tell
+        )
+
+    first = plan("macs=40%", _inputs())
+    assert "measuring streams" in asked
+    assert plan("macs=40%", _inputs()) == first
+    assert plan("macs=60%", _inputs()).after.macs > first.after.macs
+    assert "measuring streams" not in asked
+    plan("macs=40%", _inputs(64))
+    assert "measuring streams" in asked
+
+
+def test_rules_hold_for_streams() -> None:
+    """What ``skip`` names keeps its streams, and each says why."""
+    recipe = Recipe(moves="narrow", width_multiple=1, rules=Rules(skip=("inside.0",)))  # type: ignore[arg-type]
+    done = convsurgeon.plan(_with_copies(), EXAMPLE, target="macs=90%", calibration=_inputs(), recipe=recipe)
+    reasons = {row.stream.name: row.reason for row in done.streams}
+    assert reasons["inside.0"] == "skipped by rule: 'inside.0'"
+    assert [row.stream.name for row in done.narrowed] == ["inside.1"]
 
 
 def test_a_stream_without_inputs_to_tell_stays() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import pytest
 import torch
+from torch import nn
 
 from convsurgeon import LayerRule, Rules, Site, inspect
 from convsurgeon.base.errors import UnknownName, UsageError
 from convsurgeon.families import parse_method
-from convsurgeon.planning.rules import check_rules, method_for, why_kept
+from convsurgeon.planning.rules import check_rules, method_for, why_kept, why_stream_kept
 from tests.nets import IMAGE, Residual, Shared
 
 
@@ -113,3 +116,37 @@ def test_a_module_answers_to_all_its_names() -> None:
     near = next(site for site in inspect(Shared(), torch.zeros(IMAGE)).sites if site.aliases)
     assert why_kept(near, Rules(skip=["far.again"])) == "skipped by rule"
     assert why_kept(near, Rules(only=["far.*"])) is None
+
+
+@pytest.mark.parametrize(
+    ("rules", "open_ones"),
+    [
+        ({}, ["a", "b", "c"]),
+        ({"skip": ["a"]}, ["b", "c"]),
+        ({"skip": ["b"]}, ["c"]),
+        ({"skip": ["depthwise"]}, ["a", "c"]),
+        ({"only": ["b"]}, ["b"]),
+        ({"only": ["b", "depthwise", "c"], "skip": ["type:Conv2d"]}, ["b"]),
+        ({"only": ["depthwise"]}, []),
+        ({"only": ["*"], "skip": ["d"]}, ["a", "b"]),
+    ],
+)
+def test_streams_stay_by_rules(rules: dict[str, object], open_ones: list[str]) -> None:
+    """A skipped layer keeps the streams at its ends; ``only`` opens those that a selected layer writes; defaults for
+    stems close none."""
+    convs = {"a": nn.Conv2d(3, 8, 1), "b": nn.Conv2d(8, 8, 1), "depthwise": nn.Conv2d(8, 8, 3, groups=8)}
+    model = nn.Sequential(OrderedDict(**convs, c=nn.Conv2d(8, 8, 1), d=nn.Conv2d(8, 8, 1), pool=nn.ReLU()))
+    found = inspect(model, torch.zeros(1, 3, 9, 9))
+    known = {site.name: site for site in found.sites}
+    free = [stream for stream in found.streams if stream.closed is None]
+    chosen = [stream.name for stream in free if why_stream_kept(stream, known, Rules(**rules)) is None]  # type: ignore[arg-type]
+    assert chosen == open_ones
+
+
+def test_a_stream_says_which_rule_keeps_it() -> None:
+    """The reason names the layer that is skipped, or what ``only`` lacks."""
+    found = inspect(nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 4, 1)), torch.zeros(1, 3, 4, 4))
+    known = {site.name: site for site in found.sites}
+    stream = found.streams[0]
+    assert why_stream_kept(stream, known, Rules(skip=("1",))) == "skipped by rule: '1'"
+    assert why_stream_kept(stream, known, Rules(only=("1",))) == "no layer that writes it is selected by 'only'"

@@ -19,8 +19,8 @@ def test_calls_are_counted_until_the_end() -> None:
     net(torch.zeros(2, 3, 5, 5))
     seen = calls.detach()
     net(torch.zeros(1, 3, 5, 5))
-    assert seen["0"] == Called(1, (2, 3, 5, 5), (2, 8, 3, 3))
-    assert seen["1"] == Called(2, (2, 8, 3, 3), (2, 8, 3, 3))
-    assert seen[""] == Called(1, (2, 3, 5, 5), (2, 72))
+    assert seen["0"] == Called(1, (2, 3, 5, 5), (2, 8, 3, 3), 144)
+    assert seen["1"] == Called(2, (2, 8, 3, 3), (2, 8, 3, 3), 288)
+    assert seen[""] == Called(1, (2, 3, 5, 5), (2, 72), 144)
     assert seen.get("unused", NEVER) == NEVER
     assert not any(module._forward_hooks for module in net.modules())
