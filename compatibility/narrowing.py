@@ -24,7 +24,8 @@ from compatibility.witness import TRANSPOSED, ran
 from convsurgeon.conversion.narrowing import together
 from convsurgeon.planning.channel_ranges import write_channels
 from convsurgeon.planning.make import make_plan
-from convsurgeon.planning.plan import Plan, read_plan
+from convsurgeon.planning.plan import Plan
+from convsurgeon.planning.plan_file import read_plan
 from convsurgeon.planning.problem import pose
 from convsurgeon.planning.widths import Widths
 from convsurgeon.survey.streams import Stream

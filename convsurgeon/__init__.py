@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from convsurgeon.families.igc.spec import IGCSpec
     from convsurgeon.families.igc.unit import IGC
     from convsurgeon.planning.floors import Floor
-    from convsurgeon.planning.plan import Plan, read_plan
+    from convsurgeon.planning.plan import Plan
+    from convsurgeon.planning.plan_file import read_plan
     from convsurgeon.planning.recipe import Recipe, read_recipe
     from convsurgeon.planning.rules import LayerRule, Rules
     from convsurgeon.recovery import ImageSettings, RecoverSettings
@@ -56,7 +57,8 @@ _HOMES = {
     "deployment.exporting": ("Exported", "Int8", "export"),
     "deployment.lowering": ("Lowered", "lower"),
     "planning.floors": ("Floor",),
-    "planning.plan": ("Plan", "read_plan"),
+    "planning.plan": ("Plan",),
+    "planning.plan_file": ("read_plan",),
     "planning.recipe": ("Recipe", "read_recipe"),
     "recovery.settings": ("ImageSettings", "RecoverSettings"),
     "conversion.exploring": ("Exploration",),

@@ -154,7 +154,7 @@ def apply_command(
     The model that the plan names is built, so a plan that names a factory runs its code.
     """
     with working("starting"):
-        from convsurgeon.planning.plan import read_plan_file
+        from convsurgeon.planning.plan_file import read_plan_file
 
         plan = read_plan_file(plan_file)
         preprocessing = taken_preprocessing(given, Preprocessing())

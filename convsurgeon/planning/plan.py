@@ -5,27 +5,23 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import (
     NonNegativeInt,
     SerializerFunctionWrapHandler,
-    ValidationError,
     field_validator,
     model_serializer,
     model_validator,
 )
 
-from convsurgeon.base.errors import RecipeError, UnknownName, UsageError
-from convsurgeon.base.reading import parse_json, read_text
-from convsurgeon.base.records import Record, from_file, mistakes
+from convsurgeon.base.errors import UnknownName, UsageError
+from convsurgeon.base.records import Record
 from convsurgeon.families import AnySpec
 from convsurgeon.families.cost import ConvShape, Cost
 from convsurgeon.planning.cost_record import CostRecord
 from convsurgeon.planning.floor_search import FloorSearch
-from convsurgeon.planning.narrow_shapes import narrowed_conv_cost, narrowed_shape
-from convsurgeon.planning.plan_streams import Gone, PlanLinear, PlanStream
+from convsurgeon.planning.plan_streams import PlanLinear, PlanStream
 from convsurgeon.planning.stream_fits import check_streams
 from convsurgeon.runtimes.place import Place
 
@@ -42,8 +38,6 @@ __all__ = [
     "PlanLinear",
     "PlanStream",
     "plan_cost",
-    "read_plan",
-    "read_plan_file",
 ]
 
 Action = Literal["replaced", "narrowed", "kept", "refused"]
@@ -270,72 +264,6 @@ def _without_narrowed(layer: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in layer.items() if key != "narrowed"}
 
 
-def read_plan(text: str, origin: str = "plan") -> Plan:
-    """Read a plan and price its rows anew, so that an edited spec needs no arithmetic.
-
-    Raises:
-        RecipeError: not a plan; lists every mistake.
-    """
-    try:
-        plan = from_file(Plan, parse_json(text, origin))
-    except ValidationError as error:
-        raise RecipeError(f"{origin} is not a plan of version 1 or 2:\n{mistakes(error)}") from error
-    streams = tuple(row.described_anew() for row in plan.streams)
-    gone = Gone(streams)
-    for name, shape in (
-        *((layer.name, layer.shape) for layer in plan.layers),
-        *((linear.layer.name, linear.layer.shape) for linear in plan.linears),
-    ):
-        _refuse_emptied(name, shape, gone.of(name), origin)
-    layers = tuple(_repriced(layer, gone, origin) for layer in plan.layers)
-    linears = tuple(linear.narrowing(gone.of(linear.layer.name)) for linear in plan.linears)
-    changed: dict[str, Any] = {
-        "layers": layers,
-        "linears": linears,
-        "streams": streams,
-        "after": CostRecord.of(plan_cost(plan.before.cost(), layers, linears, streams)),
-    }
-    if any(row.latency is None and old.latency is not None for row, old in zip(layers, plan.layers, strict=True)):
-        # Nobody timed what was written into it by hand.
-        changed["latency"] = None
-    if changed["after"] != plan.after:
-        # Nor judged.
-        changed["floor"] = None
-    return plan.model_copy(update=changed)
-
-
-def _refuse_emptied(name: str, shape: ConvShape, lost: tuple[int, int], origin: str) -> None:
-    """Of a layer at the ends of streams something has to be left."""
-    for gone, channels, side in zip(lost, (shape.in_channels, shape.out_channels), ("inputs", "outputs"), strict=True):
-        if gone and gone >= channels:
-            raise RecipeError(f"{origin}: the streams take {gone} of the {channels} {side} of '{name}' away.")
-
-
-def _repriced(layer: PlanLayer, gone: Gone, origin: str) -> PlanLayer:
-    if (layer.spec is None) != (layer.action != "replaced"):
-        raise RecipeError(f"{origin}: layer '{layer.name}' is '{layer.action}' but has spec {layer.spec!r}.")
-    lost = gone.of(layer.name)
-    shape = narrowed_shape(layer.shape, lost)
-    action: Action = layer.action
-    if layer.spec is None and action != "refused":
-        action = "kept" if shape == layer.shape else "narrowed"
-    after, reason = narrowed_conv_cost(layer.before.cost(), layer.shape, lost, layer.positions), layer.reason
-    if layer.spec is not None:
-        if misfit := layer.spec.misfit(shape):
-            raise RecipeError(f"{origin}: layer '{layer.name}' can't become {layer.spec.describe()}: {misfit}.")
-        after, reason = layer.spec.cost(shape, layer.positions), layer.spec.describe()
-    edited = (CostRecord.of(after), reason) != (layer.after, layer.reason)
-    changed = {
-        "narrowed": None if shape == layer.shape else shape,
-        "action": action,
-        "after": CostRecord.of(after),
-        "reason": reason,
-        "latency": None if edited else layer.latency,
-        "damage": None if edited else layer.damage,
-    }
-    return layer.model_copy(update=changed)
-
-
 def plan_cost(
     before: Cost, layers: Iterable[PlanLayer], linears: Iterable[PlanLinear], streams: Iterable[PlanStream]
 ) -> Cost:
@@ -347,15 +275,3 @@ def plan_cost(
             *(stream.cost for stream in streams),
         )
     )
-
-
-def read_plan_file(path: Path) -> Plan:
-    """Read a plan from a file.
-
-    Raises:
-        UnknownName: no such file.
-        RecipeError: not a plan.
-    """
-    if not path.is_file():
-        raise UnknownName(f"no plan at '{path}'; 'convsurgeon plan MODEL' writes one.")
-    return read_plan(read_text(path), str(path))

@@ -13,7 +13,8 @@ from convsurgeon.base.errors import ModelLoadError, RecipeError, UnknownName
 from convsurgeon.base.reading import parse_json, read_text
 from convsurgeon.base.records import Record, from_file, mistakes
 from convsurgeon.models.rebuild import Rebuild
-from convsurgeon.planning.plan import Plan, read_plan
+from convsurgeon.planning.plan import Plan
+from convsurgeon.planning.plan_file import read_plan
 from convsurgeon.report.record import Report, of_version_1
 
 __all__ = [

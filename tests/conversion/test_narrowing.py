@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import convsurgeon
 from convsurgeon.base.errors import NothingToConvert, UnknownName
-from convsurgeon.planning.plan import read_plan
+from convsurgeon.planning.plan_file import read_plan
 from convsurgeon.planning.recipe import Recipe
 from convsurgeon.planning.rules import Rules
 from convsurgeon.report.markdown import to_markdown

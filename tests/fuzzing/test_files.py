@@ -27,7 +27,7 @@ from convsurgeon.budgets.config import read_config
 from convsurgeon.budgets.lock import read_lock
 from convsurgeon.models.checkpoints import read_checkpoint
 from convsurgeon.models.images import labelled_images
-from convsurgeon.planning.plan import read_plan_file
+from convsurgeon.planning.plan_file import read_plan_file
 from convsurgeon.planning.recipe import read_recipe
 from convsurgeon.recovery import RecoverSettings
 from convsurgeon.recovery.checkpoint import LAST, Checkpoints, Standing

@@ -15,7 +15,7 @@ from convsurgeon.base.errors import NothingToConvert, RecipeError, TargetError, 
 from convsurgeon.models.loading import build_model
 from convsurgeon.planning.make import make_plan
 from convsurgeon.planning.options import PROXY, Damage
-from convsurgeon.planning.plan import read_plan_file
+from convsurgeon.planning.plan_file import read_plan_file
 from convsurgeon.planning.problem import pose
 from tests.families.table import ROWS
 from tests.nets import IMAGE, Plain, Residual, Shared

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from convsurgeon import Survey, inspect
 from convsurgeon.base.errors import UsageError
 from convsurgeon.planning.make import make_plan
-from convsurgeon.planning.plan import Plan, read_plan
+from convsurgeon.planning.plan import Plan
+from convsurgeon.planning.plan_file import read_plan
 from convsurgeon.planning.problem import pose
 from convsurgeon.planning.recipe import merged
 from convsurgeon.planning.widths import Widths
