@@ -19,7 +19,7 @@ from convsurgeon.transfer.calibration import Calibration
 from convsurgeon.transfer.capture import evaluating, watch_first
 from convsurgeon.transfer.elimination import ReadBlock
 from convsurgeon.transfer.fit import ridge_for
-from convsurgeon.transfer.layers import as_conv, as_map
+from convsurgeon.transfer.layers import as_conv
 from convsurgeon.transfer.traffic import Traffic, count_traffic
 
 __all__ = ["Case", "Reading", "cases"]
@@ -109,7 +109,7 @@ class _Gatherer:
         self._sampler = Sampler(traffic.images, traffic.positions, self._unknowns, seed, held_out=True)
 
     def __call__(self, x: Tensor, y: Tensor) -> None:
-        self._gathering.add(self._sampler.sample(as_map(x), as_map(y)))
+        self._gathering.add(self._sampler.sample(x, y))
 
     def site(self) -> LinearSite:
         (collected,) = self._gathering.collected()
