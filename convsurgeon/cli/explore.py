@@ -27,7 +27,7 @@ from convsurgeon.cli.recipe_options import given_recipe, model_options, plan_opt
 from convsurgeon.cli.screen import answer, progress_bar, say, show, tell, working
 from convsurgeon.cli.sections import CommandWithSections
 from convsurgeon.cli.setting_options import setting_options
-from convsurgeon.planning.grid import Grid, given_grid
+from convsurgeon.planning.grid import Grid, given_grid, refuse_unknown_point
 
 if TYPE_CHECKING:
     from convsurgeon.conversion.exploring import Exploration
@@ -81,6 +81,8 @@ def explore_command(
         recipe = given_recipe(recipe_file, given)
         data = DataRequest(calibrate, images, evaluate, classes, refine, recipe.preprocessing).with_classes_used()
         folder = _folder(save, output, force, recipe.model or "")
+        if save is not None:
+            refuse_unknown_point(grid, save)
         refuse_foreign_page(page)
     loaded = load(recipe, device)
     patient = admit(loaded)

@@ -77,7 +77,10 @@ def test_a_floor_is_shown_with_its_bound(capsys: pytest.CaptureFixture[str]) -> 
         (("convert", *MODEL, "--at-least", "agreement"), "can't be read"),
         (("plan", *MODEL, "--evaluate", "images"), "pass --at-least"),
         (("explore", *MODEL, "-o", "out"), "pass --save POINT too"),
-        (("explore", *MODEL, "--methods", "igc", "--targets", "60", "--save", "igc-50"), "no network 'igc-50'"),
+        (
+            ("explore", "nonesuch.py:build", "--methods", "igc", "--targets", "60", "--save", "igc-50"),
+            "no network 'igc-50'",
+        ),
         (("explore", "net.py:build", "--weights", "none", "--calibrate", "images"), "random weights"),
         (("compare", "images"), "two or more folders"),
     ],

@@ -42,6 +42,12 @@ def explored(order: Order, progress: Progress | None = None) -> Exploration:
         )
     if order.data.calibration is None:
         raise UsageError("networks are compared after a fit; pass --calibrate DIR (calibration= in Python).")
+    if order.recipe.at_least:
+        raise UsageError(
+            f"an exploration has targets and no floor, and the recipe asks for at_least="
+            f"{', '.join(floor.text for floor in order.recipe.at_least)}; leave that out of the recipe, or look for "
+            "that network with 'convert'."
+        )
     tell = progress or silent
     judge = Judge(order.patient, order.data, tell)
     _refuse_unjudgeable(judge, order.data)
@@ -97,8 +103,7 @@ class _Run:
         """Damage is measured here, once for the candidates of all methods."""
         order = self.order
         recipes = [
-            order.recipe.model_copy(update={"method": method, "target": order.grid.targets, "at_least": ()})
-            for method in methods
+            order.recipe.model_copy(update={"method": method, "target": order.grid.targets}) for method in methods
         ]
         problems = posed(order.patient, recipes, order.data, self.tell) if recipes else ()
         return {method.name: problem for method, problem in zip(methods, problems, strict=True)}

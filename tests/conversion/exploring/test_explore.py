@@ -99,3 +99,13 @@ def test_what_an_exploration_needs_is_said(asked: dict[str, Any], words: str) ->
     """Without inputs to fit or to judge on there is one error with what to do."""
     with pytest.raises(UsageError, match=words):
         _explored(**asked)
+
+
+def test_a_floor_of_the_recipe_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would not hold for the networks of the table; the same recipe without it is explored."""
+    monkeypatch.setattr(explore._Run, "all", lambda self: self.finished.update({}))
+    asked = convsurgeon.Recipe(method="igc", at_least="output-error=5%")
+    with pytest.raises(UsageError, match="at_least=output-error=5%; leave that out"):
+        _explored(recipe=asked)
+    monkeypatch.undo()
+    assert _explored(recipe=asked.model_copy(update={"at_least": ()}), targets="60").comparison.points
