@@ -152,9 +152,9 @@ def _show(comparison: Comparison, page: Path | None, as_json: bool) -> None:
 
     show(render(comparison))
     for point in comparison.points:
-        if point.command:
-            # Not in the table, where a command would be broken into lines.
-            say(f"{point.name}: {point.command}")
+        # Not in the table, where a command would be broken into lines; a network that was trained since has two.
+        for line in (point.command or "").splitlines():
+            say(f"{point.name}: {line}")
 
 
 def _typed(context: click.Context) -> list[str]:
