@@ -12,7 +12,7 @@ import click
 from convsurgeon.base.errors import UsageError
 from convsurgeon.cli.admission import admit, load
 from convsurgeon.cli.command_line import command_line
-from convsurgeon.cli.completion import complete_model
+from convsurgeon.cli.completion import complete_methods, complete_model
 from convsurgeon.cli.data import (
     DataRequest,
     calibration_options,
@@ -43,7 +43,11 @@ _OF_ALL = ("methods", "targets", "latency", "page", "as_json", "save", "output",
 
 @click.command("explore", cls=CommandWithSections)
 @click.argument("model", required=False, shell_complete=complete_model)
-@setting_options(Grid(), Grid.model_fields, {"methods": {"metavar": "NAMES"}, "targets": {"metavar": "LIST"}})
+@setting_options(
+    Grid(),
+    Grid.model_fields,
+    {"methods": {"metavar": "NAMES", "shell_complete": complete_methods}, "targets": {"metavar": "LIST"}},
+)
 @partial(plan_options, without=_OF_ONE)
 @calibration_options
 @refine_option

@@ -82,6 +82,7 @@ def test_shells_complete_methods_and_models(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("convsurgeon.models.loading.known_models", lambda: ["resnet18", "resnet50", "vgg16"])
     assert _completed("convert", "--method", "dg") == ["dgconv"]
     assert _completed("convert", "--method", "nothing") == []
+    assert _completed("explore", "--methods", "auto,dg") == ["auto,dgconv"]
     assert _completed("convert", "resn") == ["resnet18", "resnet50"]
     assert _completed("inspect", "vgg") == ["vgg16"]
     assert _completed("convert", "path/to/mo") == ["path/to/mo"]
