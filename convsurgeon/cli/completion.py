@@ -10,7 +10,7 @@ from click.shell_completion import CompletionItem
 from convsurgeon.base.cache_file import CacheFile, cache_directory
 from convsurgeon.families import FAMILIES
 
-__all__ = ["complete_method", "complete_model"]
+__all__ = ["complete_method", "complete_methods", "complete_model"]
 
 
 def complete_method(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -18,6 +18,13 @@ def complete_method(context: click.Context, parameter: click.Parameter, incomple
     names = {"auto": "every family competes at every layer"}
     names |= {example: family.card.idea for family in FAMILIES for example in family.examples}
     return [CompletionItem(name, help=words) for name, words in names.items() if name.startswith(incomplete)]
+
+
+def complete_methods(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Methods with commas between, of which the last is being typed."""
+    before, comma, last = incomplete.rpartition(",")
+    found = complete_method(context, parameter, last)
+    return [CompletionItem(before + comma + str(item.value), help=item.help) for item in found]
 
 
 def complete_model(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

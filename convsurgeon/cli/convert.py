@@ -58,7 +58,8 @@ def convert_command(
 
     MODEL is a torchvision name, timm:NAME, package.module:factory or path/file.py:factory (a factory is code, and
     naming it runs it). Without --target, fixed methods such as compconv128 convert every eligible layer; auto,
-    igc, igc-b16 and compconv keep macs=50%. With --at-least, the smallest network that keeps that is looked for.
+    igc, igc-b16, spatial, tucker and compconv keep macs=50%. With --at-least, the smallest network that keeps that is
+    looked for.
     """
     with working("starting"):
         recipe = given_recipe(recipe_file, given)

@@ -12,7 +12,7 @@ import click
 from convsurgeon.base.errors import UsageError
 from convsurgeon.cli.admission import admit, load
 from convsurgeon.cli.command_line import command_line
-from convsurgeon.cli.completion import complete_model
+from convsurgeon.cli.completion import complete_methods, complete_model
 from convsurgeon.cli.data import (
     DataRequest,
     calibration_options,
@@ -27,7 +27,7 @@ from convsurgeon.cli.recipe_options import given_recipe, model_options, plan_opt
 from convsurgeon.cli.screen import answer, progress_bar, say, show, tell, working
 from convsurgeon.cli.sections import CommandWithSections
 from convsurgeon.cli.setting_options import setting_options
-from convsurgeon.planning.grid import Grid, given_grid
+from convsurgeon.planning.grid import Grid, given_grid, refuse_unknown_point
 
 if TYPE_CHECKING:
     from convsurgeon.conversion.exploring import Exploration
@@ -43,7 +43,11 @@ _OF_ALL = ("methods", "targets", "latency", "page", "as_json", "save", "output",
 
 @click.command("explore", cls=CommandWithSections)
 @click.argument("model", required=False, shell_complete=complete_model)
-@setting_options(Grid(), Grid.model_fields, {"methods": {"metavar": "NAMES"}, "targets": {"metavar": "LIST"}})
+@setting_options(
+    Grid(),
+    Grid.model_fields,
+    {"methods": {"metavar": "NAMES", "shell_complete": complete_methods}, "targets": {"metavar": "LIST"}},
+)
 @partial(plan_options, without=_OF_ONE)
 @calibration_options
 @refine_option
@@ -81,6 +85,8 @@ def explore_command(
         recipe = given_recipe(recipe_file, given)
         data = DataRequest(calibrate, images, evaluate, classes, refine, recipe.preprocessing).with_classes_used()
         folder = _folder(save, output, force, recipe.model or "")
+        if save is not None:
+            refuse_unknown_point(grid, save)
         refuse_foreign_page(page)
     loaded = load(recipe, device)
     patient = admit(loaded)
@@ -150,9 +156,9 @@ def _show(comparison: Comparison, page: Path | None, as_json: bool) -> None:
 
     show(render(comparison))
     for point in comparison.points:
-        if point.command:
-            # Not in the table, where a command would be broken into lines.
-            say(f"{point.name}: {point.command}")
+        # Not in the table, where a command would be broken into lines; a network that was trained since has two.
+        for line in (point.command or "").splitlines():
+            say(f"{point.name}: {line}")
 
 
 def _typed(context: click.Context) -> list[str]:

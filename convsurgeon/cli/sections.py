@@ -16,8 +16,8 @@ _REST = "Options"
 # The parameters' names; what stands in several belongs to the first, what stands in none to the rest.
 _OPTIONS: Mapping[str, Iterable[str]] = {
     "What to reach": (
-        *("method", "methods", "target", "targets", "budget", "int8", "at_least", "minimise"),
-        *("learn_groups", "refine", "recipe_file"),
+        *("method", "methods", "moves", "target", "targets", "budget", "int8", "at_least", "minimise"),
+        *("width_multiple", "learn_groups", "refine", "recipe_file"),
     ),
     # Its layers are a table of a recipe's; the option of that name shows rows.
     "Which convolutions": [name for name in Rules.model_fields if name != "layers"],
@@ -32,7 +32,7 @@ _OPTIONS: Mapping[str, Iterable[str]] = {
         *("save", "output", "page", "layers", "form", "as_json", "markdown"),
         *("json_file", "junit", "force", "dry_run"),
     ),
-    "Training": RecoverSettings.model_fields,
+    "Training": (*RecoverSettings.model_fields, "checkpoints", "resume"),
     "Training images": ImageSettings.model_fields,
 }
 _COMMANDS: Mapping[str, Iterable[str]] = {

@@ -8,14 +8,14 @@ from typing import Annotated, Any
 
 from pydantic import Field, PlainSerializer, PlainValidator, ValidationError, WithJsonSchema
 
-from convsurgeon.base.errors import UsageError
+from convsurgeon.base.errors import UnknownName, UsageError, did_you_mean
 from convsurgeon.base.records import Record
 from convsurgeon.families import parse_method
 from convsurgeon.families.family import Method
 from convsurgeon.planning.targets import Target, parse_targets
 from convsurgeon.planning.words import read_or_value_error
 
-__all__ = ["Grid", "given_grid", "point_name"]
+__all__ = ["Grid", "given_grid", "point_name", "refuse_unknown_point"]
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
@@ -80,3 +80,14 @@ def point_name(method: Method, target: Target) -> str:
     """What a network of the grid is called: ``igc-50``, ``auto-params=40%``."""
     share = re.fullmatch(r"macs=([\d.]+)%", target.text.replace(" ", "").lower())
     return f"{method.name}-{share[1] if share else target.text}"
+
+
+def refuse_unknown_point(grid: Grid, name: str) -> None:
+    """Before anything is measured.
+
+    Raises:
+        UnknownName: the grid has no network of that name.
+    """
+    names = [point_name(method, target) for method in grid.methods for target in grid.targets]
+    if name not in names:
+        raise UnknownName(f"no network '{name}': there are {', '.join(names)}.{did_you_mean(name, names)}")

@@ -224,11 +224,13 @@ def _unreachable(spared: list[int], targets: tuple[Target, ...], whole: _Whole, 
         )
     together = "" if len(targets) == 1 else " (each alone; together they may reach less)"
     free = sum(bool(c.options) for c in choices)
+    narrowed = sum(len(widths.streams) for widths in menus.problem.widths)
+    streams = f" and {narrowed} narrowed stream{'' if narrowed == 1 else 's'}" if narrowed else ""
     other = "" if method == "auto" else "choose a method with more reach (auto), "
     slow = "" if whole.latencies is None else ", take swaps that do not pay in time (--allow-slower)"
     return (
         f"target {', '.join(t.text for t in targets)} can't be reached by {free} eligible of {len(choices)} "
-        f"convolutions. Reachable: {'; '.join(ranges)}{together}. "
+        f"convolutions{streams}. Reachable: {'; '.join(ranges)}{together}. "
         f"Raise the target, {other}or free more layers (--shortcuts, --stem){slow}."
     )
 

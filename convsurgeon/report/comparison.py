@@ -16,7 +16,7 @@ from convsurgeon.report.folder import read_report
 from convsurgeon.report.front import knee_of, pareto_front
 from convsurgeon.report.record import Fidelity, Report, Timing
 
-__all__ = ["METRICS", "ORIGINAL", "Comparison", "Point", "Quality", "Refused", "compare"]
+__all__ = ["METRICS", "ORIGINAL", "Comparison", "Point", "Quality", "Refused", "compare", "doubts"]
 
 Quality = Literal["accuracy", "agreement", "output error"]
 METRICS: tuple[Metric, ...] = ("macs", "params", "latency")
@@ -150,7 +150,7 @@ def compare(*folders: Path | str) -> Comparison:
         raise UsageError("compare needs two or more folders of saved conversions, each once.")
     reports = [read_report(path) for path in paths]
     points = [Point.of(name, report) for name, report in zip(_names(paths), reports, strict=True)]
-    return Comparison.of(points, notes=_doubts(points))
+    return Comparison.of(points, notes=doubts(points))
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -159,7 +159,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return short if len({*short, ORIGINAL}) == len(short) + 1 else [str(path) for path in paths]
 
 
-def _doubts(points: Sequence[Point]) -> list[str]:
+def doubts(points: Sequence[Point]) -> list[str]:
     """What makes figures of different runs hard to compare."""
     judged = {(p.fidelity.inputs, p.fidelity.evaluated) for p in points if p.fidelity is not None}
     notes = []
@@ -167,6 +167,15 @@ def _doubts(points: Sequence[Point]) -> list[str]:
         notes.append("the networks were judged on different inputs, so that small differences mean little")
     if len({point.model for point in points}) > 1:
         notes.append("the networks have different originals; agreement is with each one's own")
+    if len({(point.timing.place, point.timing.batch) for point in points if point.timing is not None}) > 1:
+        notes.append(
+            "the networks were timed in different places (machine, runtime, threads or batch); each share is of its "
+            "own original's time there"
+        )
+    elif any(point.timing is not None for point in points):
+        notes.append(
+            "each network was timed in a run of its own; trust shares of the original's time, not milliseconds"
+        )
     unjudged = [point.name for point in points if point.fidelity is None]
     if unjudged:
         notes.append(f"{', '.join(unjudged)}: nothing says what it keeps; convert with --calibrate or --evaluate")

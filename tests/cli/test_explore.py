@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from convsurgeon.cli.app import run
-from convsurgeon.report.comparison import Comparison
+from convsurgeon.planning.plan import CostRecord
+from convsurgeon.report.comparison import Comparison, Point
 
 FACTORY = """
 from tests.conversion.floor_nets import small_net
@@ -77,7 +78,10 @@ def test_a_floor_is_shown_with_its_bound(capsys: pytest.CaptureFixture[str]) -> 
         (("convert", *MODEL, "--at-least", "agreement"), "can't be read"),
         (("plan", *MODEL, "--evaluate", "images"), "pass --at-least"),
         (("explore", *MODEL, "-o", "out"), "pass --save POINT too"),
-        (("explore", *MODEL, "--methods", "igc", "--targets", "60", "--save", "igc-50"), "no network 'igc-50'"),
+        (
+            ("explore", "nonesuch.py:build", "--methods", "igc", "--targets", "60", "--save", "igc-50"),
+            "no network 'igc-50'",
+        ),
         (("explore", "net.py:build", "--weights", "none", "--calibrate", "images"), "random weights"),
         (("compare", "images"), "two or more folders"),
     ],
@@ -103,3 +107,14 @@ def test_an_interruption_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, caps
     monkeypatch.setattr("convsurgeon.conversion.exploring.explored", stopped)
     assert run(["explore", *MODEL, "--targets", "60"]) == 130
     assert "what is finished is kept, go on with: convsurgeon explore net.py:build" in capsys.readouterr().err
+
+
+def test_each_command_of_a_network_has_a_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recovered network takes two commands, which can be copied one by one."""
+    cost = CostRecord(macs=1, params=1)
+    point = Point(name="a", model="net", method="igc", before=cost, after=cost, command="convsurgeon x\nconvsurgeon y")
+    monkeypatch.setattr("convsurgeon.report.comparison.compare", lambda *_: Comparison.of([point]))
+    assert run(["compare", "a", "b"]) == 0
+    assert capsys.readouterr().out.endswith("a: convsurgeon x\na: convsurgeon y\n")

@@ -30,14 +30,35 @@ def test_help_names_every_option_once(name: str, capsys: pytest.CaptureFixture[s
 
 
 def test_help_has_sections(capsys: pytest.CaptureFixture[str]) -> None:
-    """Many options come in sections, few under one title; commands stand by what people want."""
+    """Many options come in sections, few under one title."""
     heads = {}
-    for words in ([], ["convert"], ["methods"]):
-        assert run([*words, "--help"]) == 0
-        heads[tuple(words)] = [line[:-1] for line in capsys.readouterr().out.splitlines() if line.endswith(":")]
-    assert heads["convert",][:2] == ["What to reach", "Which convolutions"]
-    assert heads["methods",] == ["Options"]
-    assert {"Convert", "Look", "Deploy", "Hold"} <= set(heads[()])
+    for name in ("convert", "methods"):
+        assert run([name, "--help"]) == 0
+        heads[name] = [line[:-1] for line in capsys.readouterr().out.splitlines() if line.endswith(":")]
+    assert heads["convert"][:2] == ["What to reach", "Which convolutions"]
+    assert heads["methods"] == ["Options"]
+
+
+@pytest.mark.parametrize("name", ["convert", "explore", "plan", "recover"])
+def test_what_a_recipe_says_stands_in_a_section(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """No option of a conversion or a recovery is left to the rest, where nobody looks for it."""
+    assert run([name, "--help"]) == 0
+    rest = capsys.readouterr().out.partition("\nOptions:\n")[2].splitlines()
+    assert [line.split()[0] for line in rest if line.startswith("  -")] == ["-h,"]
+
+
+def test_the_help_of_convert_names_what_keeps_half_by_default(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every family's method with a choice; dgconv's gates are open without a target."""
+    assert run(["convert", "--help"]) == 0
+    said = re.split(r"[ ,]+", " ".join(capsys.readouterr().out.split()).partition(" keep macs=50%")[0])
+    assert {"auto", "igc", "igc-b16", "spatial", "tucker", "compconv"} <= set(said)
+
+
+def test_commands_stand_by_what_people_want(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first help that anybody reads is in sections, too."""
+    assert run(["--help"]) == 0
+    heads = {line[:-1] for line in capsys.readouterr().out.splitlines() if line.endswith(":")}
+    assert {"Convert", "Look", "Deploy", "Hold"} <= heads
 
 
 def test_a_shell_is_answered_and_nothing_else_is_said(
@@ -61,6 +82,7 @@ def test_shells_complete_methods_and_models(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("convsurgeon.models.loading.known_models", lambda: ["resnet18", "resnet50", "vgg16"])
     assert _completed("convert", "--method", "dg") == ["dgconv"]
     assert _completed("convert", "--method", "nothing") == []
+    assert _completed("explore", "--methods", "auto,dg") == ["auto,dgconv"]
     assert _completed("convert", "resn") == ["resnet18", "resnet50"]
     assert _completed("inspect", "vgg") == ["vgg16"]
     assert _completed("convert", "path/to/mo") == ["path/to/mo"]

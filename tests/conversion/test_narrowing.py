@@ -13,7 +13,7 @@ from rich.console import Console, RenderableType
 from torch import Tensor, nn
 
 import convsurgeon
-from convsurgeon.base.errors import NothingToConvert, UnknownName
+from convsurgeon.base.errors import NothingToConvert, TargetError, UnknownName
 from convsurgeon.planning.plan_file import read_plan
 from convsurgeon.planning.recipe import Recipe
 from convsurgeon.planning.rules import Rules
@@ -302,3 +302,9 @@ def _printed(rows: RenderableType) -> str:
     console = Console(width=200, file=io.StringIO())
     console.print(rows)
     return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+def test_what_is_out_of_reach_counts_the_streams() -> None:
+    """Where nothing is swapped, no convolution is eligible, and what can be narrowed is said."""
+    with pytest.raises(TargetError, match="by 0 eligible of 5 convolutions and 3 narrowed streams"):
+        _narrowed(_with_copies(), target="macs=0.1%")

@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 import convsurgeon
 from convsurgeon.base.errors import UnknownName, UsageError
 from convsurgeon.planning.plan import CostRecord
-from convsurgeon.report.comparison import Comparison, Point
+from convsurgeon.report.comparison import Comparison, Point, doubts
 from convsurgeon.report.comparison_terminal import marks, verdict
 from convsurgeon.report.front import knee_of, pareto_front
 from convsurgeon.report.page.comparison import to_html
-from convsurgeon.report.record import Fidelity
+from convsurgeon.report.record import Fidelity, Timing
+from convsurgeon.runtimes.place import Place
+from convsurgeon.runtimes.timer import Spread
 from tests.conversion.floor_nets import inputs, small_net
 
 NUMBERS = st.integers(0, 6).map(float)
@@ -65,6 +67,27 @@ def test_all_are_compared_by_what_all_of_them_have() -> None:
     assert verdict(found).startswith("knee (")
     assert Comparison.of([*labelled, _point("d", 100, None)]).quality == "agreement"
     assert Comparison.model_validate_json(found.to_json()) == found
+
+
+@pytest.mark.parametrize(
+    ("others", "words"), [(("eager", 1), "timed in a run of its own"), (("openvino", 1), "different places"),
+                          (("eager", 8), "different places")]
+)  # fmt: skip
+def test_times_of_different_runs_are_no_measure_of_each_other(others: tuple[str, int], words: str) -> None:
+    """One note says so; what was not timed needs none."""
+    first, second = _point("a", 500, 0.93), _point("b", 200, 0.9)
+    assert not [note for note in doubts([first, second]) if "timed" in note]
+    timed = [
+        first.model_copy(update={"timing": _timing("eager", 1)}),
+        second.model_copy(update={"timing": _timing(*others)}),
+    ]
+    assert [words in note for note in doubts(timed)] == [True]
+
+
+def _timing(runtime: str, batch: int) -> Timing:
+    spread = Spread.of([1e6, 2e6])
+    place = Place(runtime=runtime, precision="float32", device="a CPU", threads=1, torch="2")
+    return Timing(place=place, batch=batch, original=spread, converted=spread)
 
 
 def test_names_from_outside_are_escaped_on_the_page() -> None:

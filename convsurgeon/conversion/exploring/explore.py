@@ -33,7 +33,7 @@ def explored(order: Order, progress: Progress | None = None) -> Exploration:
 
     Raises:
         UsageError: random weights, no calibration inputs, a floor or no input that nothing is fitted on.
-        NothingToConvert: nothing can be had at all.
+        TargetError: no network of the grid can be had.
     """
     if order.patient.untrained:
         raise UsageError(
@@ -42,11 +42,20 @@ def explored(order: Order, progress: Progress | None = None) -> Exploration:
         )
     if order.data.calibration is None:
         raise UsageError("networks are compared after a fit; pass --calibrate DIR (calibration= in Python).")
+    if order.recipe.at_least:
+        raise UsageError(
+            f"an exploration has targets and no floor, and the recipe asks for at_least="
+            f"{', '.join(floor.text for floor in order.recipe.at_least)}; leave that out of the recipe, or look for "
+            "that network with 'convert'."
+        )
     tell = progress or silent
     judge = Judge(order.patient, order.data, tell)
     _refuse_unjudgeable(judge, order.data)
     run = _Run(order, judge, tell)
     run.all()
+    if all(one.plan is None for one in run.finished.values()):
+        reasons = dict.fromkeys(one.refused or "" for one in run.finished.values())
+        raise TargetError(f"no network of the exploration can be had. {' '.join(reasons)}")
     return Exploration.of(order, run.finished)
 
 
@@ -80,10 +89,13 @@ class _Run:
             for target in grid.targets:
                 self.tell("exploring", done, total, point_name(method, target))
                 if self._open(method, target):
-                    problem = replace(problems[method.name], targets=(target,))
-                    self._keep(method, target, self._finish(problem))
-                one = self._with_timing(method, target, self.file.entries[method.name][target.text])
-                self.finished[method.name, target.text] = one
+                    one = self._finish(replace(problems[method.name], targets=(target,)))
+                    # What is too slow on a busy machine may be had the next time.
+                    if one.plan is not None or target.metric != "latency":
+                        self._keep(method, target, one)
+                else:
+                    one = self.file.entries[method.name][target.text]
+                self.finished[method.name, target.text] = self._with_timing(method, target, one)
                 done += 1
         self.tell("exploring", total, total, "")
 
@@ -97,8 +109,7 @@ class _Run:
         """Damage is measured here, once for the candidates of all methods."""
         order = self.order
         recipes = [
-            order.recipe.model_copy(update={"method": method, "target": order.grid.targets, "at_least": ()})
-            for method in methods
+            order.recipe.model_copy(update={"method": method, "target": order.grid.targets}) for method in methods
         ]
         problems = posed(order.patient, recipes, order.data, self.tell) if recipes else ()
         return {method.name: problem for method, problem in zip(methods, problems, strict=True)}

@@ -10,7 +10,7 @@ import torch
 
 import convsurgeon
 from convsurgeon import UsageError
-from convsurgeon.base.errors import UnknownName
+from convsurgeon.base.errors import TargetError, UnknownName
 from convsurgeon.conversion import damage
 from convsurgeon.conversion.exploring import Exploration, explore
 from tests.conversion.floor_nets import inputs, labelled, small_net
@@ -99,3 +99,35 @@ def test_what_an_exploration_needs_is_said(asked: dict[str, Any], words: str) ->
     """Without inputs to fit or to judge on there is one error with what to do."""
     with pytest.raises(UsageError, match=words):
         _explored(**asked)
+
+
+def test_a_floor_of_the_recipe_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would not hold for the networks of the table; the same recipe without it is explored."""
+    monkeypatch.setattr(explore._Run, "all", lambda self: self.finished.update({}))
+    asked = convsurgeon.Recipe(method="igc", at_least="output-error=5%")
+    with pytest.raises(UsageError, match="at_least=output-error=5%; leave that out"):
+        _explored(recipe=asked)
+    monkeypatch.undo()
+    assert _explored(recipe=asked.model_copy(update={"at_least": ()}), targets="60").comparison.points
+
+
+def test_an_exploration_without_any_network_is_an_error() -> None:
+    """With the reason; one that can be had beside it makes the reason a line of the table."""
+    with pytest.raises(TargetError, match=r"no network of the exploration can be had\. target macs=1% "):
+        _explored(targets="1")
+    assert [refused.name for refused in _explored(targets="60,1").comparison.refused] == ["igc-1"]
+
+
+def test_what_was_too_slow_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refusal in milliseconds is of its moment; one in MACs holds and is kept."""
+    asked: list[str] = []
+
+    def refused(_: Any, problem: Any, __: Any) -> Any:
+        asked.append(problem.targets[0].text)
+        raise TargetError("no")
+
+    monkeypatch.setattr(explore, "planned_by", refused)
+    for _ in range(2):
+        with pytest.raises(TargetError):
+            _explored(targets="latency=60%,40")
+    assert asked == ["latency=60%", "macs=40%", "latency=60%"]
