@@ -44,4 +44,4 @@ def test_weights_are_exchanged_for_a_while() -> None:
         torch.testing.assert_close(net(x), 2 * (before - last.bias) + last.bias + 1)
     assert torch.equal(net(x), before)
     assert at.with_weights({"5": (last.weight.detach(), torch.zeros(4))}) == pytest.approx(0.0, abs=1e-12)
-    assert at.with_weights({"5": (0 * last.weight.detach(), torch.zeros(4))}) > 0.5
+    assert at.with_weights({"5": (0 * last.weight.detach(), torch.zeros(4))}) > 0.1
