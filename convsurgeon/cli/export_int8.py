@@ -45,7 +45,7 @@ def int8_options(command: Command) -> Command:
             "--at-least",
             metavar="agreement=99%",
             help="Keep layers in float, those that lose most first, until the file has the float file's first class "
-            "for that share of the images.",
+            "for that share of the images, as counted (the floor of convert is about the original, with a bound).",
         ),
         click.option(
             "--images",

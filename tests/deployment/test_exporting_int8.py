@@ -156,13 +156,23 @@ def test_inputs_of_another_size_are_refused(images: list[Tensor], tmp_path: Path
     assert kind.written_with == [()]
 
 
+def test_agreement_needs_classes(images: list[Tensor], tmp_path: Path, kind: ImitatedFormat) -> None:
+    """A floor for a network that gives maps is refused before anything is quantised; without one it is written."""
+    net, path = Delicate().eval().first, tmp_path / "net.imitated"
+    with pytest.raises(TargetError, match=r"no classes.*leave out"):
+        convsurgeon.export(net, images[0][:1], path, int8=convsurgeon.Int8(images, at_least="agreement=99%"))
+    assert (kind.written_with, list(tmp_path.iterdir())) == ([], [])
+    convsurgeon.export(net, images[0][:1], path, int8=convsurgeon.Int8(images))
+    assert path.is_file()
+
+
 def test_refusals_come_before_any_work(images: list[Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that is not lowered, a floor that can't be read, no instructions: each is refused with its reason."""
     monkeypatch.setattr(formats, "FORMATS", (ImitatedFormat(),))
     net, x, path = Delicate().eval(), images[0][:1], tmp_path / "net.imitated"
     with pytest.raises(UsageError, match="starts from the lowered network"):
         convsurgeon.export(net, x, path, int8=convsurgeon.Int8(images), lowered=False)
-    with pytest.raises(TargetError, match="can't be read"):
+    with pytest.raises(TargetError, match="expected agreement=99%"):
         convsurgeon.export(net, x, path, int8=convsurgeon.Int8(images, at_least="top1=-1"))
     monkeypatch.setattr(int8_file, "no_int8_instructions", lambda: "this processor has no instructions for int8.")
     with pytest.raises(UsageError, match="no instructions for int8"):

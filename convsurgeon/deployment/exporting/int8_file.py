@@ -22,7 +22,8 @@ from convsurgeon.deployment.quantising.fewest import fewest
 from convsurgeon.deployment.quantising.losses import LayerLoss, layer_losses
 from convsurgeon.deployment.quantising.record import Int8Loss, Int8Report, Likeness
 from convsurgeon.deployment.quantising.rounding import RoundedNetwork
-from convsurgeon.deployment.quantising.settings import Int8, least_agreement
+from convsurgeon.deployment.quantising.settings import Int8
+from convsurgeon.planning.floors import Floor, counted_agreement
 from convsurgeon.runtimes.closeness import allowed, as_tensors, largest_disagreement
 from convsurgeon.runtimes.int8_processor import no_int8_instructions
 from convsurgeon.runtimes.machine import dtype_of
@@ -37,7 +38,7 @@ _WEIGHED_ON = 16
 _TIMING = Effort(warm_up_s=0.2, timed_s=1.0, fewest=5, most=100, sample_s=0.01)
 
 
-def refuse_int8(kind: Format, at_least: str | None, *, lowered: bool) -> None:
+def refuse_int8(kind: Format, at_least: str | Floor | None, *, lowered: bool) -> None:
     """Refuse what can't be written in int8 here, before anything is computed.
 
     Raises:
@@ -49,7 +50,7 @@ def refuse_int8(kind: Format, at_least: str | None, *, lowered: bool) -> None:
     if not lowered:
         raise UsageError("int8 starts from the lowered network, whose batch norms are folded; leave out --no-lower.")
     if at_least is not None:
-        least_agreement(at_least)
+        counted_agreement(at_least)
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,16 @@ def write_int8(source: FloatFile, wanted: Int8, path: Path, progress: Progress) 
 
     Raises:
         UsageError: no inputs to calibrate on, or weights that are not float32.
-        TargetError: ``wanted.at_least`` can't be read, or is not reached; the message has the best.
+        TargetError: ``wanted.at_least`` can't be read, is not reached (the message has the best), or is asked of a
+            network without classes.
         ModelRunError: the network can't be quantised in this format.
     """
-    least = None if wanted.at_least is None else least_agreement(wanted.at_least)
+    least = None if wanted.at_least is None else counted_agreement(wanted.at_least)
     if dtype_of(source.network) != torch.float32:
         raise UsageError(f"int8 starts from float32, and the weights are {dtype_of(source.network)}: model.float().")
     with torch.no_grad():
+        if least is not None:
+            _require_classes(source)
         work = _Work(source, _Data.of(wanted, source), path, progress)
         found, in_float = work.kept_above(least)
         return work.report(found, in_float, wanted.original)
@@ -216,10 +220,16 @@ class _Work:
         )
 
 
+def _require_classes(source: FloatFile) -> None:
+    if agreement(source.network, source.network, [source.inputs], held_back=False).top1 is None:
+        raise TargetError(
+            "agreement can't be kept where there are no classes: it needs one output [N, classes]; leave out at_least "
+            "(--at-least), and compare the output error that is told."
+        )
+
+
 def _reaches(found: Likeness, least: float) -> bool:
-    if found.agreement is None:
-        raise TargetError("agreement can't be kept where there are no classes: it needs one output [N, classes].")
-    return found.agreement >= least
+    return (found.agreement or 0.0) >= least
 
 
 def _not_reached(least: float, in_float: int, best: Likeness) -> str:

@@ -6,6 +6,7 @@ point for the whole tensor (Jacob et al. 2018, arXiv 1712.05877).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from convsurgeon.base.copies import duplicate
+from convsurgeon.base.errors import ModelRunError
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.base.observe import observed
 
@@ -41,18 +43,27 @@ def rounded_weight(layer: nn.Module) -> Tensor:
 class RoundedLayer:
     """One layer, and how it computes when it is rounded; the range of its inputs is what was seen so far."""
 
-    def __init__(self, layer: nn.Module) -> None:
-        self.layer = layer
+    def __init__(self, name: str, layer: nn.Module) -> None:
+        self.name, self.layer = name, layer
         self._low = self._high = 0.0
         self._exactly = layer.forward
         self._rounded_weight = rounded_weight(layer)
 
     def see(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        """Widen the range to what the layer is given."""
+        """Widen the range to what the layer is given.
+
+        Raises:
+            ModelRunError: numbers that are not finite, which have no range.
+        """
         given: Tensor = args[0] if args else kwargs["input"]
         if given.numel():
-            low, high = torch.aminmax(given)
-            self._low, self._high = min(self._low, float(low)), max(self._high, float(high))
+            low, high = map(float, torch.aminmax(given))
+            if not math.isfinite(high - low):
+                raise ModelRunError(
+                    f"layer '{self.name}' is given numbers that are not finite on the calibration inputs ({low:g} to "
+                    f"{high:g}), so that int8 has no range for it; mend the network, or export it in float."
+                )
+            self._low, self._high = min(self._low, low), max(self._high, high)
 
     def rounded(self, input: Tensor, *rest: Any) -> Tensor:
         """The layer's output from rounded weights and the rounded input."""
@@ -70,11 +81,15 @@ class RoundedLayer:
 
 
 class RoundedNetwork:
-    """A copy of a network in which single layers can be rounded; ranges are those of ``batches``, in float."""
+    """A copy of a network in which single layers can be rounded; ranges are those of ``batches``, in float.
+
+    Raises:
+        ModelRunError: a layer is given numbers that are not finite.
+    """
 
     def __init__(self, network: nn.Module, batches: Iterable[Inputs]) -> None:
         self.network = duplicate(network).eval()
-        self.layers = {name: RoundedLayer(layer) for name, layer in layers_of(self.network).items()}
+        self.layers = {name: RoundedLayer(name, layer) for name, layer in layers_of(self.network).items()}
         with torch.no_grad(), observed(before=[(rounded.layer, rounded.see) for rounded in self.layers.values()]):
             for inputs in batches:
                 inputs.call(self.network)
