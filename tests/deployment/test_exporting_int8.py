@@ -166,6 +166,19 @@ def test_agreement_needs_classes(images: list[Tensor], tmp_path: Path, kind: Imi
     assert path.is_file()
 
 
+def test_an_opset_without_scales_for_channels_is_refused(images: list[Tensor], tmp_path: Path) -> None:
+    """ONNX has them from 13 on: what is older, and fine in float, is refused with the range before any work."""
+    kind = format_for(Path("net.onnx"))
+    if (reason := kind.missing()) is not None:
+        pytest.skip(reason)
+    with pytest.raises(UsageError, match=r"opset 12 .* expected 13 to"):
+        convsurgeon.export(
+            Delicate().eval(), images[0][:1], tmp_path / "net.onnx", opset=12, int8=convsurgeon.Int8(images)
+        )
+    assert 12 in kind.opsets()
+    assert 13 in kind.int8_opsets()
+
+
 def test_refusals_come_before_any_work(images: list[Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that is not lowered, a floor that can't be read, no instructions: each is refused with its reason."""
     monkeypatch.setattr(formats, "FORMATS", (ImitatedFormat(),))

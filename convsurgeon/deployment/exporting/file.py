@@ -124,7 +124,7 @@ def export(
     kind = require_writable(path, format, force)
     if precision is not None and not lowered:
         raise UsageError(f"precision '{precision}' says what to time in, but nothing is timed without lowering.")
-    _require_opset(kind, opset)
+    _require_opset(kind, opset, kind.opsets() if int8 is None else kind.int8_opsets())
     wanted = Wanted(None if free is None else parse_axes(free), opset)
     request = _Request(path, kind, wanted, lowered, precision)
     if int8 is None:
@@ -227,14 +227,15 @@ def _require_sizes(model: nn.Module, inputs: Inputs, free: FreeAxes) -> None:
                 ) from error
 
 
-def _require_opset(kind: Format, opset: int | None) -> None:
+def _require_opset(kind: Format, opset: int | None, known: range) -> None:
     if opset is None:
         return
-    known = kind.opsets()
     if not known:
         raise UsageError(f"opset {opset} belongs to ONNX; a {kind.name} file has none, leave it out.")
     if opset not in known:
-        raise UsageError(f"opset {opset} is not known here; expected {known.start} to {known.stop - 1}.")
+        raise UsageError(
+            f"opset {opset} is not one that such a file can have; expected {known.start} to {known.stop - 1}."
+        )
 
 
 def require_writable(path: Path, format: str | None, force: bool) -> Format:
