@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -156,6 +157,34 @@ def test_inputs_of_another_size_are_refused(images: list[Tensor], tmp_path: Path
     assert kind.written_with == [()]
 
 
+def test_inputs_of_any_size_that_is_free_are_taken(
+    images: list[Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: ImitatedFormat
+) -> None:
+    """Ranges may be measured on images of another height where the file takes any; another width is refused still."""
+    monkeypatch.setattr(formats, "FORMATS", (replace(kind, free=("batch", "height")),))
+    net, x, path = Delicate().eval(), images[0][:1], tmp_path / "net.imitated"
+    with pytest.raises(UsageError, match=r"inputs are \[7, 3, 4, 5\], and the file takes \[1, 3, 4, 4\], with any"):
+        convsurgeon.export(net, x, path, int8=convsurgeon.Int8([torch.rand(8, 3, 4, 5)]))
+    convsurgeon.export(net, x, path, int8=convsurgeon.Int8([torch.rand(8, 3, 5, 4)]))
+
+
+@pytest.mark.parametrize(
+    ("judging", "words"),
+    [
+        ([torch.full((4, 3, 4, 4), float("nan"))], r"judging batch 1 .* NaN"),
+        (torch.rand(4, 3, 4, 4), "judging is a Tensor; expected an iterable"),
+    ],
+)
+@pytest.mark.usefixtures("kind")
+def test_inputs_to_judge_on_are_looked_at(images: list[Tensor], tmp_path: Path, judging: Any, words: str) -> None:
+    """What can't be judged on is refused under its name, as inputs to measure on are; batches of numbers are taken."""
+    net, path = Delicate().eval(), tmp_path / "net.imitated"
+    with pytest.raises(UsageError, match=words):
+        convsurgeon.export(net, images[0][:1], path, int8=convsurgeon.Int8(images, judging=judging))
+    assert list(tmp_path.iterdir()) == []
+    convsurgeon.export(net, images[0][:1], path, int8=convsurgeon.Int8(images, judging=[torch.rand(4, 3, 4, 4)]))
+
+
 def test_agreement_needs_classes(images: list[Tensor], tmp_path: Path, kind: ImitatedFormat) -> None:
     """A floor for a network that gives maps is refused before anything is quantised; without one it is written."""
     net, path = Delicate().eval().first, tmp_path / "net.imitated"
@@ -185,6 +214,8 @@ def test_refusals_come_before_any_work(images: list[Tensor], tmp_path: Path, mon
     net, x, path = Delicate().eval(), images[0][:1], tmp_path / "net.imitated"
     with pytest.raises(UsageError, match="starts from the lowered network"):
         convsurgeon.export(net, x, path, int8=convsurgeon.Int8(images), lowered=False)
+    with pytest.raises(UsageError, match=r"int8 is a bool; expected convsurgeon\.Int8"):
+        convsurgeon.export(net, x, path, int8=True)  # type: ignore[arg-type]
     with pytest.raises(TargetError, match="expected agreement=99%"):
         convsurgeon.export(net, x, path, int8=convsurgeon.Int8(images, at_least="top1=-1"))
     monkeypatch.setattr(int8_file, "no_int8_instructions", lambda: "this processor has no instructions for int8.")

@@ -122,6 +122,8 @@ def export(
     """
     path = Path(path)
     kind = require_writable(path, format, force)
+    if int8 is not None and not isinstance(int8, Int8):
+        raise UsageError(f"int8 is a {type(int8).__name__}; expected convsurgeon.Int8(calibration=batches) or None.")
     if precision is not None and not lowered:
         raise UsageError(f"precision '{precision}' says what to time in, but nothing is timed without lowering.")
     _require_opset(kind, opset, kind.opsets() if int8 is None else kind.int8_opsets())

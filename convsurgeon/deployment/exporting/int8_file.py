@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from convsurgeon.base.batch_axis import batch_of
 from convsurgeon.base.errors import TargetError, UsageError
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.base.progress import Progress
 from convsurgeon.deployment.exporting.format import Format, Reader, Wanted, Written
+from convsurgeon.deployment.exporting.int8_data import Int8Data
 from convsurgeon.deployment.quantising.biases import bias_shifts, shifted
 from convsurgeon.deployment.quantising.equalise import equalised
 from convsurgeon.deployment.quantising.fewest import fewest
@@ -29,7 +29,7 @@ from convsurgeon.runtimes.int8_processor import no_int8_instructions
 from convsurgeon.runtimes.machine import dtype_of
 from convsurgeon.runtimes.timer import Effort, time_in_turn
 from convsurgeon.transfer.agreement import agreement
-from convsurgeon.transfer.calibration import Calibration, first_images, images_in, in_batches
+from convsurgeon.transfer.calibration import first_images, images_in
 
 __all__ = ["FloatFile", "refuse_int8", "write_int8"]
 
@@ -85,42 +85,10 @@ def write_int8(source: FloatFile, wanted: Int8, path: Path, progress: Progress) 
     with torch.no_grad():
         if least is not None:
             _require_classes(source)
-        work = _Work(source, _Data.of(wanted, source), path, progress)
+        data = Int8Data.of(wanted, source.network, source.inputs, source.written.free)
+        work = _Work(source, data, path, progress)
         found, in_float = work.kept_above(least)
         return work.report(found, in_float, wanted.original)
-
-
-@dataclass(frozen=True)
-class _Data:
-    """Inputs that ranges are measured on, and such as are judged on only; the same ones where there are too few."""
-
-    measured: Sequence[Inputs]
-    judged: Sequence[Inputs]
-    held_back: bool
-
-    @classmethod
-    def of(cls, wanted: Int8, source: FloatFile) -> _Data:
-        calibration, network = Calibration.of(wanted.calibration, source.inputs), source.network
-        others = [calibration.elements.read(element).like(network) for element in wanted.judging]
-        measured, judged = list(calibration.fitting(network)), [*calibration.held_back(network), *others]
-        _refuse_other_sizes([*measured, *judged], source.inputs)
-        if "batch" not in source.written.free:
-            size = batch_of(source.inputs)
-            measured, judged = list(in_batches(measured, size)), list(in_batches(judged, size))
-            if not measured:
-                raise UsageError(f"the file takes {size} inputs at once, and no calibration batch holds so many.")
-        return cls(measured, judged or measured, held_back=bool(judged))
-
-
-def _refuse_other_sizes(given: Sequence[Inputs], example: Inputs) -> None:
-    """Files take any batch size at most: all other axes are those of the example inputs."""
-    wanted = [shape[1:] for shape in example.shapes()]
-    for inputs in given:
-        if [shape[1:] for shape in inputs.shapes()] != wanted:
-            raise UsageError(
-                f"calibration inputs are {inputs.describe()}, and the file takes {example.describe()}, of which only "
-                "the first number may differ; mind --resize and --crop, or say the size with --input N,C,H,W."
-            )
 
 
 @dataclass(frozen=True)
@@ -128,7 +96,7 @@ class _Work:
     """One network on its way into an int8 file at ``path``."""
 
     source: FloatFile
-    data: _Data
+    data: Int8Data
     path: Path
     progress: Progress
 

@@ -41,28 +41,24 @@ def rounded_weight(layer: nn.Module) -> Tensor:
 
 
 class RoundedLayer:
-    """One layer, and how it computes when it is rounded; the range of its inputs is what was seen so far."""
+    """One layer, and how it computes when it is rounded; the range of its inputs is what was seen so far.
 
-    def __init__(self, name: str, layer: nn.Module) -> None:
-        self.name, self.layer = name, layer
+    Without a meaning where ``finite`` is False: a NaN or an infinity was seen.
+    """
+
+    def __init__(self, layer: nn.Module) -> None:
+        self.layer = layer
+        self.finite = True
         self._low = self._high = 0.0
         self._exactly = layer.forward
         self._rounded_weight = rounded_weight(layer)
 
     def see(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        """Widen the range to what the layer is given.
-
-        Raises:
-            ModelRunError: numbers that are not finite, which have no range.
-        """
+        """Widen the range to what the layer is given."""
         given: Tensor = args[0] if args else kwargs["input"]
         if given.numel():
             low, high = map(float, torch.aminmax(given))
-            if not math.isfinite(high - low):
-                raise ModelRunError(
-                    f"layer '{self.name}' is given numbers that are not finite on the calibration inputs ({low:g} to "
-                    f"{high:g}), so that int8 has no range for it; mend the network, or export it in float."
-                )
+            self.finite = self.finite and math.isfinite(high - low)
             self._low, self._high = min(self._low, low), max(self._high, high)
 
     def rounded(self, input: Tensor, *rest: Any) -> Tensor:
@@ -89,10 +85,16 @@ class RoundedNetwork:
 
     def __init__(self, network: nn.Module, batches: Iterable[Inputs]) -> None:
         self.network = duplicate(network).eval()
-        self.layers = {name: RoundedLayer(name, layer) for name, layer in layers_of(self.network).items()}
+        self.layers = {name: RoundedLayer(layer) for name, layer in layers_of(self.network).items()}
         with torch.no_grad(), observed(before=[(rounded.layer, rounded.see) for rounded in self.layers.values()]):
             for inputs in batches:
                 inputs.call(self.network)
+        for name, rounded in self.layers.items():
+            if not rounded.finite:
+                raise ModelRunError(
+                    f"layer '{name}' is given numbers on the calibration inputs that are not finite, for which int8 "
+                    "has no range; mend the network, or export it in float."
+                )
 
     @contextmanager
     def rounding(self, names: Collection[str]) -> Iterator[nn.Module]:
