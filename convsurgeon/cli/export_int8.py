@@ -45,7 +45,7 @@ def int8_options(command: Command) -> Command:
             "--at-least",
             metavar="agreement=99%",
             help="Keep layers in float, those that lose most first, until the file has the float file's first class "
-            "for that share of the images.",
+            "for that share of the images, as counted (the floor of convert is about the original, with a bound).",
         ),
         click.option(
             "--images",
@@ -124,24 +124,23 @@ def _opened(subject: Subject) -> tuple[nn.Module, LoadedModel, nn.Module | None]
         if loaded.weights.origin == "random":
             warn(f"{loaded.spec} has random weights, so that what is said of its agreement says nothing.")
         return loaded.model, loaded, None
-    loaded = _original(subject)
-    trained = loaded.weights.origin != "random"
-    if not trained:
-        warn(f"not compared with the original, whose weights can't be had: {loaded.weights.detail}.")
-    return load(subject.folder, model=loaded.model), loaded, loaded.model if trained else None
+    loaded, missing = _original(subject)
+    if missing is not None:
+        warn(f"not compared with the original, whose weights can't be had: {missing}.")
+    return load(subject.folder, model=loaded.model), loaded, loaded.model if missing is None else None
 
 
-def _original(subject: Subject) -> LoadedModel:
-    """The original with the weights that the conversion started from; with random ones where they are gone."""
+def _original(subject: Subject) -> tuple[LoadedModel, str | None]:
+    """The original with the weights that the conversion started from; or with random ones, and why."""
     from convsurgeon.cli.recover_original import recorded_weights
     from convsurgeon.report.folder import read_report
 
-    report = read_report(subject.folder)
+    report, missing = read_report(subject.folder), None
     try:
         weights, key = recorded_weights(report), report.weights.key
     except UnknownName:
-        weights, key = "none", None
-    return open_original(
+        weights, key, missing = "none", None, f"'{report.weights.detail}' is not there; put it back"
+    loaded = open_original(
         subject.folder,
         subject.original,
         subject.input_shape,
@@ -149,3 +148,6 @@ def _original(subject: Subject) -> LoadedModel:
         weights=weights,
         weights_key=key,
     )
+    if missing is None and loaded.weights.origin == "random":
+        missing = loaded.weights.detail
+    return loaded, missing

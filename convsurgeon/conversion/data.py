@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from convsurgeon.models.preprocessing import Preparation
+from convsurgeon.transfer.calibration import refuse_single
 
 __all__ = ["NO_DATA", "Data"]
 
@@ -36,7 +37,12 @@ class Data:
         judging: Iterable[Any] | None,
         evaluation: Iterable[tuple[Tensor, Tensor]] | None,
     ) -> Data:
-        """From what a caller has; what can be read only once is kept in memory."""
+        """From what a caller has; what can be read only once is kept in memory.
+
+        Raises:
+            UsageError: a single tensor to judge on.
+        """
+        refuse_single(judging, "judging")
         others = _again(judging)
         return cls(_again(calibration), None if others is None else lambda: others, _again(evaluation))
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from convsurgeon.base.bounds import fewest_for_difference, fewest_for_share
 from convsurgeon.base.errors import TargetError
 
-__all__ = ["Floor", "Measure", "parse_floors"]
+__all__ = ["Floor", "Measure", "counted_agreement", "parse_floors"]
 
 # ``difference`` and ``top1`` look at labels: points of accuracy against the original's, and accuracy itself.
 Measure = Literal["agreement", "difference", "top1", "output-error", "score"]
@@ -70,25 +70,41 @@ def _parse(text: Any) -> Floor:
             "a function alone says nothing of how much it must give; pass "
             "at_least=convsurgeon.Floor.of_score(function, least)."
         )
-    name, _, value = (part.strip().lower() for part in str(text).partition("="))
-    name = name.replace("_", "-")
-    if name == "top1" and (points := _POINTS.fullmatch(value)):
-        return Floor(text, "difference", -_within(text, float(points[1]) / 100))
-    share = _SHARE.fullmatch(value)
-    if share is None or name not in ("agreement", "top1", "output-error"):
+    if (floor := _read(str(text))) is None:
         raise TargetError(
             f"floor '{text}' can't be read; expected what must be kept: agreement=99% (the same top-1 class as the "
             "original), top1=-0.5 (points of accuracy lost at most), top1=75% (accuracy), output-error=1% (at most)."
         )
-    measure: Measure = "agreement" if name == "agreement" else "top1" if name == "top1" else "output-error"
-    return Floor(text, measure, _within(text, float(share[1]) / 100))
-
-
-def _within(text: str, share: float) -> float:
-    """A share of 0 or 1 can't be shown on any number of inputs."""
-    if not 0 < share < 1:
+    # A share of 0 or 1 can't be shown on any number of inputs.
+    if not 0 < abs(floor.limit) < 1:
         raise TargetError(
             f"floor '{text}' asks for what no number of inputs can show; expected more than 0 and less than 100 %, "
             "e.g. agreement=99.9% or top1=-0.1."
         )
-    return share
+    return floor
+
+
+def counted_agreement(given: str | Floor) -> float:
+    """The share in ``agreement=99%`` where inputs are only counted: without a bound, all of them may be asked for.
+
+    Raises:
+        TargetError: anything else, other measures included.
+    """
+    floor = given if isinstance(given, Floor) else _read(str(given))
+    if floor is None or floor.measure != "agreement" or not 0 < floor.limit <= 1:
+        text = given.text if isinstance(given, Floor) else given
+        raise TargetError(f"floor '{text}' is none here; expected agreement=99%, above 0 % and at most 100 %.")
+    return floor.limit
+
+
+def _read(text: str) -> Floor | None:
+    """Measure and limit as typed; None for what has none of the forms."""
+    name, _, value = (part.strip().lower() for part in text.partition("="))
+    name = name.replace("_", "-")
+    if name == "top1" and (points := _POINTS.fullmatch(value)):
+        return Floor(text, "difference", -float(points[1]) / 100)
+    share = _SHARE.fullmatch(value)
+    if share is None or name not in ("agreement", "top1", "output-error"):
+        return None
+    measure: Measure = "agreement" if name == "agreement" else "top1" if name == "top1" else "output-error"
+    return Floor(text, measure, float(share[1]) / 100)

@@ -63,7 +63,7 @@ def _gap(a: torch.Tensor, b: torch.Tensor, smallest: float) -> float:
 def _largest(x: torch.Tensor) -> float:
     """max |x|; NaN where x holds one."""
     low, high = torch.aminmax(x)
-    return max(-float(low), float(high))
+    return max(abs(float(low)), abs(float(high)))
 
 
 def _gap_of_any(a: torch.Tensor, b: torch.Tensor, smallest: float) -> float:

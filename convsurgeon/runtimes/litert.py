@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import logging
 import re
-import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -18,6 +16,7 @@ from convsurgeon.base.errors import ModelRunError, first_line
 from convsurgeon.base.free_axes import FreeAxes, size_to_trace
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.runtimes.export_axes import BY_DIM, export_axes
+from convsurgeon.runtimes.quiet import quiet
 from convsurgeon.runtimes.runtime import missing
 
 __all__ = ["litert_missing", "litert_reader", "quantise_litert", "write_litert"]
@@ -36,7 +35,7 @@ def write_litert(model: nn.Module, inputs: Inputs, path: Path, free: FreeAxes) -
     """
     given = size_to_trace(inputs, free)
     try:
-        with _quiet():
+        with _silent():
             import litert_torch
 
             shapes = export_axes(given, free, BY_DIM)
@@ -53,7 +52,7 @@ def write_litert(model: nn.Module, inputs: Inputs, path: Path, free: FreeAxes) -
 
 def litert_reader(path: Path) -> Callable[[Inputs], list[Tensor]]:
     """Open a file and run it in LiteRT on the CPU (XNNPACK), with torch's threads."""
-    with _quiet():
+    with _silent():
         from ai_edge_litert.interpreter import Interpreter
 
         interpreter = Interpreter(model_path=str(path), num_threads=torch.get_num_threads())
@@ -87,7 +86,7 @@ def quantise_litert(source: Path, batches: Iterable[Inputs], in_float: Collectio
         ModelRunError: ai-edge-quantizer can't quantise the model.
     """
     try:
-        with _quiet():
+        with _silent():
             from ai_edge_litert.interpreter import Interpreter
             from ai_edge_quantizer import quantizer, recipe
 
@@ -120,13 +119,7 @@ def _array(tensor: Tensor) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _silent() -> Iterator[None]:
     """Converter and quantiser tell of each of their steps on both streams."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
+    with quiet(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        yield

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,8 +11,12 @@ import numpy as np
 
 from convsurgeon.base.errors import ModelRunError, first_line
 from convsurgeon.base.inputs import Inputs
+from convsurgeon.runtimes.quiet import quiet
 
-__all__ = ["onnx_in_int8", "quantise_onnx"]
+__all__ = ["OLDEST_INT8_OPSET", "onnx_in_int8", "quantise_onnx"]
+
+# Scales for each channel came with it.
+OLDEST_INT8_OPSET = 13
 
 _WITH_WEIGHTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _SCOPES = "pkg.torch.onnx.name_scopes"
@@ -40,7 +41,7 @@ def quantise_onnx(source: Path, batches: Iterable[Inputs], in_float: Collection[
     weights = {tensor.name for tensor in graph.initializer}
     names = [value.name for value in graph.input if value.name not in weights]
     try:
-        with _quiet():
+        with quiet():
             quantize_static(
                 source,
                 target,
@@ -102,17 +103,3 @@ def _layer(node: Any) -> str | None:
     # A sequence's part bears its owner's name: /layer1/layer1.0/fc/MatMul.
     names = [part.removeprefix(f"{owner}.") for owner, part in zip(["", *owners], owners, strict=False)]
     return ".".join(names) or None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """It advises, on the root logger, what the graph has behind it already."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        root.setLevel(level)

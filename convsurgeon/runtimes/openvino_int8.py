@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import re
-import warnings
 from collections.abc import Collection, Iterable
 from contextlib import redirect_stdout
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from convsurgeon.base.errors import ModelRunError, first_line
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.runtimes.openvino_package import unreported
+from convsurgeon.runtimes.quiet import quiet
 from convsurgeon.runtimes.runtime import missing
 
 __all__ = ["nncf_missing", "quantised_openvino"]
@@ -41,8 +41,7 @@ def quantised_openvino(model: Any, batches: Iterable[Inputs], in_float: Collecti
     kept = [op.get_friendly_name() for op in model.get_ordered_ops() if _layer(op) in in_float]
     try:
         # It draws progress bars on standard output, whatever stands there.
-        with unreported(), redirect_stdout(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with unreported(), redirect_stdout(io.StringIO()), quiet():
             import nncf
 
             nncf.set_log_level(logging.ERROR)

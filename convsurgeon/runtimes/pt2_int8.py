@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ from convsurgeon.base.copies import duplicate
 from convsurgeon.base.errors import ModelRunError, first_line
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.runtimes.closeness import as_tensors
+from convsurgeon.runtimes.quiet import quiet
 from convsurgeon.runtimes.runtime import missing
 
 __all__ = ["pt2_int8_reader", "quantised_graph", "torchao_missing", "unstacked"]
@@ -55,7 +53,7 @@ def quantised_graph(program: Any, batches: Iterable[Inputs], in_float: Collectio
         ModelRunError: torchao can't quantise the program.
     """
     try:
-        with _quiet(), torch.no_grad():
+        with quiet(), torch.no_grad():
             from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
             prepared = prepare_pt2e(program.module(), _quantiser(in_float))
@@ -107,7 +105,7 @@ def _layer(node: fx.Node) -> str | None:
 
 def pt2_int8_reader(path: Path) -> Callable[[Inputs], list[Tensor]]:
     """Open a file of a quantised graph and run it in int8 kernels, which are set up once for each shape of inputs."""
-    with _quiet():
+    with quiet():
         from torchao.quantization.pt2e.inductor_passes.x86 import _register_quantization_weight_pack_pass
         from torchao.quantization.pt2e.lowering import lower_pt2e_quantized_to_x86
 
@@ -118,21 +116,8 @@ def pt2_int8_reader(path: Path) -> Callable[[Inputs], list[Tensor]]:
     def run(inputs: Inputs) -> list[Tensor]:
         with torch.no_grad():
             if inputs.shapes() not in made:
-                with _quiet():
+                with quiet():
                     made[inputs.shapes()] = lower_pt2e_quantized_to_x86(module, tuple(inputs.args))
             return as_tensors(inputs.call(made[inputs.shapes()]))
 
     return run
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """torchao and what it imports warn of each other's old names."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

@@ -23,6 +23,7 @@ __all__ = [
     "images_in",
     "in_batches",
     "inputs_for",
+    "refuse_single",
     "rows_of",
 ]
 
@@ -53,11 +54,7 @@ class Calibration:
         """
         if isinstance(source, Calibration):
             return source
-        if isinstance(source, (Tensor, Inputs, dict, str)):
-            raise UsageError(
-                f"calibration is a {type(source).__name__}; expected an iterable of inputs, e.g. [images] or a list "
-                "of batches."
-            )
+        refuse_single(source, "calibration")
         kept: Iterable[Any] = list(source) if isinstance(source, Iterator) else source
         first, elements = next(iter(kept), None), Elements(example)
         if first is None:
@@ -89,6 +86,18 @@ class Calibration:
                 yield inputs.like(model)
             elif wanted.any():
                 yield rows_of(inputs, wanted.nonzero()[:, 0]).like(model)
+
+
+def refuse_single(source: object, name: str) -> None:
+    """Refuse what can be iterated over and holds no batches: a tensor's parts are images.
+
+    Raises:
+        UsageError: with what was expected.
+    """
+    if isinstance(source, (Tensor, Inputs, dict, str)):
+        raise UsageError(
+            f"{name} is a {type(source).__name__}; expected an iterable of inputs, e.g. [images] or a list of batches."
+        )
 
 
 def first_images(batches: Iterable[Inputs], count: int) -> Iterator[Inputs]:

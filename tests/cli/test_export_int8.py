@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -64,6 +65,23 @@ def test_a_folder_is_exported_as_it_was_prepared(home: Path, capsys: pytest.Capt
     assert (told["float_file"]["inputs"], told["float_file"]["held_back"]) == (19, True)
     assert told["original"]["inputs"] == 19
     assert Path("net.imitated").is_file()
+
+
+@pytest.mark.skipif(no_int8_instructions() is not None, reason="no int8 instructions")
+def test_weights_that_are_gone_are_named(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without the file that the original's weights came from its name is told, and nothing is compared with it."""
+    scope: dict[str, Any] = {}
+    exec(FACTORY, scope)
+    torch.save(scope["build"]().state_dict(), "w.pth")
+    made = ("--weights", "w.pth", "--method", "spatial", "-o", "half")
+    assert _run(capsys, "convert", "net.py:build", *made)[0] == 0
+    wanted = ("half", "--trust-factory", "--int8", "--calibrate", "images", "-o", "net.imitated", "--json", "--force")
+    code, out, err = _run(capsys, "export", *wanted)
+    assert (code, json.loads(out)["int8"]["original"] is None, "not compared" in err) == (0, False, False)
+    Path("w.pth").unlink()
+    code, out, err = _run(capsys, "export", *wanted)
+    assert (code, json.loads(out)["int8"]["original"]) == (0, None)
+    assert "w.pth' is not there; put it back" in " ".join(err.split())
 
 
 @pytest.mark.parametrize(

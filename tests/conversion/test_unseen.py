@@ -56,3 +56,11 @@ def test_a_shuffled_loader_is_refused() -> None:
     with pytest.raises(UsageError, match="shuffle=False"):
         Unseen(_patient(), Data(calibration=_Shuffled(inputs(64, 0))))
     assert list(Unseen(_patient(), Data(calibration=_Steady(inputs(64, 0)))))
+
+
+def test_a_single_tensor_to_judge_on_is_refused() -> None:
+    """Its parts would be taken for batches; a list of it is taken."""
+    images = torch.rand(4, 3, 8, 8)
+    with pytest.raises(UsageError, match="judging is a Tensor; expected an iterable"):
+        Data.of(None, images, None)
+    assert Data.of(None, [images], None).judging is not None

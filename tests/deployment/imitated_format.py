@@ -33,6 +33,10 @@ class ImitatedFormat:
         """None."""
         return range(0)
 
+    def int8_opsets(self) -> range:
+        """None."""
+        return range(0)
+
     def missing(self) -> str | None:
         """Nothing."""
         return None

@@ -19,6 +19,7 @@ from convsurgeon import BenchReport, bench
 from convsurgeon.base.errors import ModelRunError, UnknownName, UsageError
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.cli.app import run
+from convsurgeon.deployment.benching.cells import lines
 from convsurgeon.deployment.benching.record import realised_share
 from convsurgeon.deployment.lowering import Lowered
 from convsurgeon.runtimes.place import Place
@@ -300,5 +301,6 @@ def test_int8_gets_a_row_where_the_runtime_has_it_and_a_reason_where_not() -> No
     timed = [(row.place.runtime, row.place.precision) for row in report.rows]
     assert timed == [("eager", "float32"), ("onnxruntime", "float32"), ("onnxruntime", "int8")]
     assert report.rows[-1].batch_norm == "folded by lowering"
+    assert "onnxruntime: folded by the runtime; onnxruntime int8: folded by lowering" in "\n".join(lines(report))
     assert "eager int8" in report.absent
     assert "eager int8" not in bench(Residual().eval(), None, X, runtimes="eager").absent

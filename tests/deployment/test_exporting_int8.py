@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -156,13 +157,66 @@ def test_inputs_of_another_size_are_refused(images: list[Tensor], tmp_path: Path
     assert kind.written_with == [()]
 
 
+def test_inputs_of_any_size_that_is_free_are_taken(
+    images: list[Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: ImitatedFormat
+) -> None:
+    """Ranges may be measured on images of another height where the file takes any; another width is refused still."""
+    monkeypatch.setattr(formats, "FORMATS", (replace(kind, free=("batch", "height")),))
+    net, x, path = Delicate().eval(), images[0][:1], tmp_path / "net.imitated"
+    with pytest.raises(UsageError, match=r"inputs are \[7, 3, 4, 5\], and the file takes \[1, 3, 4, 4\], with any"):
+        convsurgeon.export(net, x, path, int8=convsurgeon.Int8([torch.rand(8, 3, 4, 5)]))
+    convsurgeon.export(net, x, path, int8=convsurgeon.Int8([torch.rand(8, 3, 5, 4)]))
+
+
+@pytest.mark.parametrize(
+    ("judging", "words"),
+    [
+        ([torch.full((4, 3, 4, 4), float("nan"))], r"judging batch 1 .* NaN"),
+        (torch.rand(4, 3, 4, 4), "judging is a Tensor; expected an iterable"),
+    ],
+)
+@pytest.mark.usefixtures("kind")
+def test_inputs_to_judge_on_are_looked_at(images: list[Tensor], tmp_path: Path, judging: Any, words: str) -> None:
+    """What can't be judged on is refused under its name, as inputs to measure on are; batches of numbers are taken."""
+    net, path = Delicate().eval(), tmp_path / "net.imitated"
+    with pytest.raises(UsageError, match=words):
+        convsurgeon.export(net, images[0][:1], path, int8=convsurgeon.Int8(images, judging=judging))
+    assert list(tmp_path.iterdir()) == []
+    convsurgeon.export(net, images[0][:1], path, int8=convsurgeon.Int8(images, judging=[torch.rand(4, 3, 4, 4)]))
+
+
+def test_agreement_needs_classes(images: list[Tensor], tmp_path: Path, kind: ImitatedFormat) -> None:
+    """A floor for a network that gives maps is refused before anything is quantised; without one it is written."""
+    net, path = Delicate().eval().first, tmp_path / "net.imitated"
+    with pytest.raises(TargetError, match=r"no classes.*leave out"):
+        convsurgeon.export(net, images[0][:1], path, int8=convsurgeon.Int8(images, at_least="agreement=99%"))
+    assert (kind.written_with, list(tmp_path.iterdir())) == ([], [])
+    convsurgeon.export(net, images[0][:1], path, int8=convsurgeon.Int8(images))
+    assert path.is_file()
+
+
+def test_an_opset_without_scales_for_channels_is_refused(images: list[Tensor], tmp_path: Path) -> None:
+    """ONNX has them from 13 on: what is older, and fine in float, is refused with the range before any work."""
+    kind = format_for(Path("net.onnx"))
+    if (reason := kind.missing()) is not None:
+        pytest.skip(reason)
+    with pytest.raises(UsageError, match=r"opset 12 .* expected 13 to"):
+        convsurgeon.export(
+            Delicate().eval(), images[0][:1], tmp_path / "net.onnx", opset=12, int8=convsurgeon.Int8(images)
+        )
+    assert 12 in kind.opsets()
+    assert 13 in kind.int8_opsets()
+
+
 def test_refusals_come_before_any_work(images: list[Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that is not lowered, a floor that can't be read, no instructions: each is refused with its reason."""
     monkeypatch.setattr(formats, "FORMATS", (ImitatedFormat(),))
     net, x, path = Delicate().eval(), images[0][:1], tmp_path / "net.imitated"
     with pytest.raises(UsageError, match="starts from the lowered network"):
         convsurgeon.export(net, x, path, int8=convsurgeon.Int8(images), lowered=False)
-    with pytest.raises(TargetError, match="can't be read"):
+    with pytest.raises(UsageError, match=r"int8 is a bool; expected convsurgeon\.Int8"):
+        convsurgeon.export(net, x, path, int8=True)  # type: ignore[arg-type]
+    with pytest.raises(TargetError, match="expected agreement=99%"):
         convsurgeon.export(net, x, path, int8=convsurgeon.Int8(images, at_least="top1=-1"))
     monkeypatch.setattr(int8_file, "no_int8_instructions", lambda: "this processor has no instructions for int8.")
     with pytest.raises(UsageError, match="no instructions for int8"):

@@ -6,7 +6,7 @@ import pytest
 
 from convsurgeon import Floor, Recipe
 from convsurgeon.base.errors import TargetError
-from convsurgeon.planning.floors import parse_floors
+from convsurgeon.planning.floors import counted_agreement, parse_floors
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,27 @@ def test_what_no_number_of_inputs_shows_is_refused(text: str, shown: str) -> Non
     with pytest.raises(TargetError, match="no number of inputs can show"):
         parse_floors(text)
     assert parse_floors(shown)
+
+
+@pytest.mark.parametrize(
+    ("given", "share"),
+    [
+        ("agreement=99%", 0.99),
+        (" agreement = 97.5 % ", 0.975),
+        ("agreement=100%", 1.0),
+        (Floor("agreement=99%", "agreement", 0.99), 0.99),
+    ],
+)
+def test_a_counted_share_may_be_all(given: str | Floor, share: float) -> None:
+    """Where nothing has to be shown the same words are read, and all of the inputs may be asked for."""
+    assert counted_agreement(given) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("text", ["agreement=0%", "agreement=101%", "agreement=0.99", "top1=-0.5", "99%", "", 0.99])
+def test_what_is_no_counted_share_is_refused(text: str) -> None:
+    """Anything else, other measures too, is refused with the form that is expected."""
+    with pytest.raises(TargetError, match="expected agreement=99%, above 0 % and at most 100 %"):
+        counted_agreement(text)
 
 
 def test_a_function_needs_a_limit() -> None:

@@ -122,9 +122,11 @@ def export(
     """
     path = Path(path)
     kind = require_writable(path, format, force)
+    if int8 is not None and not isinstance(int8, Int8):
+        raise UsageError(f"int8 is a {type(int8).__name__}; expected convsurgeon.Int8(calibration=batches) or None.")
     if precision is not None and not lowered:
         raise UsageError(f"precision '{precision}' says what to time in, but nothing is timed without lowering.")
-    _require_opset(kind, opset)
+    _require_opset(kind, opset, kind.opsets() if int8 is None else kind.int8_opsets())
     wanted = Wanted(None if free is None else parse_axes(free), opset)
     request = _Request(path, kind, wanted, lowered, precision)
     if int8 is None:
@@ -227,14 +229,15 @@ def _require_sizes(model: nn.Module, inputs: Inputs, free: FreeAxes) -> None:
                 ) from error
 
 
-def _require_opset(kind: Format, opset: int | None) -> None:
+def _require_opset(kind: Format, opset: int | None, known: range) -> None:
     if opset is None:
         return
-    known = kind.opsets()
     if not known:
         raise UsageError(f"opset {opset} belongs to ONNX; a {kind.name} file has none, leave it out.")
     if opset not in known:
-        raise UsageError(f"opset {opset} is not known here; expected {known.start} to {known.stop - 1}.")
+        raise UsageError(
+            f"opset {opset} is not one that such a file can have; expected {known.start} to {known.stop - 1}."
+        )
 
 
 def require_writable(path: Path, format: str | None, force: bool) -> Format:

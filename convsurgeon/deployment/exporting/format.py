@@ -65,6 +65,10 @@ class Format(Protocol):
         """The versions of its operators to choose from; none where they have no versions."""
         ...
 
+    def int8_opsets(self) -> range:
+        """Those of them that int8 files may have."""
+        ...
+
     def missing(self) -> str | None:
         """Why files can't be written here, with what to install; None if they can."""
         ...

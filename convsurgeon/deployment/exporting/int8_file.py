@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,24 +11,25 @@ from typing import Any
 import torch
 from torch import nn
 
-from convsurgeon.base.batch_axis import batch_of
 from convsurgeon.base.errors import TargetError, UsageError
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.base.progress import Progress
 from convsurgeon.deployment.exporting.format import Format, Reader, Wanted, Written
+from convsurgeon.deployment.exporting.int8_data import Int8Data
 from convsurgeon.deployment.quantising.biases import bias_shifts, shifted
 from convsurgeon.deployment.quantising.equalise import equalised
 from convsurgeon.deployment.quantising.fewest import fewest
 from convsurgeon.deployment.quantising.losses import LayerLoss, layer_losses
 from convsurgeon.deployment.quantising.record import Int8Loss, Int8Report, Likeness
 from convsurgeon.deployment.quantising.rounding import RoundedNetwork
-from convsurgeon.deployment.quantising.settings import Int8, least_agreement
+from convsurgeon.deployment.quantising.settings import Int8
+from convsurgeon.planning.floors import Floor, counted_agreement
 from convsurgeon.runtimes.closeness import allowed, as_tensors, largest_disagreement
 from convsurgeon.runtimes.int8_processor import no_int8_instructions
 from convsurgeon.runtimes.machine import dtype_of
 from convsurgeon.runtimes.timer import Effort, time_in_turn
 from convsurgeon.transfer.agreement import agreement
-from convsurgeon.transfer.calibration import Calibration, first_images, images_in, in_batches
+from convsurgeon.transfer.calibration import first_images, images_in
 
 __all__ = ["FloatFile", "refuse_int8", "write_int8"]
 
@@ -37,7 +38,7 @@ _WEIGHED_ON = 16
 _TIMING = Effort(warm_up_s=0.2, timed_s=1.0, fewest=5, most=100, sample_s=0.01)
 
 
-def refuse_int8(kind: Format, at_least: str | None, *, lowered: bool) -> None:
+def refuse_int8(kind: Format, at_least: str | Floor | None, *, lowered: bool) -> None:
     """Refuse what can't be written in int8 here, before anything is computed.
 
     Raises:
@@ -49,7 +50,7 @@ def refuse_int8(kind: Format, at_least: str | None, *, lowered: bool) -> None:
     if not lowered:
         raise UsageError("int8 starts from the lowered network, whose batch norms are folded; leave out --no-lower.")
     if at_least is not None:
-        least_agreement(at_least)
+        counted_agreement(at_least)
 
 
 @dataclass(frozen=True)
@@ -74,49 +75,20 @@ def write_int8(source: FloatFile, wanted: Int8, path: Path, progress: Progress) 
 
     Raises:
         UsageError: no inputs to calibrate on, or weights that are not float32.
-        TargetError: ``wanted.at_least`` can't be read, or is not reached; the message has the best.
+        TargetError: ``wanted.at_least`` can't be read, is not reached (the message has the best), or is asked of a
+            network without classes.
         ModelRunError: the network can't be quantised in this format.
     """
-    least = None if wanted.at_least is None else least_agreement(wanted.at_least)
+    least = None if wanted.at_least is None else counted_agreement(wanted.at_least)
     if dtype_of(source.network) != torch.float32:
         raise UsageError(f"int8 starts from float32, and the weights are {dtype_of(source.network)}: model.float().")
     with torch.no_grad():
-        work = _Work(source, _Data.of(wanted, source), path, progress)
+        if least is not None:
+            _require_classes(source)
+        data = Int8Data.of(wanted, source.network, source.inputs, source.written.free)
+        work = _Work(source, data, path, progress)
         found, in_float = work.kept_above(least)
         return work.report(found, in_float, wanted.original)
-
-
-@dataclass(frozen=True)
-class _Data:
-    """Inputs that ranges are measured on, and such as are judged on only; the same ones where there are too few."""
-
-    measured: Sequence[Inputs]
-    judged: Sequence[Inputs]
-    held_back: bool
-
-    @classmethod
-    def of(cls, wanted: Int8, source: FloatFile) -> _Data:
-        calibration, network = Calibration.of(wanted.calibration, source.inputs), source.network
-        others = [calibration.elements.read(element).like(network) for element in wanted.judging]
-        measured, judged = list(calibration.fitting(network)), [*calibration.held_back(network), *others]
-        _refuse_other_sizes([*measured, *judged], source.inputs)
-        if "batch" not in source.written.free:
-            size = batch_of(source.inputs)
-            measured, judged = list(in_batches(measured, size)), list(in_batches(judged, size))
-            if not measured:
-                raise UsageError(f"the file takes {size} inputs at once, and no calibration batch holds so many.")
-        return cls(measured, judged or measured, held_back=bool(judged))
-
-
-def _refuse_other_sizes(given: Sequence[Inputs], example: Inputs) -> None:
-    """Files take any batch size at most: all other axes are those of the example inputs."""
-    wanted = [shape[1:] for shape in example.shapes()]
-    for inputs in given:
-        if [shape[1:] for shape in inputs.shapes()] != wanted:
-            raise UsageError(
-                f"calibration inputs are {inputs.describe()}, and the file takes {example.describe()}, of which only "
-                "the first number may differ; mind --resize and --crop, or say the size with --input N,C,H,W."
-            )
 
 
 @dataclass(frozen=True)
@@ -124,7 +96,7 @@ class _Work:
     """One network on its way into an int8 file at ``path``."""
 
     source: FloatFile
-    data: _Data
+    data: Int8Data
     path: Path
     progress: Progress
 
@@ -216,10 +188,16 @@ class _Work:
         )
 
 
+def _require_classes(source: FloatFile) -> None:
+    if agreement(source.network, source.network, [source.inputs], held_back=False).top1 is None:
+        raise TargetError(
+            "agreement can't be kept where there are no classes: it needs one output [N, classes]; leave out at_least "
+            "(--at-least), and compare the output error that is told."
+        )
+
+
 def _reaches(found: Likeness, least: float) -> bool:
-    if found.agreement is None:
-        raise TargetError("agreement can't be kept where there are no classes: it needs one output [N, classes].")
-    return found.agreement >= least
+    return (found.agreement or 0.0) >= least
 
 
 def _not_reached(least: float, in_float: int, best: Likeness) -> str:

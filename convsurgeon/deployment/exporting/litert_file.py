@@ -33,6 +33,10 @@ class LiteRtFile:
         """Its operators have no versions."""
         return range(0)
 
+    def int8_opsets(self) -> range:
+        """As in float."""
+        return self.opsets()
+
     def missing(self) -> str | None:
         """Which packages are not there."""
         return litert_missing()

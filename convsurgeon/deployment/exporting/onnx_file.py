@@ -13,7 +13,7 @@ from torch import nn
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.deployment.exporting.format import Reader, Wanted, Written
 from convsurgeon.runtimes.onnx_conversion import known_opsets, onnx_missing, run_onnx, session_for, to_onnx
-from convsurgeon.runtimes.onnx_int8 import quantise_onnx
+from convsurgeon.runtimes.onnx_int8 import OLDEST_INT8_OPSET, quantise_onnx
 
 __all__ = ["OnnxFile"]
 
@@ -30,6 +30,10 @@ class OnnxFile:
     def opsets(self) -> range:
         """Those of the installed ONNX."""
         return known_opsets()
+
+    def int8_opsets(self) -> range:
+        """From the oldest that has what is written."""
+        return range(OLDEST_INT8_OPSET, self.opsets().stop)
 
     def missing(self) -> str | None:
         """Which packages are not there."""

@@ -34,6 +34,10 @@ class OpenVinoFile:
         """Its operators have no versions."""
         return range(0)
 
+    def int8_opsets(self) -> range:
+        """As in float."""
+        return self.opsets()
+
     def missing(self) -> str | None:
         """Whether the package is there."""
         return openvino_missing()

@@ -37,6 +37,10 @@ class Pt2File:
         """Its operators have no versions."""
         return range(0)
 
+    def int8_opsets(self) -> range:
+        """As in float."""
+        return self.opsets()
+
     def missing(self) -> str | None:
         """Nothing but torch is needed."""
         return None

@@ -6,6 +6,7 @@ point for the whole tensor (Jacob et al. 2018, arXiv 1712.05877).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from convsurgeon.base.copies import duplicate
+from convsurgeon.base.errors import ModelRunError
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.base.observe import observed
 
@@ -39,10 +41,14 @@ def rounded_weight(layer: nn.Module) -> Tensor:
 
 
 class RoundedLayer:
-    """One layer, and how it computes when it is rounded; the range of its inputs is what was seen so far."""
+    """One layer, and how it computes when it is rounded; the range of its inputs is what was seen so far.
+
+    Without a meaning where ``finite`` is False: a NaN or an infinity was seen.
+    """
 
     def __init__(self, layer: nn.Module) -> None:
         self.layer = layer
+        self.finite = True
         self._low = self._high = 0.0
         self._exactly = layer.forward
         self._rounded_weight = rounded_weight(layer)
@@ -51,8 +57,9 @@ class RoundedLayer:
         """Widen the range to what the layer is given."""
         given: Tensor = args[0] if args else kwargs["input"]
         if given.numel():
-            low, high = torch.aminmax(given)
-            self._low, self._high = min(self._low, float(low)), max(self._high, float(high))
+            low, high = map(float, torch.aminmax(given))
+            self.finite = self.finite and math.isfinite(high - low)
+            self._low, self._high = min(self._low, low), max(self._high, high)
 
     def rounded(self, input: Tensor, *rest: Any) -> Tensor:
         """The layer's output from rounded weights and the rounded input."""
@@ -70,7 +77,11 @@ class RoundedLayer:
 
 
 class RoundedNetwork:
-    """A copy of a network in which single layers can be rounded; ranges are those of ``batches``, in float."""
+    """A copy of a network in which single layers can be rounded; ranges are those of ``batches``, in float.
+
+    Raises:
+        ModelRunError: a layer is given numbers that are not finite.
+    """
 
     def __init__(self, network: nn.Module, batches: Iterable[Inputs]) -> None:
         self.network = duplicate(network).eval()
@@ -78,6 +89,12 @@ class RoundedNetwork:
         with torch.no_grad(), observed(before=[(rounded.layer, rounded.see) for rounded in self.layers.values()]):
             for inputs in batches:
                 inputs.call(self.network)
+        for name, rounded in self.layers.items():
+            if not rounded.finite:
+                raise ModelRunError(
+                    f"layer '{name}' is given numbers on the calibration inputs that are not finite, for which int8 "
+                    "has no range; mend the network, or export it in float."
+                )
 
     @contextmanager
     def rounding(self, names: Collection[str]) -> Iterator[nn.Module]:

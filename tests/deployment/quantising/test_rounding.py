@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from convsurgeon.base.errors import ModelRunError
 from convsurgeon.base.inputs import as_inputs
 from convsurgeon.deployment.quantising.rounding import RoundedNetwork, layers_of, rounded_weight
 
@@ -61,6 +62,19 @@ def test_layers_called_by_keyword_are_seen() -> None:
     net, x = ByName().eval(), torch.randn(5, 4)
     with torch.no_grad(), RoundedNetwork(net, [as_inputs(x)]).rounding(["head"]) as rounded:
         torch.testing.assert_close(rounded(x), net(x), atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_what_has_no_range_is_named(bad: float) -> None:
+    """A layer that is given numbers that are not finite is refused by its name; large ones have a range."""
+    net = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Conv2d(2, 1, 1)).eval()
+    x = as_inputs(torch.randn(2, 1, 3, 3))
+    with torch.no_grad():
+        net[0].weight[0] = bad
+        with pytest.raises(ModelRunError, match=r"^layer '1' is given .* not finite"):
+            RoundedNetwork(net, [x])
+        net[0].weight[0] = 1e30
+        RoundedNetwork(net, [x])
 
 
 @pytest.mark.parametrize(("module", "counts"), [(nn.Conv2d(1, 1, 1), True), (nn.BatchNorm2d(1), False)])
