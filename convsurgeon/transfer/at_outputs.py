@@ -51,28 +51,24 @@ class AtOutputs:
             return self._error()
 
     def with_noise(self, name: str) -> float | None:
-        """Relative error of the outputs for each unit of relative error at one layer's output, if that is noise.
+        """Relative error of the outputs for each unit of relative error at one layer's output.
 
-        What a unit leaves lies between noise that is new at each position, which pooling averages away, and noise that
-        is the same all over an image; counted is the worse of the two.
+        The noise is the layer's own output with channels and images exchanged: as smooth over an image as features are,
+        since pooling averages noise away that is new at each position, and errors of units less so.
         """
-        found = [self._under_noise(name, everywhere_alike) for everywhere_alike in (False, True)]
-        errors = [error for error in found if error is not None]
-        return max(errors) / NOISE if len(errors) == len(found) else None
-
-    def _under_noise(self, name: str, everywhere_alike: bool) -> float | None:
         generator = torch.Generator().manual_seed(0)
 
         def noisy(_module: nn.Module, _args: Any, y: Tensor) -> Tensor:
-            shape = (*y.shape[:2], *(1,) * (y.dim() - 2)) if everywhere_alike else y.shape
-            noise = torch.randn(shape, generator=generator).to(y)
-            return y + noise * (NOISE * y.float().var(dim=[0, *range(2, y.dim())]).mean()).sqrt().to(y)
+            away = y - y.mean(dim=[0, *range(2, y.dim())], keepdim=True)
+            images, channels = (torch.randperm(count, generator=generator).to(y.device) for count in y.shape[:2])
+            return y + math.sqrt(NOISE) * away[images][:, channels]
 
         handle = self._work.get_submodule(name).register_forward_hook(noisy)
         try:
-            return self._error()
+            error = self._error()
         finally:
             handle.remove()
+        return None if error is None else error / NOISE
 
     def _error(self) -> float | None:
         total = 0.0

@@ -24,14 +24,13 @@ def _at_outputs(net: nn.Module) -> AtOutputs:
 
 
 def test_pooling_hides_no_damage() -> None:
-    """A unit's errors hardly average away; noise in front of a pooling that did would make the layer look harmless."""
+    """A unit's errors hardly average away; noise that did in front of a pooling would make the layer look harmless."""
     net = _net()
-    at = _at_outputs(net)
     with torch.no_grad():
-        counted, fine = at.with_noise("2"), at._under_noise("2", everywhere_alike=False)
+        counted = _at_outputs(net).with_noise("2")
+    # Noise that is new at each of the 144 positions leaves a hundredth part of that behind the pooling.
     assert counted is not None
-    assert fine is not None
-    assert counted > 10 * fine / 0.02
+    assert counted > 0.1
 
 
 @torch.no_grad()
