@@ -23,6 +23,7 @@ __all__ = ["with_streams"]
 
 _NO_INPUTS = "narrowing needs calibration inputs (--calibrate DIR)"
 _TOO_FEW = "the calibration inputs are too few to tell what its loss would hurt"
+_NO_WIDTH = "no fewer channels are a multiple of {multiple} (--width-multiple)"
 _NOT_ASKED = {False: "narrowing is not among the moves", True: "narrowing joined streams is not among the moves"}
 
 
@@ -49,8 +50,9 @@ def with_streams(model: nn.Module, problem: Problem, data: Calibration | None, p
         progress=progress,
     )
     for streams_together, widths in zip(sets, found.widths, strict=True):
-        if widths is None:
-            closed += [replace(stream, closed=_TOO_FEW) for stream in streams_together]
+        if widths is None or len(widths.kept) == 1:
+            reason = _TOO_FEW if widths is None else _NO_WIDTH.format(multiple=recipe.width_multiple)
+            closed += [replace(stream, closed=reason) for stream in streams_together]
     usable = [widths for widths in found.widths if widths is not None and len(widths.kept) > 1]
     return problem.rated(_at_outputs(problem.damage, found.gains)).narrowing(usable, closed)
 
