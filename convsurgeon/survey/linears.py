@@ -6,7 +6,21 @@ from dataclasses import dataclass
 
 from convsurgeon.families.cost import ConvShape, Cost, conv_cost
 
-__all__ = ["LinearLayer"]
+__all__ = ["LinearLayer", "linear_shape"]
+
+
+def linear_shape(in_features: int, out_features: int, *, bias: bool) -> ConvShape:
+    """A linear layer as the 1×1 convolution that it is."""
+    one = (1, 1)
+    return ConvShape(
+        in_channels=in_features,
+        out_channels=out_features,
+        kernel=one,
+        stride=one,
+        padding=(0, 0),
+        dilation=one,
+        bias=bias,
+    )
 
 
 @dataclass(frozen=True)
@@ -22,16 +36,7 @@ class LinearLayer:
     @property
     def shape(self) -> ConvShape:
         """As the 1×1 convolution that it is."""
-        one = (1, 1)
-        return ConvShape(
-            in_channels=self.in_features,
-            out_channels=self.out_features,
-            kernel=one,
-            stride=one,
-            padding=(0, 0),
-            dilation=one,
-            bias=self.bias,
-        )
+        return linear_shape(self.in_features, self.out_features, bias=self.bias)
 
     @property
     def cost(self) -> Cost:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from convsurgeon.families.cost import ConvShape
 from convsurgeon.families.torch_convs import conv_shape
+from convsurgeon.survey.linears import linear_shape
 from convsurgeon.survey.sources import plainly
 
 __all__ = ["as_conv", "as_map"]
@@ -16,17 +17,7 @@ __all__ = ["as_conv", "as_map"]
 def as_conv(module: nn.Module) -> tuple[Any, ConvShape]:
     """The layer, or the plain convolution that it computes, and its shape."""
     if isinstance(module, nn.Linear):
-        one = (1, 1)
-        shape = ConvShape(
-            in_channels=module.in_features,
-            out_channels=module.out_features,
-            kernel=one,
-            stride=one,
-            padding=(0, 0),
-            dilation=one,
-            bias=module.bias is not None,
-        )
-        return module, shape
+        return module, linear_shape(module.in_features, module.out_features, bias=module.bias is not None)
     conv = plainly(module)
     return conv, conv_shape(conv)
 
