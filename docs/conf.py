@@ -1,0 +1,36 @@
+"""The documentation site: pages in Markdown, commands from click, the API from docstrings. Built by scripts/docs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from benchmarks.latency.rows import read_rows
+from benchmarks.latency.table import tables as latency_tables
+from compatibility.published import read_published
+from compatibility.published import tables as network_tables
+from convsurgeon import __version__
+
+project = "convsurgeon"
+version = release = __version__
+html_title = f"convsurgeon {__version__}"
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_click"]
+myst_heading_anchors = 4
+autodoc_typehints = "description"
+default_role = "code"
+html_theme = "furo"
+html_show_sphinx = False
+
+
+def _write_rows() -> None:
+    """The pages that show the data row by row; nobody reads them but on the site."""
+    networks = network_tables(read_published(HERE / "matrix.jsonl"))
+    (HERE / "lab" / "matrix-rows.md").write_text(f"# Networks, one by one\n\n{networks}", encoding="utf-8")
+    times = latency_tables(read_rows(HERE / "latency.jsonl"))
+    (HERE / "lab" / "latency-rows.md").write_text(f"# Latency, row by row\n\n{times}", encoding="utf-8")
+
+
+_write_rows()
