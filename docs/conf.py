@@ -8,7 +8,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from benchmarks.latency.rows import read_rows
+from benchmarks.latency.rows import Row
 from benchmarks.latency.table import tables as latency_tables
 from compatibility.published import read_published
 from compatibility.published import tables as network_tables
@@ -21,6 +21,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphin
 myst_heading_anchors = 4
 autodoc_typehints = "description"
 default_role = "code"
+smartquotes = False  # -- stays what people type
 html_theme = "furo"
 html_show_sphinx = False
 
@@ -29,7 +30,8 @@ def _write_rows() -> None:
     """The pages that show the data row by row; nobody reads them but on the site."""
     networks = network_tables(read_published(HERE / "matrix.jsonl"))
     (HERE / "lab" / "matrix-rows.md").write_text(f"# Networks, one by one\n\n{networks}", encoding="utf-8")
-    times = latency_tables(read_rows(HERE / "latency.jsonl"))
+    rows = (HERE / "latency.jsonl").read_text(encoding="utf-8").splitlines()
+    times = latency_tables([Row.model_validate_json(row) for row in rows])
     (HERE / "lab" / "latency-rows.md").write_text(f"# Latency, row by row\n\n{times}", encoding="utf-8")
 
 

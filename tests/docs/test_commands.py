@@ -46,6 +46,15 @@ def _parse(words: list[str]) -> None:
     assert left == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_commands_in_sentences_exist_with_their_options(page: Path) -> None:
+    """What a sentence quotes of the command line is a command of ours with options that it knows."""
+    prose = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for name, rest in re.findall(r"`convsurgeon\s+([a-z]+)\b([^`]*)`", prose):
+        options = {option for parameter in cli.commands[name].params for option in parameter.opts}
+        assert set(re.findall(r"--[a-z][a-z-]+", rest)) <= options | {"--help"}, f"convsurgeon {name}{rest}"
+
+
 @pytest.mark.parametrize("block", _of("python"), ids=_place)
 def test_python_names_what_there_is(block: Block) -> None:
     """It is Python; what it takes from convsurgeon exists, and calls name arguments that exist."""
