@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
 
 from benchmarks.latency.rows import Row
 from benchmarks.latency.table import tables as latency_tables
 from compatibility.published import read_published
 from compatibility.published import tables as network_tables
 from convsurgeon import __version__
+
+HERE = Path(__file__).parent
 
 project = "convsurgeon"
 version = release = __version__

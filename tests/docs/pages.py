@@ -14,7 +14,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["OURS", "PAGES", "ROOT", "Block", "anchors", "blocks", "links", "name_of"]
+__all__ = ["OURS", "PAGES", "ROOT", "Block", "anchors", "blocks", "links", "name_of", "prose"]
 
 # What runs this project's commands, installed or from a checkout.
 OURS = ("convsurgeon", "scripts/convsurgeon")
@@ -79,16 +79,19 @@ def blocks(page: Path) -> list[Block]:
     return found
 
 
+def prose(page: Path) -> str:
+    """A page without its code blocks."""
+    return _FENCE.sub("", page.read_text(encoding="utf-8"))
+
+
 def links(page: Path) -> list[str]:
     """What a page links to, outside of code."""
-    prose = re.sub(r"`[^`\n]*`", "", _FENCE.sub("", page.read_text(encoding="utf-8")))
-    return _LINK.findall(prose)
+    return _LINK.findall(re.sub(r"`[^`\n]*`", "", prose(page)))
 
 
 def anchors(page: Path) -> set[str]:
     """The names that a page's headings have in links, as GitHub and the site make them."""
-    prose = _FENCE.sub("", page.read_text(encoding="utf-8"))
-    headings = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 

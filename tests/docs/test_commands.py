@@ -12,7 +12,7 @@ import pytest
 
 import convsurgeon
 from convsurgeon.cli.app import cli
-from tests.docs.pages import OURS, PAGES, ROOT, Block, blocks, name_of
+from tests.docs.pages import OURS, PAGES, ROOT, Block, blocks, name_of, prose
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 
@@ -49,9 +49,9 @@ def _parse(words: list[str]) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_commands_in_sentences_exist_with_their_options(page: Path) -> None:
     """What a sentence quotes of the command line is a command of ours with options that it knows."""
-    prose = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    for name, rest in re.findall(r"`convsurgeon\s+([a-z]+)\b([^`]*)`", prose):
-        options = {option for parameter in cli.commands[name].params for option in parameter.opts}
+    for name, rest in re.findall(r"`convsurgeon\s+([a-z]+)\b([^`]*)`", prose(page)):
+        parameters = cli.commands[name].params
+        options = {option for one in parameters for option in (*one.opts, *one.secondary_opts)}
         assert set(re.findall(r"--[a-z][a-z-]+", rest)) <= options | {"--help"}, f"convsurgeon {name}{rest}"
 
 
@@ -70,8 +70,7 @@ def test_python_names_what_there_is(block: Block) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_no_command_stands_outside_of_a_block(page: Path) -> None:
     """Indented lines are run by nobody: a command stands in a fenced block, which says what language it is in."""
-    prose = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    assert re.findall(r"^ {4,}(?:convsurgeon|python|pip|scripts/\w+) .*", prose, re.MULTILINE) == []
+    assert re.findall(r"^ {4,}(?:convsurgeon|python|pip|scripts/\w+) .*", prose(page), re.MULTILINE) == []
 
 
 def _source_texts() -> str:
