@@ -1,9 +1,9 @@
 """Rebuild the compatibility matrix.
 
-    scripts/matrix                                  # what is not there yet, then docs/matrix.md
+    scripts/matrix                                  # what is not there yet, then docs/matrix.md and .jsonl
     scripts/matrix --library timm --only 'resnet*'
     scripts/matrix --redo-failed --jobs 2
-    scripts/matrix --page-only                      # docs/matrix.md and the summary from what is there
+    scripts/matrix --page-only                      # both files and the summary from what is there
 
 It goes on where it was stopped: a network that was examined by this version of convsurgeon is not examined again
 unless ``--redo`` or ``--redo-failed`` asks for it.
@@ -24,6 +24,7 @@ from compatibility.examine import Settings
 from compatibility.libraries import LIBRARIES, subjects_of
 from compatibility.page import page, summary
 from compatibility.pool import Cache, examine_all
+from compatibility.published import published, write_published
 from compatibility.records import NetworkRow
 from compatibility.subjects import Subject
 from convsurgeon import __version__
@@ -50,7 +51,7 @@ SCREEN = Console(stderr=True)
 @click.option("--redo-failed", is_flag=True, help="examine again what failed")
 @click.option("--page-only", is_flag=True, help="examine nothing")
 @click.option("--cache", type=click.Path(path_type=Path), default=CACHE, help="one JSON file per network")
-@click.option("--output", type=click.Path(path_type=Path), default=PAGE, help="the Markdown page; JSON goes to --cache")
+@click.option("--output", type=click.Path(path_type=Path), default=PAGE, help="the page; its data beside it")
 def main(
     libraries: Sequence[str],
     only: Sequence[str],
@@ -76,6 +77,7 @@ def main(
     rows = [row for s in subjects if (row := kept.read(s.library, s.name)) is not None]
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(page(rows), encoding="utf-8")
+    write_published(map(published, rows), output.with_suffix(".jsonl"))
     everything = [row.model_dump(mode="json") for row in rows]
     (cache / "matrix.json").write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
     click.echo(summary(rows))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from compatibility.records import Cell, NetworkRow
+from compatibility.records import NetworkRow
 
 __all__ = ["page", "summary"]
 
@@ -35,10 +35,14 @@ For each method and a target of `macs=50%` it asks:
 The column **narrow** asks the same of that plan, instead of a target: `convert` cuts every open stream in half,
 whatever share of the MACs that leaves; nothing to convert means that every stream is closed, each with its reason.
 
-Inputs are of batch 1 and of the library's own size, smaller (`↓`) where a forward would take over 20 GMACs
+Inputs are of batch 1 and of the library's own size, smaller where a forward would take over 20 GMACs
 (samvit_base_patch16, which takes one size only, is built for 512×512: at its own 1024×1024 a training step takes
-22 GiB). A cell shows the share of the MACs that is kept; `≥ 63 %` is a refused target with the least share that can be
-reached; `–` is nothing to convert."""
+22 GiB)."""
+
+_NETWORKS = """\
+[matrix.jsonl](matrix.jsonl) has a line for each network: its input (`reduced` where that is smaller than the
+library's own), MACs, convolutions and, for each method, the share of the MACs that is kept, or the least that can be
+reached where the target was refused. The site shows them as tables, under "Networks, one by one"."""
 
 
 def summary(rows: Iterable[NetworkRow]) -> str:
@@ -63,15 +67,12 @@ def _counts(label: str, rows: Sequence[NetworkRow]) -> str:
 
 
 def page(rows: Iterable[NetworkRow]) -> str:
-    """The whole page: the summary, failures with their reasons, one line per network."""
+    """The page: the summary, failures with their reasons, checks, and where the networks' own lines are."""
     everything = sorted(rows, key=lambda row: (row.library, row.name))
     parts = ["# Compatibility", _HOW, _setting(everything)]
     parts += ["Networks are counted in the first columns, conversions (networks × methods) in the others.", ""]
     parts[-1] = summary(everything)
-    parts += ["## Failures", _failures(everything), "## Checks", _checks(everything), "## Networks"]
-    for library in dict.fromkeys(row.library for row in everything):
-        own = [row for row in everything if row.library == library]
-        parts += [f"### {library}", _networks(sorted(own, key=lambda row: (row.green, row.name)))]
+    parts += ["## Failures", _failures(everything), "## Checks", _checks(everything), "## Networks", _NETWORKS]
     return "\n\n".join(parts) + "\n"
 
 
@@ -109,35 +110,6 @@ def _checks(rows: Sequence[NetworkRow]) -> str:
         why = "; ".join(f"{_plain(reason)} ({times})" for reason, times in reasons.get(stage, {}).items())
         lines.append(f"| {stage} | {counts['ok']} | {counts['failed']} | {counts['left out']} | {why} |")
     return "\n".join(lines)
-
-
-def _networks(rows: Sequence[NetworkRow]) -> str:
-    methods = list(dict.fromkeys(cell.method for row in rows for cell in row.cells))
-    lines = ["| network | input | GMACs | convolutions | " + " | ".join([*methods, "export", "s"]) + " |"]
-    lines.append("|---" * (len(methods) + 6) + "|")
-    lines += [_line(row, methods) for row in rows]
-    return "\n".join(lines)
-
-
-def _line(row: NetworkRow, methods: Sequence[str]) -> str:
-    cells = {cell.method: cell for cell in row.cells}
-    exports = [cell.checks["export"] for cell in row.cells if "export" in cell.checks]
-    export = {"ok": "yes", "failed": "**no**", "left out": ""}[exports[0].state] if exports else ""
-    size = f"{row.inputs}{' ↓' if row.reduced else ''}"
-    shown = [_cell(cells[method]) if method in cells else "" for method in methods]
-    facts = [row.name, size, f"{row.macs / 1e9:.2f}", str(row.convolutions)]
-    return "| " + " | ".join([*facts, *shown, export, f"{row.seconds:.0f}"]) + " |"
-
-
-def _cell(cell: Cell) -> str:
-    if not cell.green:
-        stages = ", ".join(stage for stage, check in cell.checks.items() if check.state == "failed")
-        return f"**failed**: {stages}"
-    if cell.outcome == "nothing":
-        return "–"
-    if cell.outcome == "refused":
-        return f"≥ {cell.reachable or 0:.0%}".replace("%", " %")
-    return f"{cell.kept or 0:.1%}".replace("%", " %")
 
 
 def _plain(text: str) -> str:

@@ -2,7 +2,7 @@
 
     python -m benchmarks.accuracy.run                       # everything that is not there yet, then the table
     python -m benchmarks.accuracy.run --net vgg --seed 0 --method igc
-    python -m benchmarks.accuracy.run --table-only > docs/accuracy.md
+    python -m benchmarks.accuracy.run --table-only   # the tables of docs/lab/accuracy.md
 
 The networks are trained first where the cache lacks them (benchmarks.accuracy.train). Calibration, damage and the
 rivals' gradients see training images only: 2,048 unlabelled ones (labelled for Torch-Pruning), drawn with the seed.

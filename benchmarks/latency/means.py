@@ -13,9 +13,9 @@ __all__ = ["means"]
 HEAD = """\
 ## All networks together
 
-Geometric means of the latency ratio over all networks, batch sizes and CPUs below where a lowered network was timed
+Geometric means of the latency ratio over all networks, batch sizes and CPUs where a lowered network was timed
 beside a pruned twin, whose mean stands in brackets; then the number of them. Bold: faster than the pruned ones. What is
-kept where a method can't reach the share asked for stands below.
+kept where a method can't reach the share asked for stands in the rows.
 """
 
 

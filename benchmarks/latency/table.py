@@ -1,4 +1,4 @@
-"""The rows as a Markdown page and as a plot of latency ratio against MACs ratio."""
+"""The rows as a Markdown page of means, as tables, and as a plot of latency ratio against MACs ratio."""
 
 from __future__ import annotations
 
@@ -9,25 +9,28 @@ from benchmarks.latency.means import means
 from benchmarks.latency.networks import METHODS, NETS
 from benchmarks.latency.rows import Row
 
-__all__ = ["draw", "page"]
+__all__ = ["draw", "page", "tables"]
 
 HEAD = """\
 # Latency
 
 Latency of converted networks as a share of their originals', median of samples taken in turn in one run, beside
-Torch-Pruning (one channel ratio, by magnitude) at the same MACs. Weights are random; time does not depend
-on them. `MACs` is what is really kept: where a method can't reach the share asked for, its lowest reachable one.
-*Realised* is (1 − latency ratio) / (1 − MACs ratio). All networks of a row got the same lowering where the row says so.
-What is in no table has not been timed yet. Accuracy is not looked at here: see [accuracy.md](accuracy.md). The rows are
-kept in [latency.jsonl](latency.jsonl), and every machine adds its own:
+Torch-Pruning (one channel ratio, by magnitude) at the same MACs. Weights are random; time does not depend on them.
+Where a method can't reach the share asked for, its lowest reachable one is timed. All networks of a row got the same
+lowering where the row says so. What is in no row has not been timed yet. Accuracy is not looked at here: see
+[accuracy.md](accuracy.md). The rows are kept in [latency.jsonl](latency.jsonl), each with its machine and quartiles;
+the site shows them as tables, under "Latency, row by row". Every machine adds its own:
 
-    python -m benchmarks.latency.run                 # what this machine has not timed; --device cuda for a GPU
-    python -m benchmarks.latency.run --table-only    # this page and the plot, from the rows that are kept
+<!-- not run: hours of timing, on a quiet machine -->
+```sh
+python -m benchmarks.latency.run                 # what this machine has not timed; --device cuda for a GPU
+python -m benchmarks.latency.run --table-only    # this page and the plot, from the rows that are kept
+```
 """
 
 
 def page(rows: Sequence[Row], plot: str | None) -> str:
-    """One table of means, one table per network."""
+    """The means over all networks, and the plot."""
     parts = [HEAD]
     if noted := sum(bool(row.note) for row in rows):
         parts.append(
@@ -38,6 +41,12 @@ def page(rows: Sequence[Row], plot: str | None) -> str:
         parts.append(f"![Latency ratio against MACs ratio; on the diagonal every MAC saved is time saved.]({plot})\n")
     if together := means(rows):
         parts.append(together)
+    return "\n".join(parts)
+
+
+def tables(rows: Sequence[Row]) -> str:
+    """One table per network and machine. *Realised* is (1 − latency ratio) / (1 − MACs ratio)."""
+    parts = []
     for net in NETS:
         of_net = [row for row in rows if row.net == net]
         for machine in sorted({_machine(row) for row in of_net}):

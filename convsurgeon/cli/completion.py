@@ -9,6 +9,7 @@ from click.shell_completion import CompletionItem
 
 from convsurgeon.base.cache_file import CacheFile, cache_directory
 from convsurgeon.families import FAMILIES
+from convsurgeon.models.timm_names import PREFIX, timm_names
 
 __all__ = ["complete_method", "complete_methods", "complete_model"]
 
@@ -28,10 +29,11 @@ def complete_methods(context: click.Context, parameter: click.Parameter, incompl
 
 
 def complete_model(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Names of models; a path is the shell's own business."""
+    """Names of models, timm's once its prefix is typed; a path is the shell's own business."""
     if "/" in incomplete or incomplete.endswith(".py"):
         return [CompletionItem(incomplete, type="file")]
-    return [CompletionItem(name) for name in _models() if name.startswith(incomplete)]
+    names = timm_names() if incomplete.startswith(PREFIX) else _models()
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
 def _models() -> list[str]:

@@ -11,7 +11,7 @@ import click
 
 from convsurgeon.base.errors import UsageError
 from convsurgeon.cli.given_images import GivenImages, Unlabelled
-from convsurgeon.cli.screen import warn
+from convsurgeon.cli.screen import tell, warn
 from convsurgeon.cli.setting_options import setting_options, settings_given
 from convsurgeon.models.preprocessing import Preparation, Preprocessing
 
@@ -200,15 +200,27 @@ class DataRequest:
         """
         if self.evaluate is None:
             return None
+        return self.labelled(self.evaluate, self.transform(loaded, announced=announced), loaded)
+
+    def labelled(self, folder: Path, transform: Transform, loaded: LoadedModel) -> ImageBatches:
+        """A folder with a subfolder a class; which is which output is said where it was assumed.
+
+        Raises:
+            UsageError: the model is no classifier.
+            UnknownName: a folder that maps to no output.
+        """
         from convsurgeon.models.images import labelled_images
 
-        return labelled_images(
-            self.evaluate,
-            self.transform(loaded, announced=announced),
+        found = labelled_images(
+            folder,
+            transform,
             outputs=class_count(loaded),
             categories=loaded.categories,
             classes_file=self.classes,
-        ).batches
+        )
+        if found.assumed is not None:
+            tell(f"{found.assumed}; where training had another, pass --classes FILE")
+        return found.batches
 
 
 def class_count(loaded: LoadedModel) -> int:

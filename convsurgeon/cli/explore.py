@@ -103,8 +103,8 @@ def explore_command(
     if save is not None and folder is not None:
         _save(found, save, folder, force)
     _show(_with_commands(found.comparison, _typed(click.get_current_context())), page, as_json)
-    if folder is not None and not as_json:
-        say(f"saved {save} to {folder}")
+    if folder is not None:
+        (tell if as_json else say)(f"saved {save} to {folder}")
     return 0
 
 

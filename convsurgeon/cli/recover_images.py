@@ -40,20 +40,14 @@ class Pictures:
         return ImageBatches(train, found.transform), ImageBatches(held, found.transform) if held else None
 
     def _all(self, loaded: LoadedModel) -> ImageBatches:
-        from convsurgeon.models.images import calibration_images, labelled_images
+        from convsurgeon.models.images import calibration_images
 
         transform = self.request.transform(loaded)
         everything = calibration_images(self.folder, transform, limit=sys.maxsize, seed=self.settings.seed)
         if not self._are_classes(everything, loaded):
             return everything
         try:
-            return labelled_images(
-                self.folder,
-                transform,
-                outputs=class_count(loaded),
-                categories=loaded.categories,
-                classes_file=self.request.classes,
-            ).batches
+            return self.request.labelled(self.folder, transform, loaded)
         except UnknownName as error:
             raise UnknownName(f"{error} Or train without labels: --no-labels.") from error
 

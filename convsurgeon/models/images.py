@@ -124,10 +124,10 @@ def _image_files(folder: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class LabelledFolder:
-    """Labelled images and how their folders were mapped to the model's outputs."""
+    """Labelled images; ``assumed`` says which folder is which output where nobody did."""
 
     batches: ImageBatches
-    mapping: str
+    assumed: str | None
 
 
 def labelled_images(
@@ -149,20 +149,21 @@ def labelled_images(
     names = sorted({path.relative_to(folder).parts[0] for path in files if path.parent != folder})
     if not names:
         raise UsageError(f"'{folder}' has no class folders; expected {folder}/CLASS/IMAGE files.")
-    index, mapping = _class_index(names, outputs, categories, classes_file)
+    index, assumed = _class_index(names, outputs, categories, classes_file)
     labelled = [(path, index[path.relative_to(folder).parts[0]]) for path in files if path.parent != folder]
-    return LabelledFolder(ImageBatches(tuple(labelled), transform), mapping)
+    return LabelledFolder(ImageBatches(tuple(labelled), transform), assumed)
 
 
 def _class_index(
     names: list[str], outputs: int, categories: Sequence[str] | None, classes_file: Path | None
-) -> tuple[dict[str, int], str]:
+) -> tuple[dict[str, int], str | None]:
     if classes_file is not None:
-        return _by_name(names, _read_classes(classes_file, outputs), f"names in {classes_file}"), str(classes_file)
+        return _by_name(names, _read_classes(classes_file, outputs), f"names in {classes_file}"), None
     if categories is not None and set(map(_plain, names)) & set(map(_plain, categories)):
-        return _by_name(names, categories, "the weights' categories"), "the weights' categories"
+        return _by_name(names, categories, "the weights' categories"), None
     if len(names) == outputs:
-        return {name: i for i, name in enumerate(names)}, "sorted folder names"
+        ends = f"'{names[0]}' is output 0, '{names[-1]}' output {outputs - 1}"
+        return {name: i for i, name in enumerate(names)}, f"class folders are outputs in sorted order: {ends}"
     raise UnknownName(
         f"{len(names)} class folders ({', '.join(names[:_NAMES_SHOWN])}, …) can't be mapped to {outputs} outputs: "
         "they are no category names, and sorting needs one folder per output. Pass --classes FILE."

@@ -28,6 +28,7 @@ from convsurgeon.models.from_file import load_from_file
 from convsurgeon.models.input_sizes import random_inputs
 from convsurgeon.models.origin import WeightsOrigin
 from convsurgeon.models.source import ModelSource
+from convsurgeon.models.timm_names import PREFIX
 from convsurgeon.models.weights import (
     Transform,
     WeightedModel,
@@ -37,7 +38,6 @@ from convsurgeon.models.weights import (
 
 __all__ = ["SOURCE", "TimmModel", "timm_model"]
 
-PREFIX = "timm:"
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 
 

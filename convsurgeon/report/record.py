@@ -88,6 +88,12 @@ class Report(Record):
 
     __str__ = __repr__
 
+    def _repr_html_(self) -> str:
+        # The page is drawn from reports, so it can't be imported before them.
+        from convsurgeon.report.page.conversion import summary_html
+
+        return summary_html(self)
+
     def to_json(self) -> str:
         """The report as indented JSON."""
         return self.model_dump_json(indent=2) + "\n"

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from benchmarks.latency import run
 from benchmarks.latency.means import means
 from benchmarks.latency.rows import Cell, Row, merged, read_rows, write_rows
-from benchmarks.latency.table import page
+from benchmarks.latency.table import page, tables
 
 DOCS = Path(__file__).parents[2] / "docs"
 ROW = Row(
@@ -70,10 +70,10 @@ def test_a_newer_row_replaces_the_same_machines_older_one(change: dict[str, obje
     assert newer in rows
 
 
-def test_a_row_on_the_page() -> None:
+def test_a_row_in_its_table() -> None:
     """Ratio, realised share and rival stand beside what they are made of; each machine has a table."""
     slower = replace(ROW, device="another processor", converted_ms=(110.0, 108.0, 112.0), rival_ms=None)
-    text = page([ROW, slower], None)
+    text = tables([ROW, slower])
     head = "## resnet18, [N, 3, 224, 224], on {}, 2 threads, torch 2.9.0"
     assert text.index(head.format("a processor")) < text.index(head.format("another processor"))
     line = "| DGConv, hardened | 50.0% | eager float32 lowered | 8 | 100.0 (98.0–103.0) |"

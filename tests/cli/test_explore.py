@@ -48,7 +48,9 @@ def test_an_exploration_shows_saves_and_repeats_itself(capsys: pytest.CaptureFix
     assert shown.count("igc-40") >= 2
     assert Path("page.html").read_text(encoding="utf-8").count("igc-40") >= 2
     assert run([*explore, "--json", "--save", "igc-40", "-o", "saved"]) == 0
-    found = Comparison.model_validate_json(capsys.readouterr().out)
+    out, err = capsys.readouterr()
+    assert err.endswith("saved igc-40 to saved\n")
+    found = Comparison.model_validate_json(out)
     command = next(point.command for point in found.points if point.name == "igc-40")
     assert command is not None
     line = shlex.join(["convsurgeon", "convert", "net.py:build", *MODEL[1:5], "--evaluate", "images"])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import click
 import pytest
 from click.shell_completion import ShellComplete
 
 from convsurgeon.cli.app import cli, run
+from convsurgeon.models.timm_names import timm_names
 
 
 def _completed(*words: str) -> list[str]:
@@ -86,3 +89,18 @@ def test_shells_complete_methods_and_models(monkeypatch: pytest.MonkeyPatch) -> 
     assert _completed("convert", "resn") == ["resnet18", "resnet50"]
     assert _completed("inspect", "vgg") == ["vgg16"]
     assert _completed("convert", "path/to/mo") == ["path/to/mo"]
+
+
+def test_names_of_timm_complete_once_its_prefix_is_typed() -> None:
+    """They are those that timm lists itself, with the prefix; without it none of them is offered."""
+    timm = pytest.importorskip("timm", reason="the names are timm's")
+    assert timm_names() == sorted(f"timm:{name}" for name in timm.list_models())
+    assert "timm:resnet50d" in _completed("convert", "timm:resnet50")
+    assert not any(name.startswith("timm:") for name in _completed("convert", ""))
+
+
+def test_listing_the_names_of_timm_imports_neither_it_nor_torch() -> None:
+    """Whoever presses Tab does not wait for them."""
+    code = "import sys; from convsurgeon.cli.completion import complete_model as complete;"
+    code += "complete(None, None, 'timm:re'); print({'timm', 'torch'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

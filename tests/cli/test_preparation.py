@@ -85,6 +85,17 @@ def test_a_guessed_preparation_at_chance_is_said_and_the_right_one_is_not(
     assert report.preparation.settings.given == {"mean": "0.5", "std": "0.5"}
 
 
+@pytest.mark.usefixtures("home")
+def test_an_order_of_classes_that_nobody_gave_is_said(run: Callable[..., Ended]) -> None:
+    """Folders that stand for outputs by their order alone are a sentence on standard error; a file of names is none."""
+    plain = ("convert", "net.py:build", "--method", "compconv128", "--dry-run", "--evaluate", "images")
+    said = "class folders are outputs in sorted order: 'dark' is output 0, 'light' output 1;"
+    assert said in run(*plain).stderr
+    named = run(*plain, "--classes", "classes.txt")
+    assert named.exit_code == 0
+    assert "sorted order" not in named.stderr
+
+
 def test_images_beyond_those_fitted_on_are_judged_on(home: Path, run: Callable[..., Ended]) -> None:
     """What --images leaves of the folder is judged on, with the eighth held back."""
     assert run(*CONVERT, "-o", "out").exit_code == 0

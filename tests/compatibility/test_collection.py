@@ -11,12 +11,14 @@ from compatibility.__main__ import main
 from compatibility.examine import Settings
 from compatibility.page import page, summary
 from compatibility.pool import Cache, examine_all
+from compatibility.published import published, read_published, tables
 from compatibility.records import Cell, Check, NetworkRow
 from compatibility.subjects import sides_from
 from compatibility.timm_families import Scanned, chosen
 from convsurgeon import __version__
 from tests.compatibility.networks import endless, subject, wide
 
+DOCS = Path(__file__).parents[2] / "docs"
 VERSIONS = {"convsurgeon": __version__}
 GOOD = NetworkRow(
     library="torchvision",
@@ -57,6 +59,7 @@ def test_what_is_there_is_not_examined_again(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "| torchvision | 1 | 1 | 1 | 1 | 1 | 0 |" in result.output
     assert output.read_text() == page([GOOD])
+    assert read_published(output.with_suffix(".jsonl")) == [published(GOOD)]
 
 
 def test_the_smallest_of_each_family_is_chosen() -> None:
@@ -78,11 +81,28 @@ def test_sides_go_down_from_the_native_one() -> None:
 
 
 def test_the_page_shows_failures_first() -> None:
-    """Failures stand before the networks, with method, stage and reason, and first among the networks."""
+    """Each with method, stage and reason; what checks left out comes after."""
     text = page([GOOD, BAD])
-    assert "- `vgg11` (torchvision): auto, reload: KeyError: 'a\\|b'" in text
-    assert text.index("| vgg11 |") < text.index("| resnet18 |")
+    failure = "- `vgg11` (torchvision): auto, reload: KeyError: 'a\\|b'"
+    assert text.index(failure) < text.index("## Checks")
+
+
+def test_a_networks_own_line() -> None:
+    """The share that is kept, the least that can be reached, nothing to convert, or the checks that failed."""
+    text = tables([published(GOOD), published(BAD)])
     assert "| 50.0 % | ≥ 63 % | – |" in text
+    assert "| **failed**: reload |" in text
+
+
+def test_the_published_page_counts_the_published_rows() -> None:
+    """docs/matrix.md and docs/matrix.jsonl come from the same run: networks and outcomes agree, library by library."""
+    rows = read_published(DOCS / "matrix.jsonl")
+    text = (DOCS / "matrix.md").read_text(encoding="utf-8")
+    for library in {row.library for row in rows}:
+        own = [row for row in rows if row.library == library]
+        outcomes = [cell.outcome for row in own for cell in row.methods.values()]
+        counts = " | ".join(str(outcomes.count(kind)) for kind in ("converted", "refused", "nothing"))
+        assert f"| {library} | {len(own)} | {len(own)} | {counts} | 0 |" in text
 
 
 @pytest.mark.parametrize(("row", "counts"), [(GOOD, "1 | 1 | 1 | 1 | 1 | 0"), (BAD, "1 | 0 | 0 | 0 | 0 | 1")])

@@ -47,7 +47,7 @@ class Exported:
         path: the file; further ones may lie beside it (OpenVINO's .bin).
         format: ``pt2``, ``onnx``, ``openvino`` or ``litert``.
         free: the axes of its inputs that may have any length that the network takes: batch, height, width.
-        error: the largest |a − b| / max(1, max |a|) of its outputs in float32, read from the file.
+        error: the largest ``|a − b| / max(1, max |a|)`` of its outputs in float32, read from the file.
         steps: what lowering did; empty where it was not asked for.
         notes: what people should know of how it was written.
         int8: how it compares with the file in float, whose ``error`` this is then; None for a file in float.

@@ -33,7 +33,7 @@ class Lowered:
     Attributes:
         model: an ordinary module in eval mode for inference; ``torch.export`` takes it.
         steps: what each pass did, and what it left alone and why.
-        error: the largest |a − b| / max |a| against the network it was made from, on the inputs and on noise.
+        error: the largest ``|a − b| / max |a|`` against the network it was made from, on the inputs and on noise.
         runtime: where forms were timed; None where nothing was timed.
         precision: the number format that they were timed in, as a ``Place`` names it.
     """

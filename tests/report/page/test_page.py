@@ -115,6 +115,7 @@ def test_a_notebook_gets_the_numbers_and_no_document() -> None:
     cell = summary_html(everything(text=HOSTILE))
     assert {tag for tag, _ in _Tags(cell).tags} & {"html", "body", "script", "img"} == set()
     assert "MACs kept" in cell
+    assert everything(text=HOSTILE)._repr_html_() == cell
 
 
 def _luminance(colour: str) -> float:
