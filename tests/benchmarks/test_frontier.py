@@ -1,3 +1,5 @@
+"""The benchmark of accuracy against latency: what is kept is what was made, and every row is shown."""
+
 import torch
 from torch import nn
 
@@ -8,6 +10,7 @@ from benchmarks.frontier.rows import Row, merged
 
 
 def row(machine: str, changed: float) -> Row:
+    """One point of the VGG-style net."""
     return Row(
         net="vgg",
         machine=machine,
@@ -33,19 +36,22 @@ def thinner(model: nn.Module) -> nn.Module:
     return model.eval()
 
 
-def test_a_pruned_network_is_built_again_from_its_tensors_alone():
+def test_pruned_networks_are_kept():
+    """A pruned network is built again from its tensors alone, with the same outputs."""
     pruned, x = thinner(build("vgg")), torch.rand(2, 1, 28, 28)
     again = of_these_widths(build("vgg"), pruned.state_dict()).eval()
     assert torch.equal(again(x), pruned(x))
     assert again.features[4].in_channels == 16
 
 
-def test_a_network_timed_again_on_a_machine_replaces_its_rows_there_alone():
+def test_merging():
+    """A network timed again on a machine replaces its rows there alone."""
     old, other, new = row("a", 1.0), row("b", 1.0), row("a", 2.0)
     assert merged([old, other], [new]) == [other, new]
 
 
-def test_the_table_and_the_picture_show_each_row(tmp_path):
+def test_page(tmp_path):
+    """Table and picture show each row."""
     found = [row("a", 0.05)]
     assert "| auto, swaps alone | macs=40% | 39.9 | 61.0 | 0.05 | 0.20 | – |" in tables(found)
     (path,) = pictures(found, tmp_path)
