@@ -90,22 +90,27 @@ def start_of(method: str, model: nn.Module, target: float, sample: Sample, seed:
     return operate(method, model, plan_for(method, model, target, sample, seed), sample, seed)
 
 
-def run_cell(net: str, seed: int, method: str, target: float, steps: int, cache: Path, data: Path) -> Result:
-    """Convert, train, test."""
-    model, train, test = load_trained(net, seed, cache), load_train(data), load_test(data)
-    sample = Sample.of(train, seed)
-    start = start_of(method, model, target, sample, seed).eval()
-    anew = method in FROM_ANEW
+def trained(model: nn.Module, start: nn.Module, train: Split, seed: int, steps: int, *, anew: bool) -> nn.Module:
+    """``start`` after so many steps, in eval mode; ``anew`` without replaced sites, or with fresh weights in them."""
+    defaults = convsurgeon.RecoverSettings()
     settings = convsurgeon.RecoverSettings(
         steps=steps,
         seed=seed,
         label_weight=1.0,
         keep="last",
-        feature_weight=0.0 if anew else convsurgeon.RecoverSettings().feature_weight,
-        lr_old=convsurgeon.RecoverSettings().lr_new if anew else convsurgeon.RecoverSettings().lr_old,
+        feature_weight=0.0 if anew else defaults.feature_weight,
+        lr_old=defaults.lr_new if anew else defaults.lr_old,
     )
+    return convsurgeon.recover(model, start, Augmented(train, seed), settings=settings, device="auto").model.eval()
+
+
+def run_cell(net: str, seed: int, method: str, target: float, steps: int, cache: Path, data: Path) -> Result:
+    """Convert, train, test."""
+    model, train, test = load_trained(net, seed, cache), load_train(data), load_test(data)
+    sample = Sample.of(train, seed)
+    start = start_of(method, model, target, sample, seed).eval()
     started = time.perf_counter()
-    done = convsurgeon.recover(model, start, Augmented(train, seed), settings=settings, device="auto")
+    new = trained(model, start, train, seed, steps, anew=method in FROM_ANEW)
     seconds = time.perf_counter() - started
     example = as_inputs(sample.example)
     return Result(
@@ -117,7 +122,7 @@ def run_cell(net: str, seed: int, method: str, target: float, steps: int, cache:
         steps=steps,
         before=top1(model, test),
         converted=top1(start, test),
-        recovered=top1(done.model.eval(), test),
+        recovered=top1(new, test),
         seconds=seconds,
         device=device_name(),
     )

@@ -32,6 +32,7 @@ class Agreement:
     held_back: bool
 
 
+@torch.no_grad()
 def agreement(
     original: Callable[..., Any], converted: Callable[..., Any], batches: Iterable[Inputs], *, held_back: bool
 ) -> Agreement:
