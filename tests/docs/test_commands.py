@@ -41,7 +41,9 @@ def _parse(words: list[str]) -> None:
     if words[0].startswith("--"):
         return
     command = cli.commands[words[0]]
-    context = click.Context(command, info_name=words[0])
+    # Below the group's own context, since click keeps the help option that it makes in the first one.
+    above = cli.make_context("convsurgeon", [], resilient_parsing=True)
+    context = click.Context(command, info_name=words[0], parent=above)
     _, left, _ = command.make_parser(context).parse_args([word for word in words[1:] if word != "…"])
     assert left == []
 
