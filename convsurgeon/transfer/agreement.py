@@ -15,9 +15,11 @@ from convsurgeon.base.batch_axis import image_list
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.transfer.calibration import images_in
 
-__all__ = ["Agreement", "Comparison", "agreement", "outputs_of"]
+__all__ = ["Agreement", "Comparison", "agreement", "noise_note", "outputs_of"]
 
 TINY = 1e-30
+# Of an output's variance: order of summation on an accelerator stays far below.
+_STEADY = 1e-4
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,17 @@ def agreement(
         output_error=error / spread if spread > TINY else None,
         top1=same / rows if classified and rows else None,
         held_back=held_back,
+    )
+
+
+def noise_note(model: Callable[..., Any], batches: Iterable[Inputs]) -> str | None:
+    """What to say of a model that differs from itself on the same inputs; None where it does not."""
+    own = agreement(model, model, batches, held_back=False).output_error
+    if own is None or own <= _STEADY:
+        return None
+    return (
+        f"the ORIGINAL itself differs by {own:.1%} between two runs on the same inputs: something in its forward is "
+        "random in eval mode, too (dropout with training=True?), and stands in every error and agreement"
     )
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from convsurgeon.base.inputs import as_inputs
-from convsurgeon.transfer.agreement import agreement
+from convsurgeon.transfer.agreement import agreement, noise_note
 
 
 def _found(images: list[Tensor]) -> list[dict[str, Tensor]]:
@@ -26,3 +26,15 @@ def test_images_are_counted_not_what_is_found_on_them() -> None:
     turned.weight.data = torch.eye(4)[[0, 1, 3, 2]]
     classified = agreement(nn.Identity(), turned, map(as_inputs, [batch, batch[:2]]), held_back=True)
     assert (classified.images, classified.top1) == (6, 4 / 6)
+
+
+def test_a_model_that_differs_from_itself_is_said_to() -> None:
+    """Dropout that stays on in eval mode is noise in every comparison; the same network without it is steady."""
+    batches = [as_inputs(torch.rand(4, 8))]
+
+    def noisy(x: Tensor) -> Tensor:
+        return nn.functional.dropout(x, 0.5, training=True)
+
+    assert "between two runs on the same inputs" in (noise_note(noisy, batches) or "")
+    assert noise_note(nn.Identity(), batches) is None
+    assert noise_note(lambda x: "no tensor", batches) is None
