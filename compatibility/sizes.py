@@ -10,7 +10,7 @@ from torch import nn
 from compatibility.subjects import Subject
 from compatibility.witness import Ran, ran
 
-__all__ = ["Sized", "run_at", "sized"]
+__all__ = ["Sized", "resize", "run_at", "sized"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,11 @@ def _smallest(model: nn.Module, subject: Subject) -> tuple[Ran, int]:
 
 def run_at(model: nn.Module, subject: Subject, side: int) -> Ran:
     """Run the network on one input of that side."""
+    resize(subject, model, side)
+    return ran(model, subject.inputs(1, side))
+
+
+def resize(subject: Subject, model: nn.Module, side: int) -> None:
+    """Tell a network that resizes its inputs itself."""
     if subject.sized is not None:
         subject.sized(model, side)
-    return ran(model, subject.inputs(1, side))

@@ -44,7 +44,9 @@ def in_eval_mode(model: nn.Module) -> nn.Module:
         return model.eval()
     except FOREIGN as error:
         inside = " One of its modules is inside of itself; keep it in a list there, not as a child."
-        hint = inside if isinstance(error, RecursionError) else ""
+        exported = " An exported program can't be edited: pass the Python model it came from."
+        hints: dict[type[BaseException], str] = {RecursionError: inside, NotImplementedError: exported}
+        hint = hints.get(type(error), "")
         raise ModelLoadError(f"the model can't be put into eval mode: {named_first_line(error)}.{hint}") from error
 
 

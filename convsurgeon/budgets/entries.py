@@ -16,8 +16,8 @@ from torch import nn
 
 from convsurgeon.base.errors import INTERRUPTIONS, RecipeError, UnknownName, did_you_mean, named_first_line
 from convsurgeon.budgets.config import Config, Entry
-from convsurgeon.models.factories import at_work
 from convsurgeon.models.loading import source_of
+from convsurgeon.models.user_code import at_work
 from convsurgeon.report.folder import MANIFEST
 
 __all__ = ["Budget", "expand"]

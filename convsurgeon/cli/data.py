@@ -153,14 +153,21 @@ class DataRequest:
         return Preparation(source="factory" if is_factory(loaded.spec) else "weights")
 
     def transform(self, loaded: LoadedModel, *, announced: bool = False) -> Transform:
-        """The same as code; a guess is said, unless that was ``announced`` before."""
-        preparation = self.preparation(loaded)
+        """The same as code; a guess is said, unless that was ``announced`` before.
+
+        Raises:
+            UsageError: the model is called with something that images can't be made into.
+        """
+        from convsurgeon.models.image_inputs import image_shape, require_floats
+
+        preparation, shape = self.preparation(loaded), image_shape(loaded.example_inputs)
         if loaded.transform is not None and preparation.source != "given":
             return loaded.transform
+        require_floats(loaded.example_inputs)
+        made = preparation.settings.transform(shape)
         if preparation.source == "guessed" and not announced:
             warn(f"{preparation.describe()}.")
-        shapes = loaded.example_inputs.shapes()
-        return preparation.settings.transform(shapes[0] if len(shapes) == 1 else ())
+        return made
 
     def with_classes_used(self) -> DataRequest:
         """The same, or an error where class names were given and no folder that they could name."""

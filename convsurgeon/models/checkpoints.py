@@ -154,6 +154,10 @@ def _reading_words(error: Exception) -> str:
     if refused:
         return f"it holds Python objects ({refused[1]}), which are never unpickled"
     words = first_line(error)
+    if "TorchScript archive" in words:
+        return "it is a TorchScript archive, which is code as well as weights"
+    if "PytorchStreamReader" in words:
+        return "it is an archive of torch's, but not of weights, or cut short"
     if not isinstance(error, (OSError, RuntimeError, SafetensorError)):
         # The reader stumbled over the bytes; its words (a KeyError's number, say) mean nothing to a person.
         return "it is corrupt, or no weights at all"

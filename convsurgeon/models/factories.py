@@ -8,64 +8,37 @@ attributes ``transform`` (PIL image → [C, H, W]) and ``categories`` (class nam
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import inspect
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import torch
 from torch import nn
 
 from convsurgeon.base.copies import in_eval_mode
-from convsurgeon.base.errors import (
-    INTERRUPTIONS,
-    ConvsurgeonError,
-    ModelLoadError,
-    UnknownName,
-    UsageError,
-    did_you_mean,
-    named_first_line,
-)
+from convsurgeon.base.errors import INTERRUPTIONS, ModelLoadError, UsageError
 from convsurgeon.base.inputs import Inputs, as_inputs
-from convsurgeon.base.working_folder import staying_here
 from convsurgeon.models.from_file import load_from_file
 from convsurgeon.models.input_sizes import random_inputs
 from convsurgeon.models.origin import WeightsOrigin
 from convsurgeon.models.source import ModelSource
+from convsurgeon.models.user_code import at_work, find_code, names_code, quoted
 from convsurgeon.models.weights import WeightedModel, WeightsRequest, random_origin
 
-__all__ = ["SOURCE", "Factory", "at_work", "find_factory"]
+__all__ = ["SOURCE", "Factory", "find_factory"]
 
 _DEFAULT_SHAPE = (1, 3, 224, 224)
 
 
 def find_factory(spec: str) -> Factory:
-    """Import the module or run the file, and find the callable in it. This runs the user's code.
+    """Find the code that a name stands for. This runs it.
 
     Raises:
-        UnknownName: no such module, file or name in it; with near matches among its callables.
-        ModelLoadError: the module raises while it is imported.
-        UsageError: the name is no callable, or needs arguments.
+        UnknownName, ModelLoadError, UsageError: see `find_code`.
     """
-    where, _, name = spec.rpartition(":")
-    where, name = where.strip(), name.strip()
-    if not where or not name:
-        raise UsageError(f"{spec!r} names no factory; expected package.module:factory or path/file.py:factory.")
-    if where.endswith(".py"):
-        path = Path(where)
-        where, folder = path.as_posix(), path.expanduser().absolute().parent
-        with at_work(folder):
-            module = _run_file(path.expanduser())
-    else:
-        folder = Path.cwd()
-        with at_work(folder):
-            module = _import(where)
-    return Factory(f"{where}:{name}", _callable_in(module, name, where), folder)
+    return Factory(*find_code(spec))
 
 
 @dataclass(frozen=True)
@@ -85,7 +58,8 @@ class Factory:
         """Call the factory; the model comes back in eval mode.
 
         Raises:
-            ModelLoadError: it raises, or returns something other than an ``nn.Module``, or one without an eval mode.
+            ModelLoadError: it raises, or returns something other than an ``nn.Module``, or one without an eval mode, or
+                on the meta device, unless that is the current default device.
         """
         try:
             with at_work(self.folder):
@@ -93,11 +67,12 @@ class Factory:
         except INTERRUPTIONS:
             raise
         except BaseException as error:
-            raise ModelLoadError(f"the factory {self.spec} raises {_words(error)}.") from error
+            raise ModelLoadError(f"the factory {self.spec} raises {quoted(error)}.") from error
         if not isinstance(model, nn.Module):
             raise ModelLoadError(
                 f"the factory {self.spec} returns a {type(model).__name__}; expected a torch.nn.Module."
             )
+        _require_numbers(model, self.spec)
         return in_eval_mode(model)
 
     def load(self, request: WeightsRequest, seed: int) -> WeightedModel:
@@ -140,111 +115,21 @@ class Factory:
         return as_inputs(own)
 
 
-@contextmanager
-def at_work(folder: Path) -> Iterator[None]:
-    """While a user's code runs, its own folder is importable; wherever it goes, the current folder stays ours."""
-    entry = str(folder)
-    sys.path.insert(0, entry)
-    importlib.invalidate_caches()
-    try:
-        with staying_here():
-            yield
-    finally:
-        if entry in sys.path:
-            sys.path.remove(entry)
-
-
-def _import(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-            raise UnknownName(
-                f"there is no module {error.name!r} to find a factory in; expected package.module:factory, "
-                "importable from here, or path/file.py:factory."
-            ) from error
-        raise ModelLoadError(f"the module {name} can't be imported: {_words(error)}.") from error
-    except INTERRUPTIONS:
-        raise
-    except BaseException as error:
-        raise ModelLoadError(f"the module {name} can't be imported: {_words(error)}.") from error
-
-
-def _run_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise UnknownName(f"there is no file {path} to find a factory in.")
-    # not the plain stem: a user's resnet.py or torch.py must not shadow a module of that name
-    name = f"convsurgeon_factory_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ModelLoadError(f"{path} can't be read as a Python module.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up there
-    try:
-        spec.loader.exec_module(module)
-    except BaseException as error:
-        sys.modules.pop(name, None)
-        if isinstance(error, INTERRUPTIONS):
-            raise
-        raise ModelLoadError(f"{path} can't be run: {_words(error)}.") from error
-    return module
-
-
-def _callable_in(module: ModuleType, name: str, where: str) -> Callable[[], Any]:
-    found: Any = module
-    for part in name.split("."):
-        if not hasattr(found, part):
-            known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-            hint = did_you_mean(name, known) or f" Its callables: {', '.join(known) or 'none'}."
-            raise UnknownName(f"{where} has no {name!r}.{hint}")
-        found = getattr(found, part)
-    if not callable(found) or isinstance(found, nn.Module):
-        raise UsageError(f"{where}:{name} is a {type(found).__name__}; expected a function that returns a model.")
-    required = _required_arguments(found)
-    if required:
-        raise UsageError(
-            f"the factory {where}:{name} needs arguments ({', '.join(required)}); expected a callable "
-            "without required ones: wrap it in a function that passes them."
+def _require_numbers(model: nn.Module, spec: str) -> None:
+    """Refuse meta tensors that nobody asked for: nothing moves them elsewhere, and no file of weights fills them."""
+    if torch.get_default_device().type == "meta":
+        return
+    tensors = itertools.chain(model.named_parameters(), model.named_buffers())
+    if empty := [name for name, tensor in tensors if tensor.is_meta]:
+        raise ModelLoadError(
+            f"the factory {spec} builds its model on the meta device, where {len(empty)} tensors ({empty[0]}, …) hold "
+            "no numbers. Build it elsewhere, e.g. on the CPU; --weights FILE (weights=) fills it."
         )
-    make: Callable[[], Any] = found
-    return make
-
-
-def _required_arguments(function: Callable[..., Any]) -> list[str]:
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # some callables written in C have none
-        return []
-    star = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [one.name for one in parameters if one.default is inspect.Parameter.empty and one.kind not in star]
-
-
-def _words(error: BaseException) -> str:
-    return str(error).rstrip(".") if isinstance(error, ConvsurgeonError) else named_first_line(error)
-
-
-def _names_code(name: str) -> bool:
-    """Whether a file or a module stands before the last colon.
-
-    A single word that is no module is the prefix of a source that there is not, and nobody's code.
-    """
-    where, colon, _ = name.rpartition(":")
-    where = where.strip()
-    if not where.isidentifier():
-        return bool(colon)
-    return Path(where).is_dir() or Path(f"{where}.py").is_file() or _is_installed(where)
-
-
-def _is_installed(module: str) -> bool:
-    try:
-        return module in sys.modules or importlib.util.find_spec(module) is not None
-    except ValueError:
-        return False
 
 
 SOURCE = ModelSource(
     form="package.module:factory or file.py:factory",
-    takes=_names_code,
+    takes=names_code,
     names=list,
     find=find_factory,
     is_code=True,

@@ -149,25 +149,33 @@ def labelled_images(
     names = sorted({path.relative_to(folder).parts[0] for path in files if path.parent != folder})
     if not names:
         raise UsageError(f"'{folder}' has no class folders; expected {folder}/CLASS/IMAGE files.")
-    index, assumed = _class_index(names, outputs, categories, classes_file)
+    empty = {path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != "."} - set(names)
+    index, assumed = _class_index(names, empty, outputs, categories, classes_file)
     labelled = [(path, index[path.relative_to(folder).parts[0]]) for path in files if path.parent != folder]
     return LabelledFolder(ImageBatches(tuple(labelled), transform), assumed)
 
 
 def _class_index(
-    names: list[str], outputs: int, categories: Sequence[str] | None, classes_file: Path | None
+    names: list[str], empty: set[str], outputs: int, categories: Sequence[str] | None, classes_file: Path | None
 ) -> tuple[dict[str, int], str | None]:
+    """``empty`` folders have no image, and are classes all the same where only their order tells."""
     if classes_file is not None:
         return _by_name(names, _read_classes(classes_file, outputs), f"names in {classes_file}"), None
     if categories is not None and set(map(_plain, names)) & set(map(_plain, categories)):
         return _by_name(names, categories, "the weights' categories"), None
-    if len(names) == outputs:
-        ends = f"'{names[0]}' is output 0, '{names[-1]}' output {outputs - 1}"
-        return {name: i for i, name in enumerate(names)}, f"class folders are outputs in sorted order: {ends}"
+    folders = sorted({*names, *empty})
+    if len(folders) == outputs:
+        ends = f"'{folders[0]}' is output 0, '{folders[-1]}' output {outputs - 1}"
+        return {name: i for i, name in enumerate(folders)}, f"class folders are outputs in sorted order: {ends}"
+    without = f", of which {len(empty)} hold no image ({_some(sorted(empty))})," if empty else ""
     raise UnknownName(
-        f"{len(names)} class folders ({', '.join(names[:_NAMES_SHOWN])}, …) can't be mapped to {outputs} outputs: "
+        f"{len(folders)} class folders ({_some(folders)}){without} can't be mapped to {outputs} outputs: "
         "they are no category names, and sorting needs one folder per output. Pass --classes FILE."
     )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMES_SHOWN]) + (", …" if len(names) > _NAMES_SHOWN else "")
 
 
 def _read_classes(path: Path, outputs: int) -> list[str]:

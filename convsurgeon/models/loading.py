@@ -186,4 +186,9 @@ def _resolve(spec: str) -> NamedModel:
     name = spec.strip()
     if name.endswith(".py"):
         raise UsageError(f"{name} names a file; say which function in it builds the model: {name}:FUNCTION.")
+    if Path(name).is_file():
+        raise UsageError(
+            f"{name} is a file, and surgery works on a network's Python modules: name the function that builds them, "
+            "path/file.py:FUNCTION, or a known architecture, and pass a file of weights by --weights FILE."
+        )
     return source_of(name).find(name)

@@ -13,7 +13,11 @@ __all__ = ["Rebuild"]
 
 @dataclass(frozen=True)
 class Rebuild:
-    """``file`` and ``sha256`` say what code ``name`` meant; None for libraries' models and installed modules."""
+    """What builds a saved network's architecture again.
+
+    ``name`` is the model's; where it names code in a file, ``file`` is that file and ``sha256`` its content's digest.
+    Both are None for libraries' models and installed modules.
+    """
 
     name: str
     file: Path | None = None

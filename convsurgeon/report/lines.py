@@ -179,10 +179,11 @@ def _fidelity_lines(fidelity: Fidelity) -> list[str]:
     if fidelity.top1_agreement is not None:
         same = _share_seen(fidelity.top1_agreement, fidelity.inputs, 1)
         parts.append(f"the same top-1 class as the original for {same}")
-    if parts:
+    if fidelity.inputs:
         kind = "held-back" if fidelity.held_back else "fitted-on (too few to hold any back)"
         fitted = f"fitted on {fidelity.fitted} inputs; " if fidelity.fitted else ""
-        lines.append(f"{fitted}on {fidelity.inputs} {kind} inputs: {', '.join(parts)}")
+        said = ", ".join(parts) or "NOT COMPARED, as the model returns no floating-point tensors that vary"
+        lines.append(f"{fitted}on {fidelity.inputs} {kind} inputs: {said}")
     if fidelity.accuracy_before is not None and fidelity.accuracy_after is not None:
         lines.append(
             f"top-1 accuracy on {fidelity.evaluated} labelled images: "

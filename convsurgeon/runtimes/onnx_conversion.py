@@ -222,7 +222,10 @@ def feed_for(session: Any, inputs: Inputs) -> dict[str, Any]:
 
 @contextmanager
 def quiet_exporters() -> Iterator[None]:
-    """Exporters warn about what the comparison will find anyway; they run the forward, which may go anywhere."""
+    """No warnings from exporters inside, since outputs are compared anyway; the current folder stays what it is.
+
+    They run the forward, which is code of anybody's.
+    """
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

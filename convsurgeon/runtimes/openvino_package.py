@@ -27,7 +27,7 @@ def openvino_missing() -> str | None:
 
 
 def openvino_package() -> Any:
-    """The module ``openvino``, whose import tells nobody."""
+    """The module ``openvino``, imported without a report to its makers (see `unreported`)."""
     with unreported():
         import openvino
 
@@ -35,7 +35,7 @@ def openvino_package() -> Any:
 
 
 def converted_by_openvino(model: nn.Module, example_input: dict[str, torch.Tensor] | tuple[Any, ...]) -> Any:
-    """``openvino.convert_model`` on a module in eval mode, which tells nobody."""
+    """``openvino.convert_model`` on a module in eval mode, without a report to its makers (see `unreported`)."""
     openvino = openvino_package()
     with unreported(), staying_here():
         return openvino.convert_model(model, example_input=example_input)

@@ -159,7 +159,10 @@ class Value:
 
 @dataclass(frozen=True)
 class Shape:
-    """The shape of a value, read by the forward; ``axes`` are those it still holds, None for all of a stranger's."""
+    """The shape of a value, read by the forward, or a part of it.
+
+    ``axes`` are the value's axes whose sizes are in it; None where the value is `Outside`, whose rank is not known.
+    """
 
     value: Value | Outside
     axes: tuple[int, ...] | None

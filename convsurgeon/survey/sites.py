@@ -8,24 +8,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import nn
-from torch.nn.modules.conv import _ConvTransposeNd
 
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.base.observe import After, observe
 from convsurgeon.families.cost import ConvShape, Cost, conv_cost
 from convsurgeon.families.family import Refusal
 from convsurgeon.families.torch_convs import conv_shape
 from convsurgeon.families.unit import UNITS, CompactConv
 from convsurgeon.survey.altered import computed_by_hook
-from convsurgeon.survey.calls import NEVER, Called, Calls
+from convsurgeon.survey.calls import NEVER, Called
+from convsurgeon.survey.conv_calls import ConvCalls, ConvWatch
 from convsurgeon.survey.counting import CountedOn, count_params, run_on_copy
-from convsurgeon.survey.cuttable import CUTTABLE, Cuttable, tied_weights
+from convsurgeon.survey.cuttable import Cuttable, tied_weights
 from convsurgeon.survey.find_streams import find_streams
 from convsurgeon.survey.graph import conv_graphs
 from convsurgeon.survey.linears import LinearLayer
-from convsurgeon.survey.reads import OutsideReads
 from convsurgeon.survey.roles import Role, TracedBy, roles_in
 from convsurgeon.survey.sources import CONVS, Source, is_linear, source_of
 from convsurgeon.survey.streams import Block, Stream
@@ -36,14 +33,21 @@ __all__ = ["Site", "Survey", "survey"]
 
 @dataclass(frozen=True)
 class Site:
-    """One convolution module, keyed by its first qualified name.
+    """One convolution module.
 
-    ``aliases`` are its other names, ``calls`` how often one forward runs it, ``order`` its place in execution,
-    ``positions`` the output positions (batch × height × width; of a transposed one the input positions) over all
-    calls, ``cost`` what those cost;
-    ``input_size`` is the first map it reads, ``output_size`` the smallest one it writes; ``one_size``: all calls read
-    maps of one size.
-    ``obstacle`` says why no method may touch it; None if one may.
+    Attributes:
+        name: its first qualified name; ``aliases`` are the others.
+        kind: its class's name.
+        shape: the plain convolution that it computes, or its own attributes where that is not known.
+        calls: how often one forward runs it.
+        order: its place in execution, from 0; −1 where it never runs.
+        input_size: (H, W) of the first map that it reads; ``one_size``: all calls read maps of that size.
+        output_size: (H, W) of the smallest map that it writes.
+        positions: batch × height × width of what it writes (a transposed one: reads), summed over all calls.
+        cost: MACs of all calls, and parameters.
+        stem, shortcut, norm, activation: see `Role`; ``stem`` is its ``first``.
+        traced_by: whether a graph ("fx") or only hooks tell where it stands.
+        obstacle: why no method may touch it; None if one may.
     """
 
     name: str
@@ -93,59 +97,6 @@ class Survey:
         return {site.name: site.norm for site in self.sites if site.norm is not None}
 
 
-@dataclass
-class _Calls:
-    """What the hooks saw of one convolution."""
-
-    order: int
-    calls: int = 0
-    positions: int = 0
-    input_size: tuple[int, ...] = ()
-    output_size: tuple[int, ...] = ()
-    one_size: bool = True
-    batched: bool = True
-    alone: bool = True
-    read: bool = False
-
-
-class _Watch:
-    """Forward hooks on the convolutions of the copy that runs."""
-
-    def __init__(self, paths: list[tuple[str, ...]]) -> None:
-        self.paths = paths
-        self.seen: dict[str, _Calls] = {}
-        self.calls = Calls()
-        self.reads = OutsideReads()
-
-    def attach(self, copy: nn.Module) -> None:
-        """Start anew on this copy."""
-        self.seen.clear()
-        modules = {names[0]: copy.get_submodule(names[0]) for names in self.paths}
-        self.calls.attach(copy)
-        self.reads.attach(modules | {name: one for name, one in copy.named_modules() if isinstance(one, CUTTABLE)})
-        observe(after=[(module, self._recorder(name, module)) for name, module in modules.items()])
-
-    def _recorder(self, name: str, module: nn.Module) -> After:
-        # A transposed convolution's work is done per position that it reads.
-        axes, reads = len(conv_kernel(module)), isinstance(module, _ConvTransposeNd)
-
-        def record(args: tuple[Any, ...], kwargs: dict[str, Any], output: torch.Tensor) -> None:
-            given = (*args, *kwargs.values())
-            calls = self.seen.setdefault(name, _Calls(order=len(self.seen)))
-            calls.calls += 1
-            worked = given[0] if reads else output
-            calls.positions += worked.numel() // worked.shape[-axes - 1]
-            written = tuple(output.shape[-axes:])
-            calls.output_size = tuple(map(min, calls.output_size or written, written))
-            calls.batched = calls.batched and output.dim() == axes + 2
-            calls.alone = calls.alone and all(value is None for value in given[1:])
-            read = tuple(given[0].shape[-axes:])
-            calls.input_size = calls.input_size or read
-            calls.one_size = calls.one_size and read == calls.input_size
-
-        return record
-
-
 def survey(model: nn.Module, inputs: Inputs) -> Survey:
     """Find every convolution by one forward in eval mode on a copy; the model is untouched.
 
@@ -155,7 +106,7 @@ def survey(model: nn.Module, inputs: Inputs) -> Survey:
     """
     refuse_unusable(model)
     paths = _conv_paths(model)
-    watch = _Watch(paths)
+    watch = ConvWatch(paths)
     with watch.reads.watching():
         run = run_on_copy(model, inputs, watch.attach)
     for name in watch.reads.names & watch.seen.keys():
@@ -183,11 +134,6 @@ def _linears(model: nn.Module, called: Mapping[str, Called]) -> Iterator[LinearL
             yield LinearLayer(name, module.in_features, module.out_features, module.bias is not None, rows)
 
 
-def conv_kernel(module: nn.Module) -> tuple[int, ...]:
-    """The kernel of a convolution or of a compact one."""
-    return tuple(module.kernel_size)  # type: ignore[arg-type]
-
-
 def _conv_paths(model: nn.Module) -> list[tuple[str, ...]]:
     """The qualified names of each convolution module, first name first; compact ones count as a whole."""
     paths: dict[int, list[str]] = defaultdict(list)
@@ -205,14 +151,14 @@ def _conv_paths(model: nn.Module) -> list[tuple[str, ...]]:
 
 
 def _site(
-    names: tuple[str, ...], module: nn.Module, calls: _Calls | None, roles: dict[str, Role], tied: set[int]
+    names: tuple[str, ...], module: nn.Module, calls: ConvCalls | None, roles: dict[str, Role], tied: set[int]
 ) -> Site:
     source: Source | Refusal = Refusal("converted already")
     if not isinstance(module, UNITS):
         source = source_of(module, calls.input_size if calls else ())
     shape = source.shape if isinstance(source, Source) else _own_shape(module)
     role = roles.get(names[0], Role(traced_by="hooks"))
-    seen = calls or _Calls(order=-1)
+    seen = calls or ConvCalls(order=-1)
     return Site(
         name=names[0],
         aliases=names[1:],
@@ -252,7 +198,7 @@ def _cost(module: nn.Module, shape: ConvShape, positions: int) -> Cost:
     return Cost(cost.macs, count_params(module))
 
 
-def _obstacle(module: nn.Module, source: Source | Refusal, seen: _Calls, tied: set[int]) -> str | None:
+def _obstacle(module: nn.Module, source: Source | Refusal, seen: ConvCalls, tied: set[int]) -> str | None:
     """Why no method may replace the module; None if one may."""
     if isinstance(module, UNITS):
         return "converted already"

@@ -2,8 +2,8 @@
 
 Libraries subclass torch's convolutions to pad by the input's size, or to compute the weight (standardised, normed,
 masked). Such a module is no obstacle where its forward is *padding, then one convolution*. That is found out by asking
-it: its forward runs on noise, the one call of ``F.conv2d`` is caught, and answered with noise too. If the module gives
-that answer back unchanged, the call was all it computes; what went into the call shows the padding, weight and bias.
+it: its forward runs on noise, the one call of ``F.conv2d`` is caught, and answered with noise too (`probes`). If the
+module gives that answer back unchanged, the call was all it computes; what went into it shows padding, weight and bias.
 """
 
 from __future__ import annotations
@@ -15,17 +15,15 @@ from itertools import pairwise
 from typing import Any, TypeGuard
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils import parametrize
-from torch.overrides import TorchFunctionMode
 
 from convsurgeon.base.errors import FOREIGN, UnknownName, first_line
-from convsurgeon.base.generators import kept_generators
 from convsurgeon.families.cost import ConvShape
 from convsurgeon.families.family import Refusal
-from convsurgeon.families.torch_convs import PAD_MODES, Conv, PaddedConv, conv_shape, plain_conv
+from convsurgeon.families.torch_convs import Conv, PaddedConv, conv_shape, plain_conv
+from convsurgeon.survey.probes import ARGUMENTS, Probe, Unlike, probe
 
 __all__ = ["CONVS", "Source", "convolves_with_its_weight", "is_linear", "is_plain", "plainly", "source_of"]
 
@@ -36,8 +34,6 @@ _FORWARDS = frozenset(
     for kind in (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 )
 _CONV_FORWARDS = frozenset(kind._conv_forward for kind in (nn.Conv1d, nn.Conv2d, nn.Conv3d))
-_FUNCTIONS = {F.conv1d: 1, F.conv2d: 2, F.conv3d: 3}
-_ARGUMENTS = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 _LARGEST_PROBE = 1 << 24
 
 
@@ -79,9 +75,9 @@ def source_of(module: Any, input_size: Sequence[int] = ()) -> Source | Refusal:
         return Refusal(f"{name} runs modules of its own that hold values, which a replacement would lose")
     try:
         twin = _runnable(module)
-        probes = [_probe(twin, size) for size in _sizes(module, tuple(input_size))]
+        probes = [probe(twin, size) for size in _sizes(module, tuple(input_size))]
         return _agreed(probes)
-    except _Unlike as unlike:
+    except Unlike as unlike:
         return Refusal(f"{name} {unlike}, which a replacement would lose")
     except FOREIGN as error:
         # Any code may stand in a forward; where it can't be run by itself, it can't be read.
@@ -130,10 +126,6 @@ def _parametrised(module: _ConvTransposeNd) -> Source | None:
         return Source(conv_shape(module), twin.weight.detach().clone(), bias)  # type: ignore[operator,arg-type]
 
 
-class _Unlike(Exception):
-    """The module is more than padding and one convolution; says in what."""
-
-
 def _parametrizations(module: nn.Module) -> nn.Module | None:
     return module._modules.get("parametrizations")
 
@@ -163,83 +155,14 @@ def _sizes(module: _ConvNd, input_size: tuple[int, ...]) -> list[tuple[int, ...]
     return sizes
 
 
-@dataclass(frozen=True)
-class _Probe:
-    """One run: the map's size, the call that was caught, and what was padded ahead of it, in which mode."""
-
-    size: tuple[int, ...]
-    call: dict[str, Any]
-    pads: tuple[tuple[int, int], ...]
-    mode: str
-
-
-class _Catch(TorchFunctionMode):
-    """Answers convolutions with noise of the right shape."""
-
-    def __init__(self, axes: int) -> None:
-        super().__init__()
-        self.axes = axes
-        self.generator = torch.Generator().manual_seed(1)
-        self.calls: list[dict[str, Any]] = []
-        self.answer = torch.empty(0)
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if _FUNCTIONS.get(func) != self.axes:
-            return func(*args, **(kwargs or {}))
-        call = dict(zip(_ARGUMENTS, args, strict=False)) | (kwargs or {})
-        self.calls.append(call)
-        x = call["input"]
-        weightless = {k: v.to("meta") if isinstance(v, Tensor) else v for k, v in call.items()}
-        shape = func(*(weightless.pop(k) for k in _ARGUMENTS if k in weightless)).shape
-        self.answer = torch.randn(shape, generator=self.generator).to(x)
-        return self.answer.clone()
-
-
-def _probe(twin: Any, size: tuple[int, ...]) -> _Probe:
-    noise = torch.randn(1, twin.in_channels, *size, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad(), kept_generators():
-        x = noise.to(twin.weight)
-        # Called as a function, so that nothing that hooks into calls of modules takes part.
-        with _Catch(len(size)) as catch:
-            found = twin.forward(x.clone())
-    if len(catch.calls) != 1:
-        raise _Unlike(f"calls {len(catch.calls)} convolutions in its own forward")
-    if not isinstance(found, Tensor) or found.shape != catch.answer.shape or not torch.equal(found, catch.answer):
-        raise _Unlike("computes more than a convolution in its own forward")
-    pads, mode = _padding_of(x, catch.calls[0]["input"])
-    return _Probe(size, catch.calls[0], pads, mode)
-
-
-def _padding_of(x: Tensor, read: Tensor) -> tuple[tuple[tuple[int, int], ...], str]:
-    """The padding that turns ``x`` into what the convolution read."""
-    x, size, wide = x.to(read.dtype), x.shape[2:], read.shape[2:]
-    if read.shape[:2] == x.shape[:2] and all(w >= n for w, n in zip(wide, size, strict=True)):
-        first = (read[0, 0] == x[(0,) * x.dim()]).nonzero().tolist()
-        for ahead in first:
-            pads = tuple((a, w - n - a) for a, w, n in zip(ahead, wide, size, strict=True))
-            if any(after < 0 for _, after in pads):
-                continue
-            flat = [pad for ends in reversed(pads) for pad in ends]
-            for mode, torchs in PAD_MODES.items():
-                if _room(pads, size, mode) and torch.equal(F.pad(x, flat, mode=torchs) if any(flat) else x, read):
-                    return pads, mode
-    raise _Unlike("does more than padding ahead of its convolution")
-
-
-def _room(pads: Sequence[tuple[int, int]], size: Sequence[int], mode: str) -> bool:
-    """Whether torch can pad so: reflection needs more than the padding, wrapping as much."""
-    most = {"reflect": -1, "circular": 0}.get(mode)
-    return most is None or all(max(ends) <= n + most for ends, n in zip(pads, size, strict=True))
-
-
-def _agreed(probes: Sequence[_Probe]) -> Source:
+def _agreed(probes: Sequence[Probe]) -> Source:
     """One convolution that explains all runs."""
     first = probes[0].call
     weight, bias = first["weight"].detach(), first.get("bias")
     for one, other in pairwise(probes):
-        same = (_equal(one.call.get(key), other.call.get(key)) for key in _ARGUMENTS[1:])
+        same = (_equal(one.call.get(key), other.call.get(key)) for key in ARGUMENTS[1:])
         if not all(same):
-            raise _Unlike("computes a convolution that depends on its input")
+            raise Unlike("computes a convolution that depends on its input")
     axes = weight.dim() - 2
     stride, dilation = (_each(first.get(key, 1), axes) for key in ("stride", "dilation"))
     groups = int(first.get("groups", 1))
@@ -258,17 +181,17 @@ def _agreed(probes: Sequence[_Probe]) -> Source:
     return Source(shape, weight.clone(), None if bias is None else bias.detach().clone())
 
 
-def _rule(shape: ConvShape, probes: Sequence[_Probe], own: Any) -> tuple[Any, str]:
+def _rule(shape: ConvShape, probes: Sequence[Probe], own: Any) -> tuple[Any, str]:
     """The padding of all runs as a ConvShape has it; ``own`` is what the convolution's call pads besides."""
     modes = {probe.mode for probe in probes if any(map(any, probe.pads))}
     if isinstance(own, str) or any(_each(own, len(shape.kernel))):
         if modes - {"zeros"} or (isinstance(own, str) and modes):
-            raise _Unlike("pads twice")
+            raise Unlike("pads twice")
         alone = shape.model_copy(update={"padding": own if isinstance(own, str) else _each(own, len(shape.kernel))})
     else:
         alone = shape
     if len(modes) > 1:
-        raise _Unlike("pads in a way that depends on its input")
+        raise Unlike("pads in a way that depends on its input")
     mode = next(iter(modes), "zeros")
     whole = [
         tuple((a + c, b + d) for (a, b), (c, d) in zip(probe.pads, alone.pads(probe.size), strict=True))
@@ -281,7 +204,7 @@ def _rule(shape: ConvShape, probes: Sequence[_Probe], own: Any) -> tuple[Any, st
         if all(ruled.pads(probe.size) == pads for probe, pads in zip(probes, whole, strict=True)):
             # A symmetric "same" is what most code writes as numbers.
             return (_simplest(whole[0]) if padding == "same" and _symmetric(whole[0]) else padding), mode
-    raise _Unlike("pads by a rule of its own")
+    raise Unlike("pads by a rule of its own")
 
 
 def _symmetric(pads: Sequence[tuple[int, int]]) -> bool:

@@ -15,8 +15,8 @@ def refuse_unusable(model: nn.Module) -> None:
     """Refuse what surgery can't or should not open.
 
     Raises:
-        ModelLoadError: models that are wrapped (DDP, FSDP, DataParallel), scripted, compiled, quantised or lazy, inside
-            of themselves, or with a forward that their copy could not follow.
+        ModelLoadError: models that are wrapped (DDP, FSDP, DataParallel), scripted, exported, compiled, quantised or
+            lazy, inside of themselves, or with a forward that their copy could not follow.
     """
     if not isinstance(model, nn.Module):
         raise ModelLoadError(f"the model is a {type(model).__name__}; expected a torch.nn.Module.")
@@ -34,6 +34,8 @@ def _unusable(module: nn.Module) -> str | None:
         return f"the model's {kind} is inside of itself: keep it in a list there, not as a child"
     if isinstance(module, torch.jit.ScriptModule):
         return "the model is a TorchScript module, which can't be edited: convert the Python model it came from"
+    if any(base.__module__.startswith("torch.export.") for base in type(module).__mro__):
+        return "the model is an exported program, which can't be edited: pass the Python model it came from"
     if kind == "OptimizedModule":
         return "the model is compiled: convert model._orig_mod first and compile the result afterwards"
     if home.startswith(

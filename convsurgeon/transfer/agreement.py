@@ -11,11 +11,15 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from convsurgeon.base.batch_axis import image_list
 from convsurgeon.base.inputs import Inputs
+from convsurgeon.transfer.calibration import images_in
 
-__all__ = ["Agreement", "Comparison", "agreement", "outputs_of"]
+__all__ = ["Agreement", "Comparison", "agreement", "noise_note", "outputs_of"]
 
 TINY = 1e-30
+# Of an output's variance: order of summation on an accelerator stays far below.
+_STEADY = 1e-4
 
 
 @dataclass(frozen=True)
@@ -37,24 +41,38 @@ def agreement(
     original: Callable[..., Any], converted: Callable[..., Any], batches: Iterable[Inputs], *, held_back: bool
 ) -> Agreement:
     """Run both models (in eval mode), or what computes as they do, on the batches and compare."""
-    images, same, classified = 0, 0, True
+    images, rows, same, classified = 0, 0, 0, True
     leaves: dict[int, _Leaf] = defaultdict(_Leaf)
     for inputs in batches:
         wanted, found = outputs_of(inputs.call(original)), outputs_of(inputs.call(converted))
-        images += len(wanted[0]) if wanted and wanted[0].dim() else 1
+        # Not those of the outputs: a detector's are as many as it finds.
+        listed = image_list(inputs)
+        images += images_in(inputs) if listed is None else len(listed)
         for i, (y, other) in enumerate(zip(wanted, found, strict=False)):
             if y.shape == other.shape:
                 leaves[i].add(y.double(), other.double())
         classified &= len(wanted) == 1 and wanted[0].dim() == 2 and wanted[0].shape[1] > 1
         classified = classified and len(found) == 1 and found[0].shape == wanted[0].shape
         if classified:
+            rows += len(wanted[0])
             same += int((wanted[0].argmax(1) == found[0].argmax(1)).sum())
     error, spread = sum(leaf.error for leaf in leaves.values()), sum(leaf.spread for leaf in leaves.values())
     return Agreement(
         images=images,
         output_error=error / spread if spread > TINY else None,
-        top1=same / images if classified and images else None,
+        top1=same / rows if classified and rows else None,
         held_back=held_back,
+    )
+
+
+def noise_note(model: Callable[..., Any], batches: Iterable[Inputs]) -> str | None:
+    """What to say of a model that differs from itself on the same inputs; None where it does not."""
+    own = agreement(model, model, batches, held_back=False).output_error
+    if own is None or own <= _STEADY:
+        return None
+    return (
+        f"the ORIGINAL itself differs by {own:.1%} between two runs on the same inputs: something in its forward is "
+        "random in eval mode, too (dropout with training=True?), and stands in every error and agreement"
     )
 
 

@@ -21,7 +21,7 @@ from convsurgeon.families.regression.samples import Sample, Sampler, Samples
 from convsurgeon.planning.plan import Plan, PlanLayer
 from convsurgeon.survey.roles import norms_behind
 from convsurgeon.survey.sources import plainly
-from convsurgeon.transfer.agreement import Agreement, Comparison, agreement
+from convsurgeon.transfer.agreement import Agreement, Comparison, agreement, noise_note
 from convsurgeon.transfer.batch_norm import fold, keeps_statistics
 from convsurgeon.transfer.calibration import Calibration
 from convsurgeon.transfer.capture import evaluating, site_calls, watch
@@ -257,12 +257,13 @@ class _Run:
         source = (self.calibration.held_back if apart else self.calibration.fitting)(self.reference)
         seen = chain(source, others, unseen)
         errors = self._errors_left() if held else {}
+        noise = noise_note(self.reference, islice(self.calibration.fitting(self.reference), 1))
         return Inherited(
             sites=tuple(SiteFit(s.name, self.results[s.name], errors.get(s.name)) for s in self.subjects),
             recalibrated=tuple(self.folded.values()),
             agreement=agreement(self.reference, self.converted, seen, held_back=apart),
             images=self.images,
-            notes=tuple(note for note in (self.calibration.note, self.variety.note()) if note),
+            notes=tuple(note for note in (self.calibration.note, self.variety.note(), noise) if note),
         )
 
     def _errors_left(self) -> dict[str, float]:

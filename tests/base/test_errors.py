@@ -47,6 +47,10 @@ def _traced(network: nn.Module) -> nn.Module:
         return torch.jit.trace(network.eval(), X)
 
 
+def _exported(network: nn.Module) -> nn.Module:
+    return torch.export.export(network.eval(), (X,)).module()
+
+
 def _quantised(network: nn.Module) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -73,11 +77,12 @@ class _Inside(nn.Module):
         (_scripted, "is a TorchScript module, which can't be edited: convert the Python model"),
         (_traced, "is a TorchScript module, which can't be edited"),
         (torch.compile, r"is compiled: convert model\._orig_mod first"),
+        (_exported, r"can't be edited: pass the Python model it came from"),
         (_quantised, r"is quantised \(.*Linear\): convert the float model first"),
         (lambda network: _Inside(nn.LazyConv2d(8, 3)), r"uninitialised lazy layers: run it once .* \(at 'other'\)"),
         (lambda network: _Inside(_scripted(nn.Linear(2, 2))), r"TorchScript module.* \(at 'other'\)"),
     ],
-    ids=["DDP", "DataParallel", "scripted", "traced", "compiled", "quantised", "lazy", "scripted inside"],
+    ids=["DDP", "DataParallel", "scripted", "traced", "compiled", "exported", "quantised", "lazy", "scripted inside"],
 )
 @pytest.mark.parametrize("verb", [inspect, convert])
 def test_what_can_not_be_opened_is_refused_with_the_remedy(

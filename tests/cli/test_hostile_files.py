@@ -14,11 +14,8 @@ import pytest
 from PIL import Image
 
 from convsurgeon.cli.app import run
+from tests.cli.hostile import HOSTILE, PRINTABLE, run_on_hostile
 
-# Clears the line, is markup of rich and Markdown, starts a workflow command, turns the text round.
-HOSTILE = "\x1b[2Ja[red]b[/red]|`<b>\n::stop-commands::x\r##[error]y\u202egnp.exe"
-# The same for fields that take nothing but printable signs.
-PRINTABLE = "a[red]b[/red]|`<b> ::stop-commands::x ##[error]y"
 CODE = """
 import torch
 from torch import nn
@@ -80,29 +77,6 @@ def home(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-def _obeyed(text: str) -> bool:
-    """Whether a terminal or a CI runner would act on what came from a file (annotations of ours may stand there)."""
-    ours = r"^::(?:error|warning|notice|group|endgroup)\b.*$"
-    text = re.sub(ours, "", text, flags=re.MULTILINE)
-    return not text.replace("\n", "").isprintable() or re.search(r"^\s*::|##\[", text, re.MULTILINE) is not None
-
-
-def _run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Run a command on hostile files; whatever it makes of them, it is no bug and nothing is obeyed."""
-    capsys.readouterr()
-    code = run(arguments)
-    out, err = capsys.readouterr()
-    summary = Path("..", "summary.md")
-    written = [path.read_text() for path in (summary, Path("junit.xml")) if path.is_file()]
-    for text in (out, err, *written):
-        assert not _obeyed(text), (arguments, text)
-        # Signs of rich's markup would be gone.
-        assert "ab|" not in text
-    assert code in (0, 1, 2, 3), (arguments, err)
-    if "--json" in arguments and code == 0:
-        json.loads(out)
-
-
 def _hostile(value: Any, note: Callable[[Any], None], whole: Any) -> Iterator[None]:
     """For each text of a document, keys and values, the document with hostile text in its place, handed to ``note``."""
     items = list(value.items()) if isinstance(value, dict) else list(enumerate(value))
@@ -144,7 +118,7 @@ def test_the_files_of_a_saved_conversion(
             holder["layers"] = holder["layers"][:2]
     for _ in _hostile(document, lambda whole: path.write_text(json.dumps(whole)), document):
         for command in commands:
-            _run(command, capsys)
+            run_on_hostile(command, capsys)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +139,7 @@ def test_settings_and_the_lock(
             (home / name).write_text(text[: found.start()] + json.dumps(hostile) + text[found.end() :])
             tomllib.loads((home / name).read_text())
             for command in commands:
-                _run(command, capsys)
+                run_on_hostile(command, capsys)
 
 
 def test_names_of_classes_and_images(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -175,5 +149,5 @@ def test_names_of_classes_and_images(home: Path, capsys: pytest.CaptureFixture[s
     (home / "images" / hostile / f"{hostile}.png").write_bytes(b"no image")
     evaluate = ["convert", "net.py:build", "--method", "igc-l4m2", "--dry-run", "--evaluate", "images"]
     (home / "classes.txt").write_text(f"cat\n{HOSTILE}\n")
-    _run([*evaluate, "--classes", "classes.txt"], capsys)
-    _run(["convert", "net.py:build", "--method", "igc-l4m2", "--calibrate", "images", "-o", "new"], capsys)
+    run_on_hostile([*evaluate, "--classes", "classes.txt"], capsys)
+    run_on_hostile(["convert", "net.py:build", "--method", "igc-l4m2", "--calibrate", "images", "-o", "new"], capsys)

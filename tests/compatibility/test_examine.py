@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from compatibility import calibrated as calibration
-from compatibility import examine as rooms
+from compatibility import cells
 from compatibility.examine import Settings, examine
 from compatibility.libraries import timm_models, torchvision_models
 from compatibility.subjects import Subject, image
@@ -69,7 +69,7 @@ def test_what_a_build_raises_is_named() -> None:
 def test_a_wrong_count_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the witness counts another number of parameters, the check that compares them fails."""
     assert examine(subject(wide), ONE).green
-    monkeypatch.setattr(rooms, "params", lambda model: 7)
+    monkeypatch.setattr(cells, "params", lambda model: 7)
     (cell,) = examine(subject(wide), ONE).cells
     assert cell.checks["counts"].state == "failed"
     assert "the witnesses" in cell.checks["counts"].why

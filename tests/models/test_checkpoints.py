@@ -217,6 +217,19 @@ def test_a_pickled_module_is_refused_by_its_class(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "w.pth")
 
 
+def test_other_archives_of_torch_are_named(tmp_path: Path) -> None:
+    """A traced module and an exported program are told from weights in words of ours; their state dict is read."""
+    x = torch.zeros(2, 3, 4, 4)
+    torch.jit.trace(_net(), x).save(str(tmp_path / "w.pth"))  # type: ignore[no-untyped-call]
+    with pytest.raises(ModelLoadError, match=r"it is a TorchScript archive.*Expected .*state_dict"):
+        read_checkpoint(tmp_path / "w.pth")
+    torch.export.save(torch.export.export(_net().eval(), (x,)), tmp_path / "w.pt2")
+    with pytest.raises(ModelLoadError, match=r"an archive of torch's, but not of weights, or cut short\. Expected"):
+        read_checkpoint(tmp_path / "w.pt2")
+    torch.save(_net().state_dict(), tmp_path / "w.pth")
+    assert read_checkpoint(tmp_path / "w.pth").state.keys() == _net().state_dict().keys()
+
+
 @pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
 @pytest.mark.parametrize("content", [b"", b"no weights at all", b"PK\x03\x04 half a zip"])
 def test_a_corrupt_file_is_one_clear_message(name: str, content: bytes, tmp_path: Path) -> None:

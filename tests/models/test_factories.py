@@ -31,6 +31,10 @@ def tabular(width=5):
 
 tabular.example_inputs = (torch.ones(1, 5),)
 
+def hollow():
+    with torch.device("meta"):
+        return tiny()
+
 def double():
     return nn.Conv2d(3, 4, 3).double()
 
@@ -61,6 +65,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A folder with nets.py and its sibling, which is the current one."""
     (tmp_path / "nets.py").write_text(CODE)
     (tmp_path / "sibling_of_nets.py").write_text("WIDTH = 6\n")
+    (tmp_path / "net.onnx").touch()
     monkeypatch.chdir(tmp_path)
     for name in ("nets", "sibling_of_nets"):
         sys.modules.pop(name, None)
@@ -140,6 +145,15 @@ def test_a_factory_builds_on_meta() -> None:
     assert build_model("nets:tiny", device="meta").weight.is_meta
 
 
+@pytest.mark.parametrize("weights", ["auto", "w.pth"])
+def test_a_model_without_numbers_is_refused(weights: str) -> None:
+    """What a factory itself builds on the meta device is filled by no file; built elsewhere it is."""
+    torch.save({"weight": torch.ones(6, 3, 3, 3), "bias": torch.zeros(6)}, "w.pth")
+    with pytest.raises(ModelLoadError, match=r"on the meta device, where 2 tensors \(weight, …\) hold no numbers"):
+        load_model("nets:hollow", weights=weights)
+    assert load_model("nets:tiny", weights=weights)
+
+
 @pytest.mark.parametrize(
     ("spec", "kind", "words"),
     [
@@ -151,6 +165,7 @@ def test_a_factory_builds_on_meta() -> None:
         ("nets:", UsageError, "names no factory"),
         (":tiny", UsageError, "names no factory"),
         ("nets.py", UsageError, r"say which function in it builds the model: nets\.py:FUNCTION"),
+        ("net.onnx", UsageError, r"net\.onnx is a file, and surgery works on .*FUNCTION.*--weights FILE"),
         ("nets:number", UsageError, "is a int; expected a function"),
         ("nets:instance", UsageError, "is a Identity; expected a function"),
         ("nets:needy", UsageError, r"needs arguments \(width, depth\)"),

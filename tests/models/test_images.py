@@ -108,6 +108,17 @@ def test_other_folders_are_taken_sorted(tmp_path: Path) -> None:
         _labels(folder, 4)
 
 
+def test_a_class_without_images_keeps_its_place(tmp_path: Path) -> None:
+    """An empty folder is a class where only the order tells; where there is no place for it, the error names it."""
+    folder = _classes(tmp_path, "a", "c")
+    (folder / "b").mkdir()
+    (folder / ".hidden").mkdir()
+    assert _labels(folder, 3) == [0, 2]
+    assert _labels(folder, 2, categories=["c", "a"]) == [1, 0]
+    with pytest.raises(UnknownName, match=r"3 class folders \(a, b, c\), of which 1 hold no image \(b\), can't be"):
+        _labels(folder, 2)
+
+
 def test_a_file_of_classes_decides(tmp_path: Path) -> None:
     """--classes gives the output order; a file with another number of lines is refused."""
     folder = _classes(tmp_path / "images", "a", "b")

@@ -49,7 +49,10 @@ class Bracket:
     proven: bool
 
     def narrowed(self, tried: Sequence[Tried]) -> Bracket:
-        """With what was tried; damage falls as budgets grow, so that a failure speaks for all smaller ones."""
+        """With what was tried. A failure speaks for all smaller budgets: their predicted damage is larger.
+
+        Where strain does not follow that, a smaller network may be missed, and never is one returned that failed.
+        """
         kept = min((one.reached for one in tried if one.kept), default=None)
         high = self.high if kept is None else min(self.high, kept)
         failed = [one.share for one in tried if not one.kept and one.share < high]

@@ -20,6 +20,7 @@ from convsurgeon.deployment.exporting.format import Reader, Wanted, Written
 from convsurgeon.runtimes.closeness import as_tensors
 from convsurgeon.runtimes.export_axes import BY_DIM, export_axes
 from convsurgeon.runtimes.pt2_int8 import pt2_int8_reader, quantised_graph, torchao_missing, unstacked
+from convsurgeon.runtimes.quiet import quiet
 
 __all__ = ["Pt2File"]
 
@@ -50,8 +51,20 @@ class Pt2File:
         return _written(lambda axes: _program(model, inputs, axes), path, wanted)
 
     def read(self, path: Path) -> Reader:
-        """By torch alone."""
-        module: Any = torch.export.load(path).module()
+        """By torch alone.
+
+        Raises:
+            ModelRunError: torch can't read what it wrote.
+        """
+        try:
+            # It logs all that it could not read, which anybody may have named.
+            with quiet():
+                module: Any = torch.export.load(path).module()
+        except RuntimeError as error:
+            raise ModelRunError(
+                "torch.export can't read the file that it wrote, as where names of modules or classes hold brackets, "
+                "commas or semicolons. Name them otherwise, or export to .onnx."
+            ) from error
 
         def run(inputs: Inputs) -> list[torch.Tensor]:
             with torch.no_grad():

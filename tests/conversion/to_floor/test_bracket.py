@@ -49,6 +49,18 @@ def test_a_cliff_is_closed_in_on(edge: float) -> None:
     assert edge <= best <= edge + 0.12
 
 
+def test_a_failure_in_between_hides_smaller_networks_and_breaks_no_floor() -> None:
+    """Where a larger network fails and a smaller one would not, the search stays above, at one that keeps the floor."""
+    tried = _search(lambda damage: 3.0 if 0.9 < damage < 1.5 else 0.5, 0.05, 1.0, proven=True)
+    assert not tried[0].kept
+    kept = [one.share for one in tried if one.kept]
+    assert kept
+    assert min(kept) > tried[0].share
+    # One that kept the floor lets the search go on below, past what failed above it.
+    narrowed = Bracket(0.05, 1.0, True).narrowed([Tried(0.5, 0.5, 1, 3.0), Tried(0.3, 0.3, 2, 0.5)])
+    assert (narrowed.low, narrowed.high) == (0.05, 0.3)
+
+
 def test_the_gentlest_plan_is_tried_where_nothing_else_keeps_the_floor() -> None:
     """Beside a target of its own the last probe is the gentlest plan there is; the unchanged network needs none."""
     tried = _search(lambda damage: 5.0, 0.05, 0.6, proven=False)

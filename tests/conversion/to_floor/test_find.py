@@ -168,3 +168,22 @@ def test_latency_can_be_what_is_smallest(monkeypatch: pytest.MonkeyPatch) -> Non
     assert done.plan.latency is not None
     assert done.plan.latency.measured_after_ns is not None
     assert done.plan.target[-1].startswith("latency=")
+
+
+def test_a_latency_target_stands_beside_a_floor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every network tried meets the time, as it was measured; a floor that none of them keeps is named beside it."""
+    from tests.conversion.time_table import TableKeeper, by_macs
+
+    table = TableKeeper(by_macs, rest=0, realised=0.8)
+    monkeypatch.setattr("convsurgeon.conversion.planner.timekeeper", lambda runtime: table)
+    done = _converted(small_net(), at_least="output-error=50%", target="latency=60%")
+    latency = done.plan.latency
+    assert latency is not None
+    assert latency.ratio is not None
+    assert latency.ratio <= 0.65
+    assert "latency=60%" in done.plan.target
+    assert done.plan.floor is not None
+    assert done.plan.floor.best is not None
+    assert done.plan.floor.best.macs == done.plan.after.macs
+    with pytest.raises(TargetError, match=r"floor output-error=0.0001% beside target latency=60% was not kept"):
+        _converted(small_net(), at_least="output-error=0.0001%", target="latency=60%")
