@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from torch import nn
 
 from convsurgeon.base.free_axes import FreeAxes
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.deployment.exporting.format import Reader, Wanted, Written
+from convsurgeon.deployment.exporting.format import Reader, ToQuantise, Wanted, Written
 from convsurgeon.deployment.quantising.rounding import RoundedNetwork
 from convsurgeon.runtimes.closeness import as_tensors
 
@@ -56,26 +55,18 @@ class ImitatedFormat:
         model = self.held[path.name]
         return lambda inputs: as_tensors(inputs.call(model))
 
-    def write_int8(
-        self,
-        model: nn.Module,
-        inputs: Inputs,
-        wanted: Wanted,
-        calibration: Sequence[Inputs],
-        in_float: Collection[str],
-        path: Path,
-    ) -> Written:
+    def write_int8(self, source: ToQuantise, path: Path) -> Written:
         """Keep the network, rounded but for some layers."""
-        rounding = RoundedNetwork(model, calibration)
-        rounded = [name for name in rounding.layers if name not in in_float]
+        rounding = RoundedNetwork(source.network, source.calibration)
+        rounded = [name for name in rounding.layers if name not in source.in_float]
 
         def run(*args: Any, **kwargs: Any) -> Any:
             with torch.no_grad(), rounding.rounding(rounded) as network:
                 return network(*args, **kwargs)
 
-        self.written_with.append(tuple(in_float))
+        self.written_with.append(tuple(source.in_float))
         self.held[f"int8 {path.name}"] = run
-        path.write_bytes(bytes(sum(p.numel() for p in model.parameters())))
+        path.write_bytes(bytes(sum(p.numel() for p in source.network.parameters())))
         return Written(self.free)
 
     def read_int8(self, path: Path) -> Reader:

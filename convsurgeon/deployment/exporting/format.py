@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from convsurgeon.base.free_axes import FreeAxes
 from convsurgeon.base.inputs import Inputs
 
-__all__ = ["Format", "Reader", "Wanted", "Written"]
+__all__ = ["Format", "Reader", "ToQuantise", "Wanted", "Written"]
 
 # Runs one forward of what a file holds; tensors come out in order.
 Reader = Callable[[Inputs], list[Tensor]]
@@ -36,6 +36,20 @@ class Written:
 
     free: FreeAxes
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ToQuantise:
+    """A prepared network (eval mode, CPU) that is to become an int8 file.
+
+    Ranges are those of ``calibration``; the layers that ``in_float`` names stay in float.
+    """
+
+    network: nn.Module
+    inputs: Inputs
+    wanted: Wanted
+    calibration: Sequence[Inputs]
+    in_float: Collection[str] = ()
 
 
 class Format(Protocol):
@@ -89,16 +103,8 @@ class Format(Protocol):
         """Why no int8 files can be written here, with what to install; None if they can."""
         ...
 
-    def write_int8(
-        self,
-        model: nn.Module,
-        inputs: Inputs,
-        wanted: Wanted,
-        calibration: Sequence[Inputs],
-        in_float: Collection[str],
-        path: Path,
-    ) -> Written:
-        """As ``write``, in int8: ranges are those of ``calibration``; the layers ``in_float`` names stay in float.
+    def write_int8(self, source: ToQuantise, path: Path) -> Written:
+        """As ``write``, in int8.
 
         Raises:
             ModelRunError: the network can't be brought into this format, or not be quantised there.
