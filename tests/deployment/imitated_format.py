@@ -11,36 +11,22 @@ from torch import nn
 
 from convsurgeon.base.free_axes import FreeAxes
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.deployment.exporting.format import Reader, ToQuantise, Wanted, Written
+from convsurgeon.deployment.exporting.format import Format, Reader, ToQuantise, Wanted, Written
 from convsurgeon.deployment.quantising.rounding import RoundedNetwork
 from convsurgeon.runtimes.closeness import as_tensors
 
 
 @dataclass(frozen=True)
-class ImitatedFormat:
+class ImitatedFormat(Format):
     """Its files hold nothing but as many bytes as weights take."""
 
     name: str = "imitated"
     suffix: str = ".imitated"
-    beside: tuple[str, ...] = ()
-    runtime: str | None = None
     free: FreeAxes = ("batch",)
     held: dict[str, Any] = field(default_factory=dict)
     written_with: list[tuple[str, ...]] = field(default_factory=list)
 
-    def opsets(self) -> range:
-        """None."""
-        return range(0)
-
-    def int8_opsets(self) -> range:
-        """None."""
-        return range(0)
-
     def missing(self) -> str | None:
-        """Nothing."""
-        return None
-
-    def int8_missing(self) -> str | None:
         """Nothing."""
         return None
 

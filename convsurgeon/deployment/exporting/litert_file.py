@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.deployment.exporting.format import Reader, ToQuantise, Wanted, Written
+from convsurgeon.deployment.exporting.format import Format, Reader, ToQuantise, Wanted, Written
 from convsurgeon.deployment.exporting.ways import by_way_of_float, with_free_axes
 from convsurgeon.runtimes.litert import litert_missing, litert_reader, quantise_litert, write_litert
 from convsurgeon.runtimes.pt2e import unstacked
@@ -17,22 +17,11 @@ __all__ = ["LiteRtFile"]
 
 
 @dataclass(frozen=True)
-class LiteRtFile:
+class LiteRtFile(Format):
     """One file, weights included."""
 
     name: str = "litert"
     suffix: str = ".tflite"
-    beside: tuple[str, ...] = ()
-    # Forms are not timed: it is made to run elsewhere.
-    runtime: str | None = None
-
-    def opsets(self) -> range:
-        """Its operators have no versions."""
-        return range(0)
-
-    def int8_opsets(self) -> range:
-        """As in float."""
-        return self.opsets()
 
     def missing(self) -> str | None:
         """Which packages are not there."""
@@ -47,14 +36,6 @@ class LiteRtFile:
         """By LiteRT's interpreter."""
         return litert_reader(path)
 
-    def int8_missing(self) -> str | None:
-        """The quantiser comes with the converter."""
-        return self.missing()
-
     def write_int8(self, source: ToQuantise, path: Path) -> Written:
         """By ai-edge-quantizer, of the file in float."""
         return by_way_of_float(self.write, quantise_litert, source, path)
-
-    def read_int8(self, path: Path) -> Reader:
-        """As any other file."""
-        return self.read(path)

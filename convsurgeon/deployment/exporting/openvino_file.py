@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.deployment.exporting.format import Reader, ToQuantise, Wanted, Written
+from convsurgeon.deployment.exporting.format import Format, Reader, ToQuantise, Wanted, Written
 from convsurgeon.runtimes.openvino_conversion import compiled_for, run_openvino, to_openvino
 from convsurgeon.runtimes.openvino_int8 import nncf_missing, quantised_openvino
 from convsurgeon.runtimes.openvino_package import openvino_core, openvino_missing, openvino_package
@@ -21,21 +21,13 @@ __all__ = ["OpenVinoFile"]
 
 
 @dataclass(frozen=True)
-class OpenVinoFile:
+class OpenVinoFile(Format):
     """Two files: the graph and its weights, which stay in the model's precision."""
 
     name: str = "openvino"
     suffix: str = ".xml"
     beside: tuple[str, ...] = (".bin",)
     runtime: str = "openvino"
-
-    def opsets(self) -> range:
-        """Its operators have no versions."""
-        return range(0)
-
-    def int8_opsets(self) -> range:
-        """As in float."""
-        return self.opsets()
 
     def missing(self) -> str | None:
         """Whether the package is there."""
@@ -62,10 +54,6 @@ class OpenVinoFile:
         converted = to_openvino(source.network, source.inputs, free=source.wanted.free)
         _save(quantised_openvino(converted.model, source.calibration, source.in_float), path)
         return Written(converted.free, (f"read from the {converted.source}", *converted.problems))
-
-    def read_int8(self, path: Path) -> Reader:
-        """As any other file."""
-        return self.read(path)
 
 
 def _save(model: Any, path: Path) -> None:

@@ -13,7 +13,7 @@ from torch import nn
 from convsurgeon.base.errors import ModelRunError, first_line
 from convsurgeon.base.free_axes import FreeAxes
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.deployment.exporting.format import Reader, ToQuantise, Wanted, Written
+from convsurgeon.deployment.exporting.format import Format, Reader, ToQuantise, Wanted, Written
 from convsurgeon.deployment.exporting.program import exported_program
 from convsurgeon.deployment.exporting.ways import with_free_axes
 from convsurgeon.runtimes.closeness import as_tensors
@@ -24,21 +24,12 @@ __all__ = ["Pt2File"]
 
 
 @dataclass(frozen=True)
-class Pt2File:
+class Pt2File(Format):
     """A torch.export program."""
 
     name: str = "pt2"
     suffix: str = ".pt2"
-    beside: tuple[str, ...] = ()
     runtime: str = "eager"
-
-    def opsets(self) -> range:
-        """Its operators have no versions."""
-        return range(0)
-
-    def int8_opsets(self) -> range:
-        """As in float."""
-        return self.opsets()
 
     def missing(self) -> str | None:
         """Nothing but torch is needed."""
