@@ -63,7 +63,7 @@ def write_coreml(
 
             chosen = {"float16": coremltools.precision.FLOAT16, "float32": coremltools.precision.FLOAT32}
             coremltools.convert(
-                program.run_decompositions({}),
+                _without_aliases(program.run_decompositions({})),
                 outputs=[coremltools.TensorType(name=name) for name in outputs],
                 convert_to="mlprogram",
                 compute_precision=chosen[precision or COREML_PRECISIONS[0]],
@@ -74,6 +74,16 @@ def write_coreml(
     # It raises whatever its passes do.
     except Exception as error:
         raise ModelRunError(f"coremltools can't convert the model: {first_line(error)}.") from error
+
+
+def _without_aliases(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """Other names of tensors, which coremltools does not know, taken out of a program of ours."""
+    for node in list(program.graph.nodes):
+        if node.target is torch.ops.aten.alias.default:
+            node.replace_all_uses_with(node.args[0])
+            program.graph_signature.replace_all_uses(node.name, node.args[0].name)
+            program.graph.erase_node(node)
+    return program
 
 
 def coreml_content(path: Path) -> CoreMlContent:
