@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import convsurgeon
+from convsurgeon.base.errors import ModelRunError
 from convsurgeon.deployment.exporting import Exported, format_for, int8_file
 from convsurgeon.runtimes.int8_processor import no_int8_instructions
 from convsurgeon.runtimes.timer import Effort
@@ -79,6 +80,19 @@ def test_units_of_every_family_compute_the_same(path: Path, method: str, lowered
 def test_narrowed_networks_compute_the_same(path: Path) -> None:
     """A network with fewer channels than it had computes in the file what it does here."""
     assert _holds(convsurgeon.export(_narrowed(), X, path))
+
+
+def test_a_channel_order_costs_a_tflite_file_its_free_batch(tmp_path: Path) -> None:
+    """litert-torch ties a gather to one batch size, which is told and refused if it was asked for; others stay free."""
+    path = tmp_path / "net.tflite"
+    if (reason := format_for(path).missing()) is not None:
+        pytest.skip(reason)
+    shuffled = convsurgeon.export(_unit("igc-l4m2"), X, path)
+    assert shuffled.free == ()
+    assert any("not any batch size: LiteRT can't run it" in note for note in shuffled.notes)
+    with pytest.raises(ModelRunError, match="not any batch size: LiteRT can't run it on"):
+        convsurgeon.export(_unit("igc-l4m2"), X, path, free="batch", force=True)
+    assert convsurgeon.export(_unit("tucker-r8x8"), X, path, free="batch", force=True).free == ("batch",)
 
 
 @pytest.mark.skipif(no_int8_instructions() is not None, reason="no int8 instructions")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
+from convsurgeon.base.free_axes import FreeAxes, sizes_to_compare
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.deployment.exporting.format import Format, Reader, ToQuantise, Wanted, Written
 from convsurgeon.deployment.exporting.ways import by_way_of_float, with_free_axes
@@ -28,9 +29,16 @@ class LiteRtFile(Format):
         return litert_missing()
 
     def write(self, model: nn.Module, inputs: Inputs, path: Path, wanted: Wanted) -> Written:
-        """With the axes free that litert-torch finds that the network allows."""
+        """With the axes free that litert-torch finds that the network allows, and that the file does."""
         plain = unstacked(model)
-        return with_free_axes(lambda axes: write_litert(plain, inputs, path, axes), wanted)
+
+        def write_and_run(axes: FreeAxes) -> None:
+            write_litert(plain, inputs, path, axes)
+            # It writes the traced size into some operations, such as gathering channels in another order.
+            for given in sizes_to_compare(inputs, axes):
+                litert_reader(path)(given)
+
+        return with_free_axes(write_and_run, wanted)
 
     def read(self, path: Path) -> Reader:
         """By LiteRT's interpreter."""
