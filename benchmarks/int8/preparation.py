@@ -16,7 +16,7 @@ from benchmarks.accuracy.data import DEFAULT_DIR
 from benchmarks.accuracy.train import DEFAULT_CACHE
 from benchmarks.int8.subjects import METHODS, Images, networks, top1
 from convsurgeon.base.inputs import Inputs, as_inputs
-from convsurgeon.deployment.exporting.format import Format, Wanted
+from convsurgeon.deployment.exporting.format import Format, ToQuantise, Wanted
 from convsurgeon.deployment.exporting.formats import format_for
 from convsurgeon.deployment.lowering import lower
 from convsurgeon.deployment.quantising.biases import bias_shifts, shifted
@@ -39,7 +39,7 @@ def prepared(network: nn.Module, batches: Sequence[Inputs]) -> dict[str, nn.Modu
 
 def outputs_in_int8(kind: Format, network: nn.Module, batches: Sequence[Inputs], images: Images, file: Path) -> Tensor:
     """[N, classes] of the network's int8 file."""
-    kind.write_int8(network, as_inputs(images.calibration[0][:1]), Wanted(), batches, (), file)
+    kind.write_int8(ToQuantise(network, as_inputs(images.calibration[0][:1]), Wanted(), batches), file)
     reader = kind.read_int8(file)
     return torch.cat([reader(as_inputs(batch))[0] for batch in images.test])
 

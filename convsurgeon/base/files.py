@@ -12,6 +12,7 @@ from convsurgeon.base.errors import OutputExists, UsageError
 __all__ = [
     "refuse_existing",
     "refuse_existing_file",
+    "refuse_existing_package",
     "refuse_unwritable",
     "write_file",
     "write_folder",
@@ -76,6 +77,20 @@ def refuse_existing_file(path: Path, force: bool) -> None:
         raise OutputExists(f"'{path}' is a folder, which no file replaces; choose another -o FILE.")
     if path.exists() and not force:
         raise OutputExists(f"'{path}' exists already; choose another -o FILE, or pass --force to replace it.")
+
+
+def refuse_existing_package(path: Path, force: bool, inside: str) -> None:
+    """The same for a file format whose files are folders, every one of them with a file ``inside``.
+
+    Raises:
+        OutputExists: the folder is there and ``force`` is not given, or it is something else.
+        UsageError: nothing can be written there.
+    """
+    refuse_unwritable(path)
+    if path.exists() and not force:
+        raise OutputExists(f"'{path}' exists already; choose another -o FILE, or pass --force to replace it.")
+    if path.exists() and not (path / inside).is_file():
+        raise OutputExists(f"'{path}' holds no {inside}, so --force does not replace it; choose another -o FILE.")
 
 
 def refuse_unwritable(path: Path) -> None:

@@ -28,13 +28,15 @@ __all__ = ["export_command"]
     "--output",
     required=True,
     type=click.Path(path_type=Path),
-    help="File that ends in .pt2 (torch.export), .onnx, .xml (OpenVINO, with a .bin beside it) or .tflite (LiteRT).",
+    help="File that ends in .pt2 (torch.export), .onnx, .xml (OpenVINO, with a .bin beside it), .tflite (LiteRT), .pte "
+    "(ExecuTorch) or .mlpackage (Core ML).",
 )
 @click.option("--no-lower", is_flag=True, help="Keep batch norms and compact units as they are.")
 @click.option(
     "--precision",
     metavar="NAME",
-    help="Arithmetic to time forms in: float32, bfloat16.  [default: what the file's runtime takes by itself]",
+    help="Arithmetic to time forms in: float32, bfloat16; of a Core ML file its own: float16, float32.  [default: what "
+    "the file's runtime takes by itself]",
 )
 @click.option(
     "--free",
@@ -68,7 +70,8 @@ def export_command(
 
     The network is lowered first (batch norms folded, units as plain convolutions, in the form that is fastest in that
     runtime). The file takes any batch size where the model does, and with --free height,width images of other
-    sizes. Its outputs are read back and compared with the network's, within 1e-4, at another size too.
+    sizes. Its outputs are read back and compared with the network's, within 1e-4, at another size too. A Core ML file
+    can't be run here: it is only looked at, which is said.
 
     With --int8 the file in float is compared so, and the int8 file with that and with the original, on images that
     nothing was measured on: agreement, size, time.
@@ -92,7 +95,7 @@ def export_command(
 def _in_float(subject: Subject, output: Path, options: Mapping[str, Any]) -> Exported:
     with working(f"writing and comparing {output}"):
         from convsurgeon.deployment.exporting import export
-        from convsurgeon.deployment.exporting.file import require_writable
+        from convsurgeon.deployment.exporting.request import require_writable
 
         require_writable(output, None, options["force"])
         model, inputs = open_subject(subject)
@@ -106,7 +109,12 @@ def _say(done: Exported) -> None:
     for line in (*done.steps, *done.notes):
         say(line)
     in_float = "" if done.int8 is None else "the file in float: "
-    say(f"{in_float}outputs equal within {done.error:.1e}, read back from the file; takes {free_in_words(done.free)}")
+    compared = (
+        f"NOT RUN, and its outputs not compared: {done.not_run}"
+        if done.error is None
+        else f"{in_float}outputs equal within {done.error:.1e}, read back from the file"
+    )
+    say(f"{compared}; takes {free_in_words(done.free)}")
     for line in () if done.int8 is None else lines(done.int8):
         say(line)
     say(f"written to {done.path}")
@@ -118,6 +126,7 @@ def _record(done: Exported) -> dict[str, object]:
         "format": done.format,
         "free": list(done.free),
         "error": done.error,
+        "not_run": done.not_run,
         "steps": list(done.steps),
         "notes": list(done.notes),
         **({} if done.int8 is None else {"int8": done.int8.model_dump()}),

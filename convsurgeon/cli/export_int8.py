@@ -93,8 +93,8 @@ class Int8Request:
     def export(self, subject: Subject, output: Path, options: Mapping[str, Any]) -> Exported:
         """Open the network and the images, and write the file."""
         from convsurgeon.deployment.exporting import Int8, export
-        from convsurgeon.deployment.exporting.file import require_writable
         from convsurgeon.deployment.exporting.int8_file import refuse_int8
+        from convsurgeon.deployment.exporting.request import require_writable
 
         refuse_int8(require_writable(output, None, options["force"]), self.at_least, lowered=options["lowered"])
         with working(f"loading {subject.name}"):

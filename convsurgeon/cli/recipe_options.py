@@ -28,6 +28,7 @@ _SPELLINGS: Mapping[str, Spelling] = {
     "skip": {"metavar": "PATTERN"},
     "allow_slower": {"switch": "--allow-slower/--no-slower"},
     "runtime": {"metavar": "NAME"},
+    "precision": {"metavar": "NAME"},
     "weights": {"metavar": "auto|DEFAULT|none|FILE"},
     "weights_key": {"metavar": "KEY"},
     "input": {"metavar": "N,C,H,W"},

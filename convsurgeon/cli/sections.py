@@ -22,8 +22,8 @@ _OPTIONS: Mapping[str, Iterable[str]] = {
     # Its layers are a table of a recipe's; the option of that name shows rows.
     "Which convolutions": [name for name in Rules.model_fields if name != "layers"],
     "Time and memory": (
-        *("latency", "time_layers", "allow_slower", "runtime", "latency_batch", "fit_memory"),
-        *("runtimes", "batches", "threads", "seconds"),
+        *("latency", "time_layers", "allow_slower", "runtime", "precision", "latency_batch"),
+        *("fit_memory", "runtimes", "batches", "threads", "seconds"),
     ),
     "Images": ("calibrate", "images", "evaluate", "classes", "data", "labels"),
     "How images become inputs": Preprocessing.model_fields,

@@ -13,7 +13,8 @@ from convsurgeon.planning.make import make_plan
 from convsurgeon.planning.plan import Plan
 from convsurgeon.planning.problem import Problem
 from convsurgeon.planning.recipe import Recipe
-from convsurgeon.runtimes.registry import Runtime, find_runtime, require
+from convsurgeon.runtimes.machine import dtype_of
+from convsurgeon.runtimes.registry import Runtime, find_runtime, require, timed_precision
 
 __all__ = ["latencies_on_disk", "planned_by", "timed_inputs", "timed_planning", "timekeeper"]
 
@@ -26,7 +27,7 @@ def planned_by(patient: Patient, problem: Problem, progress: Progress) -> Plan:
 
     Raises:
         TargetError, NothingToConvert: see ``make_plan``, ``plan_in_time``.
-        UsageError: a runtime that is not installed.
+        UsageError: a runtime that is not installed, or a precision that it lacks.
     """
     if problem.timed:
         planning, keeper = timed_planning(patient, problem)
@@ -38,27 +39,37 @@ def timed_planning(patient: Patient, problem: Problem) -> tuple[TimedPlanning, T
     """A problem whose layers are to be timed, and who reads the clock.
 
     Raises:
-        UsageError: a runtime that is not installed.
+        UsageError: a runtime that is not installed, or a precision that it lacks.
     """
     runtime = find_runtime(problem.recipe.runtime)
     require(runtime)
-    return TimedPlanning(patient.model, timed_inputs(patient, problem.recipe), problem), timekeeper(runtime)
+    task = TimedPlanning(patient.model, timed_inputs(patient, problem.recipe), problem)
+    return task, timekeeper(runtime, _precision(runtime, patient, problem.recipe))
 
 
 def latencies_on_disk(patient: Patient, problem: Problem) -> Latencies | None:
-    """Times from earlier runs, where all that this plan could ask for are there, and the recipe heeds them."""
+    """Times from earlier runs, where all that this plan could ask for are there, and the recipe heeds them.
+
+    Raises:
+        UsageError: a precision that the runtime lacks.
+    """
     runtime = find_runtime(problem.recipe.runtime)
     if problem.recipe.allow_slower or runtime.available() is not None:
         return None
+    precision = _precision(runtime, patient, problem.recipe)
     if not any(cache_directory().glob("latency-*.json")):
         return None
     inputs = timed_inputs(patient, problem.recipe)
-    return known_latencies(patient.model, inputs, problem.choices, timekeeper(runtime), cache_directory())
+    return known_latencies(patient.model, inputs, problem.choices, timekeeper(runtime, precision), cache_directory())
 
 
-def timekeeper(runtime: Runtime) -> Timekeeper:
+def timekeeper(runtime: Runtime, precision: str) -> Timekeeper:
     """What reads the clock when plans are timed."""
-    return Bench(runtime)
+    return Bench(runtime, precision)
+
+
+def _precision(runtime: Runtime, patient: Patient, settings: Recipe) -> str:
+    return timed_precision(runtime, settings.precision, dtype_of(patient.model))
 
 
 def timed_inputs(patient: Patient, settings: Recipe) -> Inputs:

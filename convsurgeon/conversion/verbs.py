@@ -21,7 +21,7 @@ from convsurgeon.models.origin import WeightsOrigin
 from convsurgeon.planning.floors import Floor
 from convsurgeon.planning.grid import given_grid
 from convsurgeon.planning.plan import Plan
-from convsurgeon.planning.recipe import Recipe, merged
+from convsurgeon.planning.recipe import Precision, Recipe, merged
 from convsurgeon.planning.rules import Rules
 from convsurgeon.planning.targets import Metric
 from convsurgeon.survey.sites import Survey, survey
@@ -59,13 +59,14 @@ def plan(
     time_layers: bool | None = None,
     allow_slower: bool | None = None,
     runtime: str | None = None,
+    precision: Precision | None = None,
     latency_batch: int | None = None,
     fit_memory: float | None = None,
     seed: int | None = None,
     progress: Progress | bool | None = None,
 ) -> Plan:
     """Choose what each convolution becomes, without changing a weight; arguments and errors as in ``convert``."""
-    clock = {"time_layers": time_layers, "allow_slower": allow_slower, "runtime": runtime}
+    clock = {"time_layers": time_layers, "allow_slower": allow_slower, "runtime": runtime, "precision": precision}
     more = {"latency_batch": latency_batch, "fit_memory": fit_memory, "moves": moves, "width_multiple": width_multiple}
     floor = {"at_least": at_least, "minimise": minimise}
     settings = merged(recipe, method=method, target=target, rules=rules, seed=seed, **clock, **more, **floor)
@@ -119,6 +120,7 @@ def convert(
     time_layers: bool | None = None,
     allow_slower: bool | None = None,
     runtime: str | None = None,
+    precision: Precision | None = None,
     latency_batch: int | None = None,
     fit_memory: float | None = None,
     seed: int | None = None,
@@ -152,6 +154,8 @@ def convert(
             target (``"latency=60%"``) does so by itself.
         allow_slower: take swaps that were timed and do not pay, too.
         runtime: what layers are timed in: ``eager`` (the default), ``onnxruntime`` or ``openvino``.
+        precision: the arithmetic to time in: ``float32``, ``bfloat16`` or, where the runtime has it, ``int8``, for a
+            network that will be quantised; what the runtime takes by itself without it.
         latency_batch: the batch size to time in; the example inputs' own without it.
         fit_memory: GiB that fitting a layer may take (half of the memory at hand without it); layers that need more
             stay, with the reason.
@@ -163,7 +167,7 @@ def convert(
         UsageError: an unknown method, rule or recipe, an unreachable target, nothing eligible.
         ModelError: the model can't be opened, or fails on the inputs.
     """
-    clock = {"time_layers": time_layers, "allow_slower": allow_slower, "runtime": runtime}
+    clock = {"time_layers": time_layers, "allow_slower": allow_slower, "runtime": runtime, "precision": precision}
     more = {"latency_batch": latency_batch, "fit_memory": fit_memory, "moves": moves, "width_multiple": width_multiple}
     floor = {"at_least": at_least, "minimise": minimise}
     settings = merged(recipe, method=method, target=target, rules=rules, seed=seed, **clock, **more, **floor)
@@ -189,6 +193,7 @@ def explore(
     refine: int = 0,
     allow_slower: bool | None = None,
     runtime: str | None = None,
+    precision: Precision | None = None,
     latency_batch: int | None = None,
     fit_memory: float | None = None,
     seed: int | None = None,
@@ -209,7 +214,7 @@ def explore(
         ModelError: the model can't be opened, or fails on the inputs.
     """
     grid = given_grid(methods, targets, latency)
-    clock = {"allow_slower": allow_slower, "runtime": runtime, "latency_batch": latency_batch}
+    clock = {"allow_slower": allow_slower, "runtime": runtime, "precision": precision, "latency_batch": latency_batch}
     more = {"fit_memory": fit_memory, "moves": moves, "width_multiple": width_multiple}
     settings = merged(recipe, rules=rules, seed=seed, **clock, **more)
     patient = _admit(model, example_inputs, random_weights=False)

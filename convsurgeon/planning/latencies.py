@@ -82,7 +82,7 @@ def _slower(site: Site, timed: list[tuple[Candidate, int]], latencies: Latencies
     fastest = "" if len(timed) == 1 else f", the fastest of {len(timed)},"
     return (
         f"not faster: {candidate.spec.describe()}{fastest} takes {human_ms(took)}, {took / before:.2f} of the "
-        f"convolution's {human_ms(before)} ({latencies.place.runtime}, batch {latencies.batch})"
+        f"convolution's {human_ms(before)} ({latencies.place.runtime_in_words()}, batch {latencies.batch})"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
@@ -19,7 +19,10 @@ from convsurgeon.planning.rules import LayerRule, Rules
 from convsurgeon.planning.targets import Metric, parse_targets
 from convsurgeon.planning.words import FloorsField, MethodField, TargetsField, read_or_value_error
 
-__all__ = ["Recipe", "explain", "merged", "read_recipe"]
+__all__ = ["Precision", "Recipe", "explain", "merged", "read_recipe"]
+
+
+Precision = Literal["float32", "float16", "bfloat16", "int8"]
 
 
 class Recipe(Record):
@@ -73,6 +76,11 @@ class Recipe(Record):
         False, description="Take swaps that were timed and do not pay in time, or leave them out (the default)."
     )
     runtime: str = Field("eager", description="Time in eager, onnxruntime or openvino.")
+    precision: Precision | None = Field(
+        None,
+        description="Arithmetic to time in: float32, bfloat16 or int8, as the runtime has it.  [default: what the "
+        "runtime takes by itself]",
+    )
     latency_batch: int | None = Field(
         None, description="Batch size to time in; the input's own without it.", ge=1, le=MOST
     )

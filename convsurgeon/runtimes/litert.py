@@ -51,7 +51,10 @@ def write_litert(model: nn.Module, inputs: Inputs, path: Path, free: FreeAxes) -
 
 
 def litert_reader(path: Path) -> Callable[[Inputs], list[Tensor]]:
-    """Open a file and run it in LiteRT on the CPU (XNNPACK), with torch's threads."""
+    """Open a file and run it in LiteRT on the CPU (XNNPACK), with torch's threads.
+
+    What it returns raises ModelRunError for inputs of a size that the file can't be run on.
+    """
     with _silent():
         from ai_edge_litert.interpreter import Interpreter
 
@@ -61,10 +64,14 @@ def litert_reader(path: Path) -> Callable[[Inputs], list[Tensor]]:
     def run(inputs: Inputs) -> list[Tensor]:
         ports = interpreter.get_input_details()
         if shaped != [inputs.shapes()]:
+            shaped.clear()
             for port, shape in zip(ports, inputs.shapes(), strict=True):
                 interpreter.resize_tensor_input(port["index"], list(shape))
-            interpreter.allocate_tensors()
-            shaped[:] = [inputs.shapes()]
+            try:
+                interpreter.allocate_tensors()
+            except RuntimeError as error:
+                raise ModelRunError(f"LiteRT can't run it on {inputs.describe()}: {first_line(error)}.") from error
+            shaped.append(inputs.shapes())
         for port, tensor in zip(ports, inputs.tensors(), strict=True):
             interpreter.set_tensor(port["index"], tensor.detach().cpu().contiguous().numpy())
         interpreter.invoke()

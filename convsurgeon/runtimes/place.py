@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from convsurgeon.base.records import Record
+from convsurgeon.runtimes.int8_processor import INT8
 
 __all__ = ["Place"]
 
@@ -19,6 +20,10 @@ class Place(Record):
     device: str
     threads: int
     torch: str
+
+    def runtime_in_words(self) -> str:
+        """E.g. ``onnxruntime int8``: quantised networks are others than those that a runtime takes by itself."""
+        return f"{self.runtime} {INT8}" if self.precision == INT8 else self.runtime
 
     def describe(self) -> str:
         """E.g. ``eager, float32, 2 threads, Intel(R) Xeon(R) Processor, torch 2.9.0``."""

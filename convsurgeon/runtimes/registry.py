@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import torch
+
 from convsurgeon.base.errors import UnknownName, UsageError, did_you_mean
 from convsurgeon.runtimes.compiled import Compiled
 from convsurgeon.runtimes.eager import Eager
+from convsurgeon.runtimes.int8_processor import INT8
+from convsurgeon.runtimes.machine import dtype_name
 from convsurgeon.runtimes.onnx_runtime import OnnxRuntime
 from convsurgeon.runtimes.openvino_runtime import OpenVino
 from convsurgeon.runtimes.runtime import Runtime
 
-__all__ = ["RUNTIMES", "Runtime", "find_layer_runtime", "find_runtime", "parse_runtimes", "require"]
+__all__ = [
+    "RUNTIMES",
+    "Runtime",
+    "find_layer_runtime",
+    "find_runtime",
+    "float_precision",
+    "parse_runtimes",
+    "require",
+    "timed_precision",
+]
 
 RUNTIMES: tuple[Runtime, ...] = (Eager(), Compiled(), OnnxRuntime(), OpenVino())
 
@@ -68,3 +81,30 @@ def require(runtime: Runtime) -> None:
     """
     if (reason := runtime.available()) is not None:
         raise UsageError(f"the runtime '{runtime.name}' can't be used: {reason}")
+
+
+def float_precision(runtime: Runtime, wanted: str | None, dtype: torch.dtype) -> str:
+    """The number format to calculate in for weights of ``dtype``; None is what the runtime takes by itself.
+
+    Raises:
+        UsageError: the runtime lacks the wanted one.
+    """
+    known = runtime.precisions(dtype)
+    if wanted is not None and wanted not in known:
+        raise UsageError(f"{runtime.name} does not calculate in '{wanted}' here; expected {' or '.join(known)}.")
+    return wanted or runtime.preferred(dtype)
+
+
+def timed_precision(runtime: Runtime, wanted: str | None, dtype: torch.dtype) -> str:
+    """The same for networks that are only timed, which may be quantised for that: int8, too.
+
+    Raises:
+        UsageError: the runtime lacks the wanted one, or can't quantise here, with the reason.
+    """
+    if wanted != INT8:
+        return float_precision(runtime, wanted, dtype)
+    if (reason := runtime.int8_missing()) is not None:
+        raise UsageError(f"nothing can be timed in int8 in the runtime '{runtime.name}': {reason}")
+    if dtype != torch.float32:
+        raise UsageError(f"int8 starts from float32, and the weights are {dtype_name(dtype)}: model.float().")
+    return INT8

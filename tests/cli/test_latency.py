@@ -32,7 +32,7 @@ def keeper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TableKeeper:
     (tmp_path / "mine.py").write_text(FACTORY)
     monkeypatch.chdir(tmp_path)
     table = TableKeeper()
-    monkeypatch.setattr(TABLE, lambda runtime: table)
+    monkeypatch.setattr(TABLE, lambda runtime, precision: table)
     monkeypatch.setattr("convsurgeon.conversion.in_time.corrected_plan.busy", lambda: None)
     return table
 
@@ -118,10 +118,10 @@ def test_a_runtime_that_is_not_installed_is_named(
 
 
 def test_a_recipe_says_the_same_words(capsys: pytest.CaptureFixture[str]) -> None:
-    """time_layers, allow_slower, runtime and latency_batch stand in a recipe as on the command line."""
+    """time_layers, allow_slower, runtime, precision and latency_batch stand in a recipe as on the command line."""
     Path("r.toml").write_text(
         'model = "mine.py:build"\nmethod = "compconv"\ntarget = "latency=70%"\nweights = "none"\n'
-        'runtime = "eager"\nlatency_batch = 4\nallow_slower = true\ntime_layers = true\n'
+        'runtime = "eager"\nprecision = "float32"\nlatency_batch = 4\nallow_slower = true\ntime_layers = true\n'
     )
     assert run(["convert", "--recipe", "r.toml", "--dry-run", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["plan"]["latency"]["batch"] == 4

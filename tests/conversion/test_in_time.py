@@ -33,7 +33,7 @@ def keeper(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> TableKeeper:
     """A table in the clock's place, and a cache of its own."""
     table = TableKeeper()
     monkeypatch.setenv("CONVSURGEON_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("convsurgeon.conversion.planner.timekeeper", lambda runtime: table)
+    monkeypatch.setattr("convsurgeon.conversion.planner.timekeeper", lambda runtime, precision: table)
     return table
 
 
@@ -285,7 +285,7 @@ def test_the_caller_s_model_stays_as_it_was(keeper: TableKeeper) -> None:
 def test_the_real_clock_times_layers_and_networks() -> None:
     """The bench returns one spread for each thing, of an effort's own number of samples; the numbers are its own."""
     effort = Effort(warm_up_s=0, timed_s=0, fewest=2, most=2, sample_s=0)
-    bench = Bench(find_runtime("eager"), effort, effort)
+    bench = Bench(find_runtime("eager"), "float32", effort, effort)
     network, inputs = Residual().eval(), as_inputs(X)
     (case,) = layer_calls(network, inputs, [s for s in inspect(network, X).sites if s.name == "conv2"])["conv2"]
     spec = IGCSpec(primary_groups=1, secondary_groups=1, mid_channels=16)
@@ -295,11 +295,21 @@ def test_the_real_clock_times_layers_and_networks() -> None:
     assert (place.runtime, place.precision, place.threads) == ("eager", "float32", torch.get_num_threads())
 
 
-def test_layers_and_networks_are_timed_in_what_the_runtime_takes_by_itself(eager_in_two_precisions: list[str]) -> None:
-    """A plan is for the precision that a deployed network gets without a word, which its place names."""
-    bench, network = Bench(find_runtime("eager")), Residual().eval()
-    bench.networks([network], as_inputs(X))
-    assert (bench.place(network).precision, eager_in_two_precisions) == ("bfloat16", ["bfloat16"])
+@pytest.mark.usefixtures("eager_in_two_precisions")
+def test_a_plan_is_timed_in_what_the_runtime_takes_by_itself(
+    monkeypatch: pytest.MonkeyPatch, keeper: TableKeeper
+) -> None:
+    """A plan is for the precision that a deployed network gets without a word, or for the one that is asked for."""
+    asked: list[str] = []
+
+    def noting(runtime: object, precision: str) -> TableKeeper:
+        asked.append(precision)
+        return keeper
+
+    monkeypatch.setattr("convsurgeon.conversion.planner.timekeeper", noting)
+    _plan(target="latency=80%")
+    _plan(target="latency=80%", precision="float32")
+    assert asked == ["bfloat16", "float32"]
 
 
 def test_timing_layers_draws_no_random_numbers_of_the_caller_s() -> None:
@@ -309,7 +319,7 @@ def test_timing_layers_draws_no_random_numbers_of_the_caller_s() -> None:
     (case,) = layer_calls(network, as_inputs(X), [s for s in inspect(network, X).sites if s.name == "conv2"])["conv2"]
     before = torch.get_rng_state()
     spec = IGCSpec(primary_groups=1, secondary_groups=1, mid_channels=16)
-    Bench(find_runtime("eager"), effort, effort).layer(network.conv2, case, [None, spec])
+    Bench(find_runtime("eager"), "float32", effort, effort).layer(network.conv2, case, [None, spec])
     assert torch.equal(torch.get_rng_state(), before)
 
 

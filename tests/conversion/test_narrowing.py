@@ -289,7 +289,7 @@ def test_an_unknown_move_is_named() -> None:
 def test_times_of_narrowed_layers_are_planned_with(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a latency target convolutions are timed at their widths, and the measured network is as fast as asked."""
     table = TableKeeper()
-    monkeypatch.setattr("convsurgeon.conversion.planner.timekeeper", lambda runtime: table)
+    monkeypatch.setattr("convsurgeon.conversion.planner.timekeeper", lambda runtime, precision: table)
     done = _narrowed(_with_copies(), "swap,narrow,streams", "latency=60%")
     assert done.plan.narrowed
     assert {size[1] for size, _ in table.asked} > {3, 16}

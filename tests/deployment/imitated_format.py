@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,36 +11,22 @@ from torch import nn
 
 from convsurgeon.base.free_axes import FreeAxes
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.deployment.exporting.format import Reader, Wanted, Written
+from convsurgeon.deployment.exporting.format import Format, Reader, ToQuantise, Wanted, Written
 from convsurgeon.deployment.quantising.rounding import RoundedNetwork
 from convsurgeon.runtimes.closeness import as_tensors
 
 
 @dataclass(frozen=True)
-class ImitatedFormat:
+class ImitatedFormat(Format):
     """Its files hold nothing but as many bytes as weights take."""
 
     name: str = "imitated"
     suffix: str = ".imitated"
-    beside: tuple[str, ...] = ()
-    runtime: str | None = None
     free: FreeAxes = ("batch",)
     held: dict[str, Any] = field(default_factory=dict)
     written_with: list[tuple[str, ...]] = field(default_factory=list)
 
-    def opsets(self) -> range:
-        """None."""
-        return range(0)
-
-    def int8_opsets(self) -> range:
-        """None."""
-        return range(0)
-
     def missing(self) -> str | None:
-        """Nothing."""
-        return None
-
-    def int8_missing(self) -> str | None:
         """Nothing."""
         return None
 
@@ -56,26 +41,18 @@ class ImitatedFormat:
         model = self.held[path.name]
         return lambda inputs: as_tensors(inputs.call(model))
 
-    def write_int8(
-        self,
-        model: nn.Module,
-        inputs: Inputs,
-        wanted: Wanted,
-        calibration: Sequence[Inputs],
-        in_float: Collection[str],
-        path: Path,
-    ) -> Written:
+    def write_int8(self, source: ToQuantise, path: Path) -> Written:
         """Keep the network, rounded but for some layers."""
-        rounding = RoundedNetwork(model, calibration)
-        rounded = [name for name in rounding.layers if name not in in_float]
+        rounding = RoundedNetwork(source.network, source.calibration)
+        rounded = [name for name in rounding.layers if name not in source.in_float]
 
         def run(*args: Any, **kwargs: Any) -> Any:
             with torch.no_grad(), rounding.rounding(rounded) as network:
                 return network(*args, **kwargs)
 
-        self.written_with.append(tuple(in_float))
+        self.written_with.append(tuple(source.in_float))
         self.held[f"int8 {path.name}"] = run
-        path.write_bytes(bytes(sum(p.numel() for p in model.parameters())))
+        path.write_bytes(bytes(sum(p.numel() for p in source.network.parameters())))
         return Written(self.free)
 
     def read_int8(self, path: Path) -> Reader:

@@ -14,7 +14,7 @@ import convsurgeon
 from convsurgeon.base.errors import TargetError, UsageError
 from convsurgeon.base.inputs import as_inputs
 from convsurgeon.deployment.exporting import FORMATS, format_for, formats, int8_file
-from convsurgeon.deployment.exporting.format import Wanted
+from convsurgeon.deployment.exporting.format import ToQuantise, Wanted
 from convsurgeon.deployment.quantising.record import lines
 from convsurgeon.runtimes.int8_processor import no_int8_instructions
 from convsurgeon.runtimes.timer import Effort
@@ -60,15 +60,15 @@ def _error(found: Tensor, wanted: Tensor) -> float:
     return float((found - wanted).square().sum() / (wanted - wanted.mean()).square().sum())
 
 
-@pytest.mark.parametrize("name", ["net.onnx", "net.xml", "net.pt2", "net.tflite"])
+@pytest.mark.parametrize("name", ["net.onnx", "net.xml", "net.pt2", "net.tflite", "net.pte"])
 def test_a_named_layer_stays_in_float(images: list[Tensor], tmp_path: Path, name: str) -> None:
     """Each format knows layers by their modules' names: the file computes nearly the same with this one in float."""
     file, net, path = format_for(Path(name)), Delicate().eval(), tmp_path / name
     if (reason := file.missing() or file.int8_missing()) is not None:
         pytest.skip(reason)
     batches = [as_inputs(batch) for batch in images[:2]]
-    written = file.write_int8(net, as_inputs(images[0][:1]), Wanted(), batches, ("first",), path)
-    assert written.free == ("batch",)
+    written = file.write_int8(ToQuantise(net, as_inputs(images[0]), Wanted(), batches, ("first",)), path)
+    assert written.free == (() if name == "net.pte" else ("batch",))
     with torch.no_grad():
         assert _error(file.read_int8(path)(as_inputs(images[2]))[0], net(images[2])) < 0.01
     assert path.stat().st_size > 0
@@ -114,7 +114,7 @@ def test_a_floor_that_is_not_reached_writes_nothing(
     whole = ImitatedFormat.write_int8
     # A library that keeps nothing in float, whatever it is told.
     monkeypatch.setattr(
-        ImitatedFormat, "write_int8", lambda self, m, i, w, c, in_float, path: whole(self, m, i, w, c, (), path)
+        ImitatedFormat, "write_int8", lambda self, source, path: whole(self, replace(source, in_float=()), path)
     )
     wanted = convsurgeon.Int8(images[:2], judging=images[2:], at_least="agreement=95%")
     with pytest.raises(TargetError, match=r"agreement=95% is not reached in int8: the best was [\d.]+ % of 70 inputs"):

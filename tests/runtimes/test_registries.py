@@ -39,5 +39,5 @@ def test_a_new_entry_is_found_and_told_of(monkeypatch: pytest.MonkeyPatch) -> No
     own = replace(FORMATS[0], name="mine", suffix=".mine")
     monkeypatch.setattr(formats, "FORMATS", (*FORMATS, own))
     assert format_for(Path("net.mine")) == own
-    with pytest.raises(UnknownName, match=r"\.tflite, \.mine"):
+    with pytest.raises(UnknownName, match=r"\.mlpackage, \.mine"):
         format_for(Path("net.another"))

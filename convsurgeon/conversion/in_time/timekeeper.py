@@ -14,7 +14,7 @@ from convsurgeon.base.generators import seeded
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.conversion.in_time.layer_calls import LayerCase
 from convsurgeon.families.family import Spec
-from convsurgeon.runtimes.machine import device_of, dtype_of, place, synchroniser
+from convsurgeon.runtimes.machine import device_of, place, synchroniser
 from convsurgeon.runtimes.place import Place
 from convsurgeon.runtimes.registry import Runtime
 from convsurgeon.runtimes.timer import BENCH, QUICK, Effort, Spread, Stopwatch, time_in_turn
@@ -54,16 +54,17 @@ class Timekeeper(Protocol):
 
 @dataclass(frozen=True)
 class Bench:
-    """The real clock, in one runtime on this machine; ``clock`` reads nanoseconds."""
+    """The real clock, in one runtime and precision on this machine; ``clock`` reads nanoseconds."""
 
     runtime: Runtime
+    precision: str
     layer_effort: Effort = QUICK
     network_effort: Effort = BENCH
     clock: Callable[[], int] = time.perf_counter_ns
 
     def place(self, model: nn.Module) -> Place:
-        """This machine, with torch's threads and the model's dtype."""
-        return place(self.runtime.name, self._precision(model), device_of(model))
+        """This machine, with torch's threads."""
+        return place(self.runtime.name, self.precision, device_of(model))
 
     def layer(self, conv: nn.Module, case: LayerCase, specs: Sequence[Spec | None]) -> tuple[Spread, ...]:
         """All prepared at once and timed in turn; fresh weights, since a time does not depend on them."""
@@ -75,13 +76,9 @@ class Bench:
 
     def whole(self, model: nn.Module, inputs: Inputs, calls: Sequence[Call]) -> tuple[Spread, Spread]:
         """All prepared at once; a round of the calls takes about as long as the network, so that load hits both."""
-        precision, threads = self._precision(model), torch.get_num_threads()
         layers = self.runtime.for_layers()
-        network = self.runtime.prepare(model, inputs, precision=precision, threads=threads)
-        alone = [
-            (layers.prepare(call.conv, _example(call), precision=precision, threads=threads), call.times)
-            for call in calls
-        ]
+        network = self._prepared(self.runtime, model, inputs)
+        alone = [(self._prepared(layers, call.conv, _example(call)), call.times) for call in calls]
 
         def run_alone() -> None:
             for run, times in alone:
@@ -99,12 +96,11 @@ class Bench:
     def _timed(
         self, runtime: Runtime, models: Sequence[nn.Module], inputs: Inputs, effort: Effort
     ) -> tuple[Spread, ...]:
-        precision, threads = self._precision(models[0]), torch.get_num_threads()
-        runs = [runtime.prepare(model, inputs, precision=precision, threads=threads) for model in models]
+        runs = [self._prepared(runtime, model, inputs) for model in models]
         return time_in_turn(runs, effort, Stopwatch(self.clock, synchroniser(device_of(models[0]))))
 
-    def _precision(self, model: nn.Module) -> str:
-        return self.runtime.preferred(dtype_of(model))
+    def _prepared(self, runtime: Runtime, model: nn.Module, inputs: Inputs) -> Callable[[], object]:
+        return runtime.prepare(model, inputs, precision=self.precision, threads=torch.get_num_threads())
 
 
 def _example(call: Call) -> Inputs:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from convsurgeon.deployment.benching.record import BenchFigure, BenchLayer, BenchReport, BenchRow
 from convsurgeon.planning.targets import human, human_ms
 from convsurgeon.report.lines import share
-from convsurgeon.runtimes.int8_processor import INT8
 from convsurgeon.runtimes.timer import Spread
 
 __all__ = ["cells", "header", "layer_cells", "layer_header", "lines", "macs", "rate", "realised"]
@@ -71,11 +70,6 @@ def layer_cells(row: BenchLayer, twins: bool) -> list[str]:
     return [row.name, row.was, row.became or "", str(row.batch), human_ms(row.original.median_ns), after, ratio]
 
 
-def _runtime(row: BenchRow) -> str:
-    """Quantised networks are lowered first, so that other things hold of them than of the runtime's other rows."""
-    return f"{row.place.runtime} {INT8}" if row.place.precision == INT8 else row.place.runtime
-
-
 def lines(report: BenchReport) -> list[str]:
     """Everything that needs saying below the tables."""
     told = [f"MACs of one forward on {_shapes(report)}: {macs(report)}"]
@@ -86,7 +80,7 @@ def lines(report: BenchReport) -> list[str]:
         rounds = sorted({row.original.latency.samples for row in report.rows})
         span = f"{rounds[0]}–{rounds[-1]}" if len(rounds) > 1 else str(rounds[0])
         told.append(f"medians and quartiles of {span} samples, the networks in turn after a warm-up")
-        folded = "; ".join(dict.fromkeys(f"{_runtime(row)}: {row.batch_norm}" for row in report.rows))
+        folded = "; ".join(dict.fromkeys(f"{row.place.runtime_in_words()}: {row.batch_norm}" for row in report.rows))
         told.append(f"batch norm, in both networks: {folded}")
         told.append("peak: the memory that a forward takes on top of the loaded network")
     if report.converted is not None:

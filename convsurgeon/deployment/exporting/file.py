@@ -13,14 +13,13 @@ from torch import nn
 
 from convsurgeon.base.copies import duplicate
 from convsurgeon.base.drafts import drafting
-from convsurgeon.base.errors import ModelRunError, OutputExists, UsageError, first_line
-from convsurgeon.base.files import refuse_existing_file
+from convsurgeon.base.errors import ModelRunError, UsageError, first_line
 from convsurgeon.base.free_axes import FreeAxes, parse_axes, size_to_trace, sizes_to_compare
 from convsurgeon.base.inputs import Inputs, as_inputs
 from convsurgeon.base.progress import Progress, silent
 from convsurgeon.deployment.exporting.format import Format, Wanted, Written
-from convsurgeon.deployment.exporting.formats import format_for
 from convsurgeon.deployment.exporting.int8_file import FloatFile, refuse_int8, write_int8
+from convsurgeon.deployment.exporting.request import Request, require_writable
 from convsurgeon.deployment.lowering import lower
 from convsurgeon.deployment.quantising.record import Int8Report
 from convsurgeon.deployment.quantising.settings import Int8
@@ -28,7 +27,7 @@ from convsurgeon.runtimes.closeness import allowed, largest_disagreement
 from convsurgeon.runtimes.registry import find_runtime
 from convsurgeon.survey.usable import refuse_unusable
 
-__all__ = ["Described", "Exported", "export", "require_writable", "write_described"]
+__all__ = ["Described", "Exported", "export", "write_described"]
 
 
 @dataclass(frozen=True)
@@ -45,37 +44,29 @@ class Exported:
 
     Attributes:
         path: the file; further ones may lie beside it (OpenVINO's .bin).
-        format: ``pt2``, ``onnx``, ``openvino`` or ``litert``.
+        format: ``pt2``, ``onnx``, ``openvino``, ``litert``, ``executorch`` or ``coreml``.
         free: the axes of its inputs that may have any length that the network takes: batch, height, width.
-        error: the largest ``|a − b| / max(1, max |a|)`` of its outputs in float32, read from the file.
+        error: the largest ``|a − b| / max(1, max |a|)`` of its outputs in float32, read from the file; None where it
+            can't be run here.
         steps: what lowering did; empty where it was not asked for.
         notes: what people should know of how it was written.
         int8: how it compares with the file in float, whose ``error`` this is then; None for a file in float.
+        not_run: why the file can't be run here, so that it was only looked at; None where it was compared.
     """
 
     path: Path
     format: str
     free: FreeAxes
-    error: float
+    error: float | None
     steps: tuple[str, ...]
     notes: tuple[str, ...]
     int8: Int8Report | None = None
+    not_run: str | None = None
 
     @property
     def dynamic_batch(self) -> bool:
         """Whether the batch is among the free axes, under the name that this had before there were others."""
         return "batch" in self.free
-
-
-@dataclass(frozen=True)
-class _Request:
-    """A file to write, read from the caller's words."""
-
-    path: Path
-    kind: Format
-    wanted: Wanted
-    lowered: bool
-    precision: str | None
 
 
 def export(
@@ -100,10 +91,13 @@ def export(
     Args:
         model: a converted network or any other.
         example_inputs: a tensor, a tuple of positional arguments or a dict of keyword arguments.
-        path: ends in ``.pt2`` (torch.export), ``.onnx``, ``.xml`` (OpenVINO) or ``.tflite`` (LiteRT).
-        format: ``pt2``, ``onnx``, ``openvino`` or ``litert``; by default what the path ends in.
+        path: ends in ``.pt2`` (torch.export), ``.onnx``, ``.xml`` (OpenVINO), ``.tflite`` (LiteRT), ``.pte``
+            (ExecuTorch) or ``.mlpackage`` (Core ML).
+        format: ``pt2``, ``onnx``, ``openvino``, ``litert``, ``executorch`` or ``coreml``; by default what the path
+            ends in.
         lowered: bring the network into its deployment form first (see ``lower``).
-        precision: the arithmetic that forms are timed in; None for what the file's runtime takes by itself.
+        precision: the arithmetic that forms are timed in; None for what the file's runtime takes by itself. Of a Core
+            ML file the one that it is written for, ``float16`` (None) or ``float32``.
         free: the axes of the inputs that may have any length, ``"batch,height,width"`` or some of them; ``"none"``
             for the example's sizes only. None frees the batch where the model allows it.
         opset: the version of ONNX's operators; None for the exporter's own.
@@ -124,11 +118,8 @@ def export(
     kind = require_writable(path, format, force)
     if int8 is not None and not isinstance(int8, Int8):
         raise UsageError(f"int8 is a {type(int8).__name__}; expected convsurgeon.Int8(calibration=batches) or None.")
-    if precision is not None and not lowered:
-        raise UsageError(f"precision '{precision}' says what to time in, but nothing is timed without lowering.")
-    _require_opset(kind, opset, kind.opsets() if int8 is None else kind.int8_opsets())
-    wanted = Wanted(None if free is None else parse_axes(free), opset)
-    request = _Request(path, kind, wanted, lowered, precision)
+    wanted = Wanted(None if free is None else parse_axes(free), opset, precision)
+    request = Request.of(path, kind, wanted, lowered=lowered, int8=int8 is not None)
     if int8 is None:
         return _written(model, example_inputs, request, None)
     refuse_int8(kind, int8.at_least, lowered=lowered)
@@ -140,10 +131,10 @@ def write_described(
 ) -> Exported:
     """``export`` of a network as it is, with a text file beside it: both are there, or neither."""
     kind = require_writable(path, None, force)
-    return _written(model, example_inputs, _Request(path, kind, Wanted(), lowered=False, precision=None), described)
+    return _written(model, example_inputs, Request(path, kind, Wanted(), lowered=False), described)
 
 
-def _written(model: nn.Module, example_inputs: Any, request: _Request, described: Described | None) -> Exported:
+def _written(model: nn.Module, example_inputs: Any, request: Request, described: Described | None) -> Exported:
     subject = _Subject.of(model, example_inputs, request, _timed_in(request.kind))
     path = request.path
     with drafting(path.parent) as folder:
@@ -151,11 +142,12 @@ def _written(model: nn.Module, example_inputs: Any, request: _Request, described
         written, error = subject.write(request, draft)
         if described is not None:
             draft.with_suffix(described.suffix).write_text(described.text(written), encoding="utf-8")
-    return Exported(path, request.kind.name, written.free, error, subject.steps, written.notes)
+    name, not_run = request.kind.name, written.not_run
+    return Exported(path, name, written.free, error, subject.steps, written.notes, not_run=not_run)
 
 
 def _written_in_int8(
-    model: nn.Module, example_inputs: Any, request: _Request, int8: Int8, progress: Progress
+    model: nn.Module, example_inputs: Any, request: Request, int8: Int8, progress: Progress
 ) -> Exported:
     """The file in float is written aside, to start from and to be compared with."""
     kind, path, wanted = request.kind, request.path, request.wanted
@@ -178,7 +170,7 @@ class _Subject:
     steps: tuple[str, ...]
 
     @classmethod
-    def of(cls, model: nn.Module, example_inputs: Any, request: _Request, runtime: str | None) -> _Subject:
+    def of(cls, model: nn.Module, example_inputs: Any, request: Request, runtime: str | None) -> _Subject:
         """Lowered if that is wanted, its forms timed in ``runtime``."""
         refuse_unusable(model)
         original = duplicate(model).eval().cpu()
@@ -187,17 +179,19 @@ class _Subject:
             _require_sizes(original, inputs, request.wanted.free)
         if not request.lowered:
             return cls(original, original, inputs, ())
-        done = lower(original, inputs, runtime=runtime, precision=request.precision)
+        done = lower(original, inputs, runtime=runtime, precision=request.timed_in)
         return cls(original, done.model, inputs, done.summary())
 
-    def write(self, request: _Request, path: Path) -> tuple[Written, float]:
-        """Write the file, and what its outputs differ by from the original's.
+    def write(self, request: Request, path: Path) -> tuple[Written, float | None]:
+        """Write the file, and what its outputs differ by from the original's; None where it can't be run here.
 
         Raises:
             ModelRunError: by more than rounding explains.
         """
         kind = request.kind
         written = kind.write(self.network, self.inputs, path, request.wanted)
+        if written.not_run is not None:
+            return written, None
         error = largest_disagreement(self.original, kind.read(path), sizes_to_compare(self.inputs, written.free))
         tolerance = allowed(self.original)
         if error > tolerance:
@@ -227,32 +221,6 @@ def _require_sizes(model: nn.Module, inputs: Inputs, free: FreeAxes) -> None:
                     f"{other.describe()}: {reason}. Free the axes it takes any length of (a classifier that flattens "
                     "its features into a linear layer takes one height and width), or name none."
                 ) from error
-
-
-def _require_opset(kind: Format, opset: int | None, known: range) -> None:
-    if opset is None:
-        return
-    if not known:
-        raise UsageError(f"opset {opset} belongs to ONNX; a {kind.name} file has none, leave it out.")
-    if opset not in known:
-        raise UsageError(
-            f"opset {opset} is not one that such a file can have; expected {known.start} to {known.stop - 1}."
-        )
-
-
-def require_writable(path: Path, format: str | None, force: bool) -> Format:
-    """The path's format; raises what `export` raises before it looks at a model."""
-    kind = format_for(path, format)
-    if (reason := kind.missing()) is not None:
-        raise UsageError(f"the format '{kind.name}' can't be written: {reason}")
-    for suffix in (kind.suffix, *kind.beside):
-        refuse_existing_file(path.with_suffix(suffix), force)
-        if path.with_suffix(suffix).exists() and not path.exists():
-            raise OutputExists(
-                f"'{path.with_suffix(suffix)}' belongs to no '{path}', so --force does not replace it; choose another "
-                "-o FILE."
-            )
-    return kind
 
 
 def _timed_in(kind: Format) -> str | None:

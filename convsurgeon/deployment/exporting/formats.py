@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from convsurgeon.base.errors import UnknownName, did_you_mean
+from convsurgeon.deployment.exporting.coreml_file import CoreMlFile
+from convsurgeon.deployment.exporting.executorch_file import ExecuTorchFile
 from convsurgeon.deployment.exporting.format import Format
 from convsurgeon.deployment.exporting.litert_file import LiteRtFile
 from convsurgeon.deployment.exporting.onnx_file import OnnxFile
@@ -13,7 +15,7 @@ from convsurgeon.deployment.exporting.pt2_file import Pt2File
 
 __all__ = ["FORMATS", "format_for"]
 
-FORMATS: tuple[Format, ...] = (Pt2File(), OnnxFile(), OpenVinoFile(), LiteRtFile())
+FORMATS: tuple[Format, ...] = (Pt2File(), OnnxFile(), OpenVinoFile(), LiteRtFile(), ExecuTorchFile(), CoreMlFile())
 
 
 def format_for(path: Path, name: str | None = None) -> Format:

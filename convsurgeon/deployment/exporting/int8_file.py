@@ -14,7 +14,7 @@ from torch import nn
 from convsurgeon.base.errors import TargetError, UsageError
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.base.progress import Progress
-from convsurgeon.deployment.exporting.format import Format, Reader, Wanted, Written
+from convsurgeon.deployment.exporting.format import Format, Reader, ToQuantise, Wanted, Written
 from convsurgeon.deployment.exporting.int8_data import Int8Data
 from convsurgeon.deployment.quantising.biases import bias_shifts, shifted
 from convsurgeon.deployment.quantising.equalise import equalised
@@ -158,9 +158,8 @@ class _Work:
         words = f"with {len(in_float)} layers in float" if in_float else "the file"
         self.progress("int8", 1, 2, words)
         prepared = shifted(self.equalised, {n: s for n, s in self.shifts.items() if n not in in_float})
-        kind = self.source.kind
-        inputs, as_the_other = self.source.inputs, self.source.wanted
-        kind.write_int8(prepared, inputs, as_the_other, self.data.measured, in_float, self.path)
+        kind, source = self.source.kind, self.source
+        kind.write_int8(ToQuantise(prepared, source.inputs, source.wanted, self.data.measured, in_float), self.path)
         found = self.likeness(_as_called(self.in_float), _as_called(kind.read_int8(self.path)))
         self.progress("int8", 2, 2, "")
         return found

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from torch import nn
 
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.deployment.exporting.format import Reader, Wanted, Written
+from convsurgeon.deployment.exporting.format import Format, Reader, ToQuantise, Wanted, Written
+from convsurgeon.deployment.exporting.ways import by_way_of_float
 from convsurgeon.runtimes.onnx_conversion import known_opsets, onnx_missing, run_onnx, session_for, to_onnx
 from convsurgeon.runtimes.onnx_int8 import OLDEST_INT8_OPSET, quantise_onnx
 
@@ -19,12 +18,11 @@ __all__ = ["OnnxFile"]
 
 
 @dataclass(frozen=True)
-class OnnxFile:
+class OnnxFile(Format):
     """One file, weights included."""
 
     name: str = "onnx"
     suffix: str = ".onnx"
-    beside: tuple[str, ...] = ()
     runtime: str = "onnxruntime"
 
     def opsets(self) -> range:
@@ -50,26 +48,6 @@ class OnnxFile:
         session = session_for(path.read_bytes(), threads=torch.get_num_threads())
         return lambda inputs: run_onnx(session, inputs)
 
-    def int8_missing(self) -> str | None:
-        """The quantiser comes with ONNX Runtime."""
-        return self.missing()
-
-    def write_int8(
-        self,
-        model: nn.Module,
-        inputs: Inputs,
-        wanted: Wanted,
-        calibration: Sequence[Inputs],
-        in_float: Collection[str],
-        path: Path,
-    ) -> Written:
+    def write_int8(self, source: ToQuantise, path: Path) -> Written:
         """By ONNX Runtime's static quantisation of the file in float."""
-        with TemporaryDirectory() as folder:
-            source = Path(folder) / path.name
-            written = self.write(model, inputs, source, wanted)
-            quantise_onnx(source, calibration, in_float, path)
-        return written
-
-    def read_int8(self, path: Path) -> Reader:
-        """As any other file."""
-        return self.read(path)
+        return by_way_of_float(self.write, quantise_onnx, source, path)

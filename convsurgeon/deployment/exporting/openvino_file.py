@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from torch import nn
 
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.deployment.exporting.format import Reader, Wanted, Written
+from convsurgeon.deployment.exporting.format import Format, Reader, ToQuantise, Wanted, Written
 from convsurgeon.runtimes.openvino_conversion import compiled_for, run_openvino, to_openvino
 from convsurgeon.runtimes.openvino_int8 import nncf_missing, quantised_openvino
 from convsurgeon.runtimes.openvino_package import openvino_core, openvino_missing, openvino_package
@@ -22,21 +21,13 @@ __all__ = ["OpenVinoFile"]
 
 
 @dataclass(frozen=True)
-class OpenVinoFile:
+class OpenVinoFile(Format):
     """Two files: the graph and its weights, which stay in the model's precision."""
 
     name: str = "openvino"
     suffix: str = ".xml"
     beside: tuple[str, ...] = (".bin",)
     runtime: str = "openvino"
-
-    def opsets(self) -> range:
-        """Its operators have no versions."""
-        return range(0)
-
-    def int8_opsets(self) -> range:
-        """As in float."""
-        return self.opsets()
 
     def missing(self) -> str | None:
         """Whether the package is there."""
@@ -58,23 +49,11 @@ class OpenVinoFile:
         """OpenVINO leaves quantising to a package of its own, NNCF."""
         return self.missing() or nncf_missing()
 
-    def write_int8(
-        self,
-        model: nn.Module,
-        inputs: Inputs,
-        wanted: Wanted,
-        calibration: Sequence[Inputs],
-        in_float: Collection[str],
-        path: Path,
-    ) -> Written:
+    def write_int8(self, source: ToQuantise, path: Path) -> Written:
         """By NNCF, from the model in float."""
-        converted = to_openvino(model, inputs, free=wanted.free)
-        _save(quantised_openvino(converted.model, calibration, in_float), path)
+        converted = to_openvino(source.network, source.inputs, free=source.wanted.free)
+        _save(quantised_openvino(converted.model, source.calibration, source.in_float), path)
         return Written(converted.free, (f"read from the {converted.source}", *converted.problems))
-
-    def read_int8(self, path: Path) -> Reader:
-        """As any other file."""
-        return self.read(path)
 
 
 def _save(model: Any, path: Path) -> None:

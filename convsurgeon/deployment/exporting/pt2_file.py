@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -13,34 +11,26 @@ import torch
 from torch import nn
 
 from convsurgeon.base.errors import ModelRunError, first_line
-from convsurgeon.base.free_axes import FreeAxes, axes_to_try, free_in_words, size_to_trace
+from convsurgeon.base.free_axes import FreeAxes
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.base.working_folder import staying_here
-from convsurgeon.deployment.exporting.format import Reader, Wanted, Written
+from convsurgeon.deployment.exporting.format import Format, Reader, ToQuantise, Wanted, Written
+from convsurgeon.deployment.exporting.program import exported_program
+from convsurgeon.deployment.exporting.ways import with_free_axes
 from convsurgeon.runtimes.closeness import as_tensors
-from convsurgeon.runtimes.export_axes import BY_DIM, export_axes
-from convsurgeon.runtimes.pt2_int8 import pt2_int8_reader, quantised_graph, torchao_missing, unstacked
+from convsurgeon.runtimes.pt2_int8 import pt2_int8_reader, torchao_missing, x86_quantiser
+from convsurgeon.runtimes.pt2e import quantised_graph, unstacked
 from convsurgeon.runtimes.quiet import quiet
 
 __all__ = ["Pt2File"]
 
 
 @dataclass(frozen=True)
-class Pt2File:
+class Pt2File(Format):
     """A torch.export program."""
 
     name: str = "pt2"
     suffix: str = ".pt2"
-    beside: tuple[str, ...] = ()
     runtime: str = "eager"
-
-    def opsets(self) -> range:
-        """Its operators have no versions."""
-        return range(0)
-
-    def int8_opsets(self) -> range:
-        """As in float."""
-        return self.opsets()
 
     def missing(self) -> str | None:
         """Nothing but torch is needed."""
@@ -48,7 +38,7 @@ class Pt2File:
 
     def write(self, model: nn.Module, inputs: Inputs, path: Path, wanted: Wanted) -> Written:
         """With the axes free that torch.export finds that the program allows."""
-        return _written(lambda axes: _program(model, inputs, axes), path, wanted)
+        return with_free_axes(lambda axes: _save(exported_program(model, inputs, axes), path), wanted)
 
     def read(self, path: Path) -> Reader:
         """By torch alone.
@@ -76,58 +66,30 @@ class Pt2File:
         """The quantiser and its kernels come with torchao."""
         return torchao_missing()
 
-    def write_int8(
-        self,
-        model: nn.Module,
-        inputs: Inputs,
-        wanted: Wanted,
-        calibration: Sequence[Inputs],
-        in_float: Collection[str],
-        path: Path,
-    ) -> Written:
+    def write_int8(self, source: ToQuantise, path: Path) -> Written:
         """By torchao, of the program in float."""
-        if inputs.kwargs:
+        if source.inputs.kwargs:
             raise ModelRunError("torchao's kernels take positional arguments only; export to .onnx or .xml.")
-        plain = unstacked(model)
+        plain = unstacked(source.network)
 
-        def program(axes: FreeAxes) -> torch.export.ExportedProgram:
-            quantised = quantised_graph(_program(plain, inputs, axes), calibration, in_float)
-            return _program(quantised, inputs, axes)
+        def write(axes: FreeAxes) -> None:
+            program = exported_program(plain, source.inputs, axes)
+            quantised = quantised_graph(program, x86_quantiser(), source.calibration, source.in_float)
+            _save(exported_program(quantised, source.inputs, axes), path)
 
-        return _written(program, path, wanted)
+        return with_free_axes(write, source.wanted)
 
     def read_int8(self, path: Path) -> Reader:
         """In oneDNN's int8 kernels."""
         return pt2_int8_reader(path)
 
 
-def _written(program: Callable[[FreeAxes], torch.export.ExportedProgram], path: Path, wanted: Wanted) -> Written:
-    """Write the program with the first of the axes free that can be."""
-    problems: list[str] = []
-    for axes in axes_to_try(wanted.free):
-        try:
-            with warnings.catch_warnings():
-                # About tensors that share memory: the comparison finds what matters.
-                warnings.simplefilter("ignore")
-                # Where there is no room, writing to the file itself ends the process.
-                content = BytesIO()
-                torch.export.save(program(axes), content)
-            path.write_bytes(content.getbuffer())
-            return Written(axes, tuple(problems))
-        except OSError:
-            raise
-        # torch.export raises whatever the traced code or its own passes do.
-        except Exception as error:
-            problems.append(f"not {free_in_words(axes)}: {first_line(error)}")
-    raise ModelRunError(f"torch.export can't take the model: {'; '.join(problems)}.")
-
-
-def _program(model: nn.Module, inputs: Inputs, axes: FreeAxes) -> torch.export.ExportedProgram:
-    given = size_to_trace(inputs, axes)
-    with torch.no_grad(), staying_here():
-        return torch.export.export(
-            model,
-            tuple(given.args),
-            dict(given.kwargs),
-            dynamic_shapes=export_axes(given, axes, BY_DIM),
-        )
+def _save(program: torch.export.ExportedProgram, path: Path) -> None:
+    # Where there is no room, writing to the file itself ends the process.
+    content = BytesIO()
+    try:
+        torch.export.save(program, content)
+    # It raises whatever can't be written down.
+    except Exception as error:
+        raise ModelRunError(f"torch.export can't save the model: {first_line(error)}.") from error
+    path.write_bytes(content.getbuffer())

@@ -19,7 +19,7 @@ from convsurgeon.deployment.lowering.equality import require_equal
 from convsurgeon.deployment.lowering.in_parts import Subject, lowered
 from convsurgeon.deployment.lowering.step import Step
 from convsurgeon.runtimes.machine import device_of, dtype_of, place
-from convsurgeon.runtimes.registry import Runtime, find_runtime, require
+from convsurgeon.runtimes.registry import Runtime, find_runtime, float_precision, require
 from convsurgeon.runtimes.timer import QUICK, time_in_turn
 from convsurgeon.survey.usable import refuse_unusable
 
@@ -117,10 +117,7 @@ def _timing(name: str | None, precision: str | None, model: nn.Module) -> _Timin
         return None
     runtime = find_runtime(name)
     require(runtime)
-    known = runtime.precisions(dtype_of(model))
-    if precision is not None and precision not in known:
-        raise UsageError(f"{name} does not calculate in '{precision}' here; expected {' or '.join(known)}.")
-    return _Timing(runtime, precision or runtime.preferred(dtype_of(model)))
+    return _Timing(runtime, float_precision(runtime, precision, dtype_of(model)))
 
 
 def _choice(timing: _Timing | None, layout: torch.memory_format) -> Choice:

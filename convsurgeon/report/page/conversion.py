@@ -81,7 +81,7 @@ def _time(report: Report) -> list[Figure]:
     else:
         return [Figure("Time", "not measured", "'convsurgeon bench' measures it")]
     title = "Time kept" if new < old else "Time: not faster"
-    return [Figure(title, share(new, old), f"{human_ms(old)} → {human_ms(new)}, {place.runtime}")]
+    return [Figure(title, share(new, old), f"{human_ms(old)} → {human_ms(new)}, {place.runtime_in_words()}")]
 
 
 def _quality(report: Report) -> list[Figure]:

@@ -76,7 +76,7 @@ def test_an_interrupted_exploration_goes_on(monkeypatch: pytest.MonkeyPatch) -> 
 def test_times_are_taken_beside_the_original_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """With latency each network is timed once on a machine; without it no time is shown."""
     table = TableKeeper(by_macs)
-    monkeypatch.setattr("convsurgeon.conversion.planner.timekeeper", lambda runtime: table)
+    monkeypatch.setattr("convsurgeon.conversion.planner.timekeeper", lambda runtime, precision: table)
     found = _explored(latency=True)
     assert all(point.timing is not None for point in found.comparison.points)
     assert "latency" in found.comparison.fronts

@@ -161,7 +161,7 @@ def test_latency_can_be_what_is_smallest(monkeypatch: pytest.MonkeyPatch) -> Non
     from tests.conversion.time_table import TableKeeper, by_macs
 
     table = TableKeeper(by_macs)
-    monkeypatch.setattr("convsurgeon.conversion.planner.timekeeper", lambda runtime: table)
+    monkeypatch.setattr("convsurgeon.conversion.planner.timekeeper", lambda runtime, precision: table)
     done = _converted(small_net(), at_least="output-error=5%", minimise="latency")
     assert done.plan.floor is not None
     assert done.plan.floor.minimised == "latency"
