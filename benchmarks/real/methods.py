@@ -63,7 +63,6 @@ Method = Conversion | Rival
 
 METHODS: dict[str, Method] = {
     "auto": Conversion("auto"),
-    "auto-moves": Conversion("auto, and narrowing", moves="swap,narrow,streams"),
     "torch-pruning": Rival(
         "Torch-Pruning, by magnitude",
         lambda case, share: pruned(case.model, case.example_inputs, share, whole=case.whole),
@@ -72,6 +71,7 @@ METHODS: dict[str, Method] = {
         "spatial SVD of the weights", lambda case, share: spatial_svd(case.model, case.example_inputs, share)
     ),
     "tucker-hosvd": Rival("Tucker of the weights", lambda case, share: tucker2(case.model, case.example_inputs, share)),
+    "auto-moves": Conversion("auto, and narrowing", moves="swap,narrow,streams"),
     "spatial": Conversion("Spatial", "spatial"),
     "igc": Conversion("IGC", "igc"),
     "tucker": Conversion("Tucker", "tucker"),
