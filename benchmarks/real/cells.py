@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
-import convsurgeon
-from benchmarks.real.methods import Conversion, Method
+from benchmarks.conversions import plan_key
+from benchmarks.real.methods import Conversion, Method, Rival
 from benchmarks.real.row import ORIGINAL, Row
 from benchmarks.real.subject import Case
+from convsurgeon.base.errors import TargetError
 from convsurgeon.base.inputs import as_inputs
 from convsurgeon.survey.counting import count
 from convsurgeon.transfer.agreement import agreement
@@ -35,19 +36,37 @@ class Bench:
 
     def row(self, name: str, method: Method, share: float, known: Sequence[Row]) -> Row:
         """A cell's row; one in ``known`` with the same plan is the same network, and is not made again."""
+        return (
+            self._rival(name, method, share)
+            if isinstance(method, Rival)
+            else self._conversion(name, method, share, known)
+        )
+
+    def _rival(self, name: str, method: Rival, share: float) -> Row:
         start = time.process_time()
         try:
-            if not isinstance(method, Conversion):
-                return self._judged(name, share, method.make(self._case, share), "", start)
+            model = method.make(self._case, share)
+        except Exception as error:
+            # Code that is not ours: whatever it raises is what became of it.
+            return self._failed(name, share, error)
+        return self._judged(name, share, model, "", start)
+
+    def _conversion(self, name: str, method: Conversion, share: float, known: Sequence[Row]) -> Row:
+        start = time.process_time()
+        try:
             plan = method.plan(self._case, share)
-            key = method.key(plan)
-            if (twin := next((row for row in known if row.plan == key), None)) is not None:
-                return twin.model_copy(update={"method": name, "target": share})
-            done = method.carry_out(self._case, plan)
-        except convsurgeon.ConvsurgeonError as error:
-            return self._blank.model_copy(update={"method": name, "target": share, "failed": str(error)})
+        except TargetError as error:
+            return self._failed(name, share, error)
+        key = plan_key(plan)
+        if (twin := next((row for row in known if row.plan == key), None)) is not None:
+            return twin.model_copy(update={"method": name, "target": share})
+        done = method.carry_out(self._case, plan)
         done.save(network_folder(self._cache, self._blank.subject, key), force=True)
         return self._judged(name, share, done.model, key, start)
+
+    def _failed(self, name: str, share: float, error: Exception) -> Row:
+        why = f"{type(error).__name__}: {error}"
+        return self._blank.model_copy(update={"method": name, "target": share, "failed": why})
 
     def _judged(self, name: str, share: float, model: nn.Module, key: str, start: float) -> Row:
         seconds = time.process_time() - start

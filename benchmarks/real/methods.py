@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 import convsurgeon
-from benchmarks.conversions import plan_key, reachable
+from benchmarks.conversions import reachable
 from benchmarks.real.subject import Case
 from benchmarks.rivals import pruned, spatial_svd, tucker2
 from convsurgeon.planning.plan import Plan
@@ -27,7 +27,7 @@ class Conversion:
     moves: str = "swap"
 
     def plan(self, case: Case, share: float) -> Plan:
-        """A share that swaps can't reach becomes the least they reach; raises UsageError where moves don't reach it."""
+        """A share that swaps can't reach becomes the least they reach; TargetError where other moves don't either."""
         if self.moves == "swap":
             target = reachable(case.model, case.example_inputs, self.method, share)
         else:
@@ -45,14 +45,10 @@ class Conversion:
         """The network that a plan gives."""
         return convsurgeon.apply(case.model, plan, case.example_inputs, calibration=case.calibration)
 
-    def key(self, plan: Plan) -> str:
-        """The same for plans that give the same network."""
-        return plan_key(plan)
-
 
 @dataclass(frozen=True)
 class Rival:
-    """Another way to as many MACs; raises UsageError where it does not get there."""
+    """Another way to as many MACs; raises whatever it raises where it does not get there."""
 
     title: str
     make: Callable[[Case, float], nn.Module]

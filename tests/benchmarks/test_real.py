@@ -36,10 +36,17 @@ def _case() -> Case:
 
 
 SUBJECT = Subject("A net", ("torch",), {"mean": "mean output"}, _case)
+
+
+def _raise(_case: Case, _share: float) -> nn.Module:
+    raise IndexError("not ours")
+
+
 FEW = {
     "auto": Conversion("auto"),
     "spatial": Conversion("auto, again"),
     "spatial-svd": Rival("SVD", lambda case, share: spatial_svd(case.model, case.example_inputs, share)),
+    "torch-pruning": Rival("broken", _raise),
 }
 
 
@@ -64,16 +71,17 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-unt
 
 
 def test_rows_are_made_once_and_shown(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
-    """A plan that an earlier row carried out gives its figures; what is there is not made again; the page has all."""
+    """A plan made before gives its figures again, a rival that fails is a row, nothing is made twice, all is shown."""
     rows = run()
     assert len(rows) == 1 + len(FEW) * len(SHARES)
     found = {(row.method, row.target): row for row in rows}
     assert found["original", 1.0].output_error == 0
     for share in SHARES:
-        auto, again, svd = (found[name, share] for name in FEW)
+        auto, again, svd, broken = (found[name, share] for name in FEW)
         assert share < 0.25 or auto.macs <= share * found["original", 1.0].macs
         assert again.plan == auto.plan
         assert again.measures == auto.measures
+        assert broken.failed == "IndexError: not ours"
         assert svd.failed or svd.macs <= share * found["original", 1.0].macs
     assert found["auto", 0.5].measures["batches"] == 2
     monkeypatch.setattr(real, "Bench", None)
