@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from torch import nn
 
 import convsurgeon
-from benchmarks.conversions import reachable
 from benchmarks.real.subject import Case
 from benchmarks.rivals import pruned, spatial_svd, tucker2
 from convsurgeon.planning.plan import Plan
@@ -27,17 +26,13 @@ class Conversion:
     moves: str = "swap"
 
     def plan(self, case: Case, share: float) -> Plan:
-        """A share that swaps can't reach becomes the least they reach; TargetError where other moves don't either."""
-        if self.moves == "swap":
-            target = reachable(case.model, case.example_inputs, self.method, share)
-        else:
-            target = f"macs={100 * share:g}%"
+        """The plan; raises TargetError where the share is out of reach."""
         return convsurgeon.plan(
             case.model,
             case.example_inputs,
             method=self.method,
             moves=self.moves,
-            target=target,
+            target=f"macs={100 * share:g}%",
             calibration=case.calibration,
         )
 
