@@ -10,7 +10,6 @@ rivals' gradients see training images only: 2,048 unlabelled ones (labelled for 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import statistics
 import time
@@ -26,12 +25,13 @@ from torch import Tensor, nn
 
 import convsurgeon
 from benchmarks.accuracy.data import DEFAULT_DIR, Split, load_test, load_train
-from benchmarks.accuracy.rivals import spatial_svd, torch_pruning
+from benchmarks.accuracy.rivals import torch_pruning
 from benchmarks.accuracy.train import DEFAULT_CACHE, load_trained, replace_file
+from benchmarks.conversions import plan_key, reachable
+from benchmarks.rivals import spatial_svd
 from convsurgeon.base.inputs import as_inputs
-from convsurgeon.families import parse_method
 from convsurgeon.planning.make import make_plan
-from convsurgeon.planning.options import PROXY, Damage, candidates
+from convsurgeon.planning.options import PROXY, Damage
 from convsurgeon.planning.plan import Plan
 from convsurgeon.planning.problem import pose
 from convsurgeon.survey.counting import count
@@ -148,16 +148,6 @@ def operate(method: str, model: nn.Module, plan: Plan, sample: Sample, seed: int
 UNIFORM = Damage("uniform", lambda site, spec: (site.cost.macs / spec.cost(site.shape, site.positions).macs) ** 8)
 
 
-def reachable(model: nn.Module, example: Tensor, method: str, share: float) -> str:
-    """``macs=…``: the share, or the least that the method reaches."""
-    found = convsurgeon.inspect(model, example)
-    choices = candidates(found.sites, parse_method(method).under_target(), convsurgeon.Rules())
-    least = found.total.macs - sum(
-        c.site.cost.macs - min(option.cost.macs for option in c.options) for c in choices if c.options
-    )
-    return f"macs={max(int(share * found.total.macs), least)}"
-
-
 def top1(model: nn.Module, test: Split) -> float:
     """Percent of the 10,000 test images."""
     batches = zip(test.images.split(500), test.labels.split(500), strict=True)
@@ -175,7 +165,7 @@ def run_cell(net: str, seed: int, method: str, target: float, cache: Path, data:
         new, key = torch_pruning(model, sample.example, target, sample.images, sample.labels), ""
     else:
         plan = plan_for(method, model, target, sample, seed)
-        key = plan_key(method, plan)
+        key = plan_key(plan, fitting_of(method))
         if (twin := find_twin(cache, net, seed, target, key)) is not None:
             return replace(twin, method=method)
         new = operate(method, model, plan, sample, seed)
@@ -196,12 +186,9 @@ def results(cache: Path, pattern: str = "*") -> Iterator[Result]:
         yield Result(**json.loads(path.read_text()))
 
 
-def plan_key(method: str, plan: Plan) -> str:
-    """What the plan puts where, and how it is fitted."""
-    specs = [(row.name, row.spec.model_dump_json() if row.spec else "") for row in plan.layers]
-    specs += [(row.stream.name, row.kept) for row in plan.narrowed]
-    fitted = method if method.endswith(("random", "-weights-only", "-refined")) else "calibrated"
-    return hashlib.sha256(json.dumps([fitted, specs]).encode()).hexdigest()[:16]
+def fitting_of(method: str) -> str:
+    """A word for how the method fits; plans that are alike and fitted alike give one network."""
+    return method if method.endswith(("random", "-weights-only", "-refined")) else "calibrated"
 
 
 def find_twin(cache: Path, net: str, seed: int, target: float, key: str) -> Result | None:

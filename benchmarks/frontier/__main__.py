@@ -22,9 +22,10 @@ from benchmarks.accuracy.run import Sample
 from benchmarks.accuracy.train import DEFAULT_CACHE, load_trained
 from benchmarks.frontier.networks import LATENCY_BATCH, SEED, Made, Point, keep, kept, points
 from benchmarks.frontier.page import pictures, tables
-from benchmarks.frontier.rows import Row, merged, read_rows, write_rows
+from benchmarks.frontier.rows import Row, merged
 from benchmarks.frontier.times import RUNTIMES, milliseconds
 from benchmarks.recovery.run import STEPS
+from benchmarks.rows import read_rows, write_rows
 from convsurgeon.runtimes.machine import busy, device_name
 
 ROWS = Path(__file__).with_name("rows.jsonl")
@@ -79,7 +80,7 @@ def time(net: str, cache: Path, data: Path, batch: int, rows: Path) -> None:
         ratios = {runtime: of_all[number] for runtime, of_all in times.items()}
         who = {"net": net, "machine": machine, "method": point.method, "target": point.target}
         fresh.append(Row(**who, in_time=point.in_time, **judged, times=ratios))
-    write_rows(merged(read_rows(rows), fresh), rows)
+    write_rows(merged(read_rows(Row, rows), fresh), rows)
     click.echo(tables(fresh))
 
 
@@ -88,7 +89,7 @@ def time(net: str, cache: Path, data: Path, batch: int, rows: Path) -> None:
 @click.option("--plots", type=click.Path(path_type=Path), default=Path("docs"), show_default=True)
 def page(rows: Path, plots: Path) -> None:
     """Print the tables, write the plots."""
-    found = read_rows(rows)
+    found = read_rows(Row, rows)
     click.echo(tables(found))
     for path in pictures(found, plots):
         LOG.print(f"wrote {path}", markup=False)

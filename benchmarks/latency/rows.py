@@ -1,13 +1,12 @@
-"""What was timed, a JSON object per line: kept beside the page, so that every machine adds to what others timed."""
+"""What was timed: kept beside the page, so that every machine adds to what others timed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from convsurgeon.base.records import Record
 
-__all__ = ["Cell", "Row", "merged", "read_rows", "write_rows"]
+__all__ = ["Cell", "Row", "merged"]
 
 
 class Cell(Record):
@@ -61,18 +60,3 @@ def merged(rows: Sequence[Row], newer: Sequence[Row]) -> list[Row]:
 def _place_in_file(row: Row) -> tuple[object, ...]:
     what = (row.net, row.method, -row.share, row.runtime, row.precision, row.batch, row.lowered)
     return row.on, row.device, row.threads, *what
-
-
-def read_rows(path: Path) -> list[Row]:
-    """Whatever is there; nothing if the file is not."""
-    if not path.is_file():
-        return []
-    return [Row.model_validate_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def write_rows(rows: Sequence[Row], path: Path) -> None:
-    """Whole, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text("".join(f"{row.model_dump_json()}\n" for row in rows), encoding="utf-8")
-    partial.replace(path)

@@ -23,8 +23,9 @@ from torch import nn
 
 from benchmarks.latency.cells import formed, measured, precisions
 from benchmarks.latency.networks import METHODS, NETS, converted, macs, pruned
-from benchmarks.latency.rows import Cell, Row, merged, read_rows, write_rows
+from benchmarks.latency.rows import Cell, Row, merged
 from benchmarks.latency.table import draw, page
+from benchmarks.rows import read_rows, write_rows
 from convsurgeon.base.errors import ConvsurgeonError
 from convsurgeon.runtimes.machine import device_name
 from convsurgeon.runtimes.machine import threads as torch_threads
@@ -144,12 +145,12 @@ def main(
         raise click.ClickException(f"no cell fits: on {device} there are {ON[device]}")
     with torch_threads(threads) as count:
         here = (device_name(torch.device(device)), count)
-        done = {row.cell for row in read_rows(rows_file) if (row.device, row.threads) == here}
+        done = {row.cell for row in read_rows(Row, rows_file) if (row.device, row.threads) == here}
         for cell in cells:
             if again or cell not in done:
                 fresh = run_cell(cell)
-                write_rows(merged(read_rows(rows_file), fresh), rows_file)
-    rows = read_rows(rows_file)
+                write_rows(merged(read_rows(Row, rows_file), fresh), rows_file)
+    rows = read_rows(Row, rows_file)
     if not rows:
         raise click.ClickException(f"nothing timed in {rows_file} yet")
     draw(rows, plot_file)

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from benchmarks.accuracy.run import METHODS, MOVES, Result, Sample, operate, plan_for, plan_key, table, wanted
+from benchmarks.accuracy.run import METHODS, MOVES, Result, Sample, fitting_of, operate, plan_for, table, wanted
+from benchmarks.conversions import plan_key
 
 RESULT = Result("vgg", 0, "auto-moves", 0.5, 0.5, 92.0, 91.0, 98.0, 0.5, 60.0, 1)
 
@@ -32,7 +33,8 @@ def test_rows_that_narrow_plan_with_their_moves() -> None:
     assert plan.after.macs <= 0.5 * plan.before.macs
     assert operate("auto-narrow", net, plan, sample, 0)(sample.images).shape == net(sample.images).shape
     whole = plan.model_copy(update={"streams": ()})
-    assert plan_key("auto-narrow", plan) == plan_key("auto-moves", plan) != plan_key("auto-narrow", whole)
+    assert fitting_of("auto-narrow") == fitting_of("auto-moves") != fitting_of("compconv-refined")
+    assert plan_key(plan) != plan_key(whole)
 
 
 def test_the_table_shows_them(tmp_path: Path) -> None:

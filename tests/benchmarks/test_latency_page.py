@@ -9,8 +9,9 @@ from click.testing import CliRunner
 
 from benchmarks.latency import run
 from benchmarks.latency.means import means
-from benchmarks.latency.rows import Cell, Row, merged, read_rows, write_rows
+from benchmarks.latency.rows import Cell, Row, merged
 from benchmarks.latency.table import page, tables
+from benchmarks.rows import read_rows, write_rows
 
 DOCS = Path(__file__).parents[2] / "docs"
 ROW = Row(
@@ -39,15 +40,17 @@ def replace(row: Row, **change: object) -> Row:
 
 def test_the_page_shows_the_rows_that_are_kept() -> None:
     """docs/latency.md is what docs/latency.jsonl gives: no figure on it was typed."""
-    assert (DOCS / "latency.md").read_text(encoding="utf-8") == page(read_rows(DOCS / "latency.jsonl"), "latency.svg")
+    assert (DOCS / "latency.md").read_text(encoding="utf-8") == page(
+        read_rows(Row, DOCS / "latency.jsonl"), "latency.svg"
+    )
 
 
 def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
     """A row without a rival too."""
     rows = merged([], [ROW, replace(ROW, batch=1, rival_ms=None, rival_macs_kept=None, note="busy")])
     write_rows(rows, tmp_path / "rows.jsonl")
-    assert read_rows(tmp_path / "rows.jsonl") == rows
-    assert read_rows(tmp_path / "none.jsonl") == []
+    assert read_rows(Row, tmp_path / "rows.jsonl") == rows
+    assert read_rows(Row, tmp_path / "none.jsonl") == []
 
 
 @pytest.mark.parametrize(
@@ -111,4 +114,4 @@ def test_only_what_this_machine_has_not_timed_is_timed(
     result = CliRunner().invoke(run.main, [*files, *which, *(["--again"] if again else [])])
     assert result.exit_code == 0, result.output
     assert len(calls) == timed
-    assert {row.device for row in read_rows(tmp_path / "rows.jsonl")} == {device, "here"}
+    assert {row.device for row in read_rows(Row, tmp_path / "rows.jsonl")} == {device, "here"}

@@ -1,0 +1,71 @@
+"""Ways to a smaller network without training, most telling first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+import convsurgeon
+from benchmarks.real.subject import Case
+from benchmarks.rivals import pruned, spatial_svd, tucker2
+from convsurgeon.planning.plan import Plan
+
+__all__ = ["METHODS", "SHARES", "Conversion", "Method", "Rival"]
+
+SHARES = (0.5, 0.25, 0.125)
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """convsurgeon: planned by measured damage, fitted on the calibration inputs."""
+
+    title: str
+    method: str = "auto"
+    moves: str = "swap"
+
+    def plan(self, case: Case, share: float) -> Plan:
+        """The plan; raises TargetError where the share is out of reach."""
+        return convsurgeon.plan(
+            case.model,
+            case.example_inputs,
+            method=self.method,
+            moves=self.moves,
+            target=f"macs={100 * share:g}%",
+            calibration=case.calibration,
+        )
+
+    def carry_out(self, case: Case, plan: Plan) -> convsurgeon.Conversion:
+        """The network that a plan gives."""
+        return convsurgeon.apply(case.model, plan, case.example_inputs, calibration=case.calibration)
+
+
+@dataclass(frozen=True)
+class Rival:
+    """Another way to as many MACs; raises whatever it raises where it does not get there."""
+
+    title: str
+    make: Callable[[Case, float], nn.Module]
+
+
+Method = Conversion | Rival
+
+
+METHODS: dict[str, Method] = {
+    "auto": Conversion("auto"),
+    "torch-pruning": Rival(
+        "Torch-Pruning, by magnitude",
+        lambda case, share: pruned(case.model, case.example_inputs, share, whole=case.whole),
+    ),
+    "spatial-svd": Rival(
+        "spatial SVD of the weights", lambda case, share: spatial_svd(case.model, case.example_inputs, share)
+    ),
+    "tucker-hosvd": Rival("Tucker of the weights", lambda case, share: tucker2(case.model, case.example_inputs, share)),
+    "auto-moves": Conversion("auto, and narrowing", moves="swap,narrow,streams"),
+    "spatial": Conversion("Spatial", "spatial"),
+    "igc": Conversion("IGC", "igc"),
+    "tucker": Conversion("Tucker", "tucker"),
+    "compconv": Conversion("CompConv", "compconv"),
+    "dgconv": Conversion("DGConv, hardened", "dgconv"),
+}

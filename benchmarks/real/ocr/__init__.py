@@ -1,0 +1,1 @@
+"""EasyOCR's text detector and recogniser, on pages drawn here."""

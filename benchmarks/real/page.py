@@ -1,0 +1,69 @@
+"""The tables, and their places in the page: between ``<!-- rows: SUBJECT -->`` and ``<!-- end -->``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from benchmarks.real.methods import METHODS, SHARES
+from benchmarks.real.row import ORIGINAL, Row
+from benchmarks.real.subject import Subject
+
+__all__ = ["filled", "table"]
+
+_PLACE = re.compile(r"(<!-- rows: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def filled(page: str, rows: Sequence[Row], subjects: Mapping[str, Subject]) -> str:
+    """The page with each subject's table in its place."""
+
+    def put(place: re.Match[str]) -> str:
+        name = place[2]
+        found = table(subjects[name], [row for row in rows if row.subject == name])
+        return f"{place[1]}\n{found}\n{place[3]}"
+
+    return _PLACE.sub(put, page)
+
+
+def table(subject: Subject, rows: Sequence[Row]) -> str:
+    """A subject's rows: the original, then each share's methods in their order; what was not run is left out."""
+    known = {(row.method, row.target): row for row in rows}
+    original = known.get((ORIGINAL, 1.0))
+    if original is None:
+        return "Nothing measured yet.\n"
+    runtimes = sorted({time.runtime for row in rows for time in row.times})
+    heads = ["method", "MACs", "params", *subject.measures.values(), "output error, %", "CPU s"]
+    heads += [f"{runtime}, ms (of the original's)" for runtime in runtimes]
+    lines = [
+        _line(heads),
+        _line(["---"] * len(heads)),
+        _line(_cells("original", original, original, subject, runtimes)),
+    ]
+    for share in SHARES:
+        for name, method in METHODS.items():
+            if (row := known.get((name, share))) is not None:
+                lines.append(_line(_cells(f"{method.title}, {share:.3g}", row, original, subject, runtimes)))
+    return f"From {original.source}.\n\n" + "".join(lines)
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _cells(title: str, row: Row, original: Row, subject: Subject, runtimes: Sequence[str]) -> list[str]:
+    if row.failed:
+        return [title, "not reached", *["–"] * (len(subject.measures) + 3 + len(runtimes))]
+    error = "–" if row.output_error is None else f"{100 * row.output_error:.2f}"
+    times = {time.runtime: time for time in row.times}
+    return [
+        title,
+        f"{row.macs / original.macs:.1%}" if row is not original else f"{row.macs / 1e9:.2f} G",
+        f"{row.params / original.params:.1%}" if row is not original else f"{row.params / 1e6:.2f} M",
+        *(f"{row.measures[name]:.3f}" for name in subject.measures),
+        error if row is not original else "0",
+        f"{row.seconds:.0f}" if row is not original else "–",
+        *(
+            f"{times[name].ms:.1f} ({times[name].ms / times[name].original_ms:.2f})" if name in times else "–"
+            for name in runtimes
+        ),
+    ]
