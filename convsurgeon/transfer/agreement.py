@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from convsurgeon.base.inputs import Inputs
 
-__all__ = ["Agreement", "Comparison", "agreement", "outputs_of"]
+__all__ = ["Agreement", "Comparison", "agreement", "agreement_of", "outputs_of"]
 
 TINY = 1e-30
 
@@ -37,10 +37,15 @@ def agreement(
     original: Callable[..., Any], converted: Callable[..., Any], batches: Iterable[Inputs], *, held_back: bool
 ) -> Agreement:
     """Run both models (in eval mode), or what computes as they do, on the batches and compare."""
+    pairs = ((outputs_of(inputs.call(original)), outputs_of(inputs.call(converted))) for inputs in batches)
+    return agreement_of(pairs, held_back=held_back)
+
+
+def agreement_of(pairs: Iterable[tuple[list[Tensor], list[Tensor]]], *, held_back: bool) -> Agreement:
+    """Compare what the original returned for each batch with what the other network did."""
     images, same, classified = 0, 0, True
     leaves: dict[int, _Leaf] = defaultdict(_Leaf)
-    for inputs in batches:
-        wanted, found = outputs_of(inputs.call(original)), outputs_of(inputs.call(converted))
+    for wanted, found in pairs:
         images += len(wanted[0]) if wanted and wanted[0].dim() else 1
         for i, (y, other) in enumerate(zip(wanted, found, strict=False)):
             if y.shape == other.shape:
