@@ -51,7 +51,7 @@ def recovered(case: Case, half: convsurgeon.Conversion, steps: int, batch: int, 
 @click.option("--coco", type=click.Path(path_type=Path), help="COCO, in place of the generated scenes.")
 @click.option("--net", default="fasterrcnn_mobilenet_v3_large_320_fpn", show_default=True, help="Beside --coco.")
 @click.option("--target", default="macs=50%", show_default=True)
-@click.option("--steps", default=300, show_default=True, type=click.IntRange(1))
+@click.option("--steps", default=200, show_default=True, type=click.IntRange(1))
 @click.option("--batch", default=8, show_default=True, type=click.IntRange(1))
 @click.option("--label-weight", default=0.5, show_default=True, help="Of the detector's own losses, in the last row.")
 @click.option("--judged", type=click.IntRange(1), help="Images of val2017 to judge on.  [default: all]")

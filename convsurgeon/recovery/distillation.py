@@ -126,7 +126,7 @@ class Distillation:
             features=features,
             logits=logits,
             labels=target,
-            per_output=self._per_output(of_outputs.view(-1, 3), outputs, logits),
+            per_output=self._per_output(of_outputs.reshape(len(outputs), 3), outputs, logits),
             per_feature=per_feature,
             per_label=per_label[0],
         )
