@@ -186,13 +186,16 @@ class DataRequest:
         """Calibration batches; None without ``--calibrate``, or where the weights are random."""
         if self.calibrate is None:
             return None
-        from convsurgeon.base.batch_axis import batch_of
+        from convsurgeon.base.batch_axis import batch_of, image_list
         from convsurgeon.models.images import calibration_images
         from convsurgeon.transfer.image_count import images_needed
 
         limit = self.images or images_needed(survey, batch_of(loaded.example_inputs))
         judged = max([_JUDGED, *(_ROOM * floor.fewest for floor in recipe.at_least)])
-        found = calibration_images(self.calibrate, self.transform(loaded), limit=limit + judged, seed=recipe.seed)
+        listed = image_list(loaded.example_inputs) is not None
+        found = calibration_images(
+            self.calibrate, self.transform(loaded), limit=limit + judged, seed=recipe.seed, listed=listed
+        )
         if loaded.weights.origin == "random":
             warn("--calibrate is ignored: random weights are not worth fitting.")
             return None

@@ -26,11 +26,11 @@ class Unlabelled:
     batches: ImageBatches
     others: ImageBatches
 
-    def judging(self) -> Iterator[Tensor]:
+    def judging(self) -> Iterator[Tensor | list[Tensor]]:
         """Images that nothing is fitted on."""
         return (images for images, _ in self.others)
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[Tensor | list[Tensor]]:
         found = False
         for images, _ in self.batches:
             found = True

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from convsurgeon.base.errors import UsageError
 from convsurgeon.cli.command_line import command_line
 from convsurgeon.cli.data import (
     DataRequest,
@@ -37,6 +38,11 @@ __all__ = ["recover_command"]
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder of images to train on.")
 @click.option("--labels/--no-labels", default=None, help="Read subfolders as classes.  [default: where there are any]")
+@click.option(
+    "--annotations",
+    type=click.Path(path_type=Path),
+    help="What is on the images, in COCO's format: with --label-weight a detector learns from its own losses, too.",
+)
 @evaluation_options
 @preprocessing_options
 @training_options
@@ -81,6 +87,7 @@ def recover_command(
     folder: Path,
     data: Path,
     labels: bool | None,
+    annotations: Path | None,
     evaluate: Path | None,
     classes: Path | None,
     weights: str | None,
@@ -109,6 +116,8 @@ def recover_command(
     from convsurgeon.recovery.interruption import Interrupted
 
     settings, images = given_settings(given)
+    if annotations is not None and not settings.label_weight:
+        raise UsageError("--annotations is looked at only with --label-weight above 0; pass both, or neither.")
     output = target or folder.with_name(f"{folder.name}-recovered")
     run = RecoverRun(folder, output, force, resume, checkpoints, page, named=original is not None)
     learned = _learned_groups(folder, learn_groups, budget)
@@ -116,7 +125,7 @@ def recover_command(
     teacher = trained_original(folder, original, weights, weights_key, trust_factory, settings.seed)
     preprocessing = taken_preprocessing(given, prepared_before(folder))
     request = DataRequest(None, evaluate=evaluate, classes=classes, preprocessing=preprocessing)
-    pictures = Pictures(data, labels, request, images)
+    pictures = Pictures(data, labels, annotations, request, images)
     try:
         run.train(teacher, pictures, settings, device, learned, as_json)
     except Interrupted as stop:

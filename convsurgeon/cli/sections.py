@@ -25,7 +25,7 @@ _OPTIONS: Mapping[str, Iterable[str]] = {
         *("latency", "time_layers", "allow_slower", "runtime", "precision", "latency_batch"),
         *("fit_memory", "runtimes", "batches", "threads", "seconds"),
     ),
-    "Images": ("calibrate", "images", "evaluate", "classes", "data", "labels"),
+    "Images": ("calibrate", "images", "evaluate", "classes", "data", "labels", "annotations"),
     "How images become inputs": Preprocessing.model_fields,
     "The model": ("weights", "weights_key", "original", "input", "input_shape", "seed", "device", "trust_factory"),
     "Output": (

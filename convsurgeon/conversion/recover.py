@@ -17,16 +17,13 @@ from convsurgeon.base.errors import ModelLoadError, UsageError
 from convsurgeon.conversion.converted import Conversion
 from convsurgeon.conversion.remembered import known_facts
 from convsurgeon.conversion.saved import load
-from convsurgeon.models.images import ImageBatches, calibration_images
-from convsurgeon.models.preprocessing import Preprocessing
+from convsurgeon.conversion.training_data import source_of
 from convsurgeon.planning.plan import Plan
-from convsurgeon.recovery.batches import IterableSource, Source
 from convsurgeon.recovery.callback import Callback
 from convsurgeon.recovery.checkpoint import Checkpoints
 from convsurgeon.recovery.engine import Engine, make_engine
 from convsurgeon.recovery.given_state import in_given_state
 from convsurgeon.recovery.history import History
-from convsurgeon.recovery.images import ImageSource
 from convsurgeon.recovery.judge import Judge
 from convsurgeon.recovery.learned_groups import GroupSettings
 from convsurgeon.recovery.learned_groups.request import requested
@@ -34,6 +31,7 @@ from convsurgeon.recovery.lesson import Lesson
 from convsurgeon.recovery.loop import Trainer
 from convsurgeon.recovery.moment import MomentCallback
 from convsurgeon.recovery.randomness import untouched_generators
+from convsurgeon.recovery.readout import Readout
 from convsurgeon.recovery.settings import ImageSettings, RecoverSettings
 from convsurgeon.recovery.sites import find_sites
 from convsurgeon.recovery.training_bar import training_bar
@@ -43,8 +41,6 @@ from convsurgeon.survey.usable import refuse_unusable
 from convsurgeon.transfer.accuracy import CHANCE
 
 __all__ = ["Recovered", "open_conversion", "recover"]
-
-_EVERY_IMAGE = 1 << 62
 
 
 @dataclass(frozen=True, repr=False)
@@ -127,13 +123,15 @@ def recover(
     engine = make_engine(device, settings.precision)
     with untouched_generators(engine.device):
         teacher, student = _teacher(original, engine), _student(network, engine)
+        readout = Readout(teacher, settings)
         report = conversion.report if isinstance(conversion, Conversion) else None
         lesson = Lesson(
             teacher=teacher,
             student=student,
             sites=find_sites(teacher, student, _narrowed(plan)),
-            source=_source(data, settings, images or ImageSettings(), report, engine),
-            judge=Judge(teacher, evaluation, engine),
+            source=source_of(data, settings, images or ImageSettings(), report, engine),
+            readout=readout,
+            judge=Judge(teacher, evaluation, engine, readout),
             engine=engine,
             settings=settings,
             callbacks=tuple(callbacks),
@@ -203,25 +201,6 @@ def _full_precision(model: nn.Module) -> nn.Module:
     """Half-precision weights are trained as float32: small updates would round away."""
     half = (torch.float16, torch.bfloat16)
     return model.float() if any(p.dtype in half for p in model.parameters()) else model
-
-
-def _source(
-    data: Iterable[Any] | Path | str,
-    settings: RecoverSettings,
-    images: ImageSettings,
-    report: Report | None,
-    engine: Engine,
-) -> Source:
-    if isinstance(data, (str, Path)):
-        shapes = report.plan.input_shapes if report else ()
-        prepared = report.preparation.settings if report and report.preparation else Preprocessing()
-        transform = prepared.transform(shapes[0] if len(shapes) == 1 else ())
-        data = calibration_images(Path(data), transform, limit=_EVERY_IMAGE, seed=images.seed)
-    if isinstance(data, ImageBatches):
-        return ImageSource(data.files, data.transform, images, engine.rank, engine.processes)
-    if isinstance(data, (torch.Tensor, dict)):
-        raise UsageError(f"data is a {type(data).__name__}; expected an iterable of batches, e.g. a list of tensors.")
-    return IterableSource(data, settings.seed, engine.rank, engine.processes)
 
 
 def _recovered(conversion: Conversion, model: nn.Module, history: History, callbacks: Sequence[Callback]) -> Conversion:

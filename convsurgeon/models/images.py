@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image, UnidentifiedImageError
@@ -13,16 +14,17 @@ from torch import Tensor
 
 from convsurgeon.base.errors import UnknownName, UsageError, did_you_mean, first_line, named_first_line
 from convsurgeon.base.reading import read_text
+from convsurgeon.models.coco import Annotations
 from convsurgeon.models.image_file import ENDINGS, open_rgb
 from convsurgeon.models.weights import Transform
 
 __all__ = [
     "ImageBatches",
     "LabelledFolder",
+    "batched",
     "calibration_images",
     "labelled_images",
     "read_image",
-    "stacked",
 ]
 
 BATCH_SIZE = 32
@@ -54,12 +56,14 @@ def read_image(path: Path, transform: Transform) -> Tensor | str:
     return found if bool(found.isfinite().all()) else f"{path.name}: its preprocessing makes NaN or infinity of it"
 
 
-def stacked(images: Sequence[Tensor]) -> Tensor:
-    """One batch [N, C, H, W].
+def batched(images: Sequence[Tensor], listed: bool) -> Tensor | list[Tensor]:
+    """One batch [N, C, H, W], or the images [C, H, W] of any size as they are, for a network that takes a list.
 
     Raises:
-        UsageError: the images differ in size.
+        UsageError: the images of a batch differ in size.
     """
+    if listed:
+        return list(images)
     sizes = {tuple(image.shape) for image in images}
     if len(sizes) > 1:
         shown = " and ".join(str(list(size)) for size in sorted(sizes)[:2])
@@ -71,27 +75,34 @@ def stacked(images: Sequence[Tensor]) -> Tensor:
 class ImageBatches:
     """Batches [N, C, H, W] of image files, read anew on every pass; unreadable files are skipped and counted.
 
-    Iterating yields ``(images, labels)`` with labels [N], −1 where there are none.
+    Iterating yields ``(images, labels)`` with labels [N], −1 where there are none. The images are ``listed`` for
+    networks that take a list of them, as detectors do; ``annotations`` know every file's image by its name.
     """
 
     files: tuple[tuple[Path, int], ...]
     transform: Transform
+    listed: bool = False
+    annotations: Annotations | None = None
     skipped: list[str] = field(default_factory=list)
 
     def part(self, start: int, stop: int | None = None) -> ImageBatches:
         """Some of the files."""
-        return ImageBatches(self.files[start:stop], self.transform)
+        return self.among(self.files[start:stop])
+
+    def among(self, files: Sequence[tuple[Path, int]]) -> ImageBatches:
+        """These files, read alike."""
+        return ImageBatches(tuple(files), self.transform, self.listed, self.annotations)
 
     def __len__(self) -> int:
         return len(self.files)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[tuple[Any, Tensor]]:
         self.skipped.clear()
         for start in range(0, len(self.files), BATCH_SIZE):
             read = [(self._read(path), label) for path, label in self.files[start : start + BATCH_SIZE]]
             kept = [(image, label) for image, label in read if image is not None]
             if kept:
-                yield stacked([image for image, _ in kept]), torch.tensor([label for _, label in kept])
+                yield batched([image for image, _ in kept], self.listed), torch.tensor([label for _, label in kept])
 
     def _read(self, path: Path) -> Tensor | None:
         found = read_image(path, self.transform)
@@ -101,7 +112,9 @@ class ImageBatches:
         return found
 
 
-def calibration_images(folder: Path, transform: Transform, *, limit: int, seed: int) -> ImageBatches:
+def calibration_images(
+    folder: Path, transform: Transform, *, limit: int, seed: int, listed: bool = False
+) -> ImageBatches:
     """Up to ``limit`` images from a folder and its subfolders, drawn with ``seed``; labels are not looked at.
 
     Raises:
@@ -110,7 +123,7 @@ def calibration_images(folder: Path, transform: Transform, *, limit: int, seed: 
     """
     files = _image_files(folder)
     random.Random(seed).shuffle(files)
-    return ImageBatches(tuple((path, -1) for path in files[:limit]), transform)
+    return ImageBatches(tuple((path, -1) for path in files[:limit]), transform, listed)
 
 
 def _image_files(folder: Path) -> list[Path]:

@@ -88,33 +88,35 @@ class Preprocessing(Record):
     def transform(self, shape: Sequence[int]) -> Transform:
         """From a PIL image to [C, H, W].
 
-        ``shape`` is the model's input [N, C, H, W] with C = 1 (read as grey) or 3 (read as RGB).
+        ``shape`` is the model's input [N, C, H, W] with C = 1 (read as grey) or 3 (read as RGB); or [C, H, W], one
+        image of a list, which keeps its own size unless another was given.
 
         Raises:
             UsageError: another shape, which images can't be made into, or means for another number of channels.
         """
-        if len(shape) != 4 or shape[1] not in (1, 3):
+        if len(shape) not in (3, 4) or shape[-3] not in (1, 3):
             raise UsageError(
                 f"images can't be made into the model's input {list(shape)}; expected [N, 1, H, W] or [N, 3, H, W]. "
                 "From Python, pass calibration= any iterable of inputs."
             )
+        channels, free = shape[-3], len(shape) == 3
         for name, values in (("mean", self.mean), ("std", self.std)):
-            if values is not None and len(values) not in (1, shape[1]):
-                raise UsageError(f"{name} has {len(values)} numbers; the model's input has {shape[1]} channels.")
+            if values is not None and len(values) not in (1, channels):
+                raise UsageError(f"{name} has {len(values)} numbers; the model's input has {channels} channels.")
         import torch
         from torchvision.transforms import InterpolationMode, v2
 
-        crop = list(self.crop or shape[2:])
-        resize = list(self.resize or (min(crop),))
-        steps = [
-            v2.PILToTensor(),
-            v2.RGB() if shape[1] == 3 else v2.Grayscale(),
-            v2.Resize(resize, interpolation=InterpolationMode(self.interpolation or "bilinear"), antialias=True),
-            v2.CenterCrop(crop),
-            v2.ToDtype(torch.float32, scale=True),
-        ]
+        crop = list(self.crop or (() if free else shape[2:]))
+        resize = list(self.resize or ((min(crop),) if crop else ()))
+        steps = [v2.PILToTensor(), v2.RGB() if channels == 3 else v2.Grayscale()]
+        if resize:
+            interpolation = InterpolationMode(self.interpolation or "bilinear")
+            steps.append(v2.Resize(resize, interpolation=interpolation, antialias=True))
+        if crop:
+            steps.append(v2.CenterCrop(crop))
+        steps.append(v2.ToDtype(torch.float32, scale=True))
         if self.mean is not None or self.std is not None:
-            steps.append(v2.Normalize(self._each(self.mean, 0.0, shape[1]), self._each(self.std, 1.0, shape[1])))
+            steps.append(v2.Normalize(self._each(self.mean, 0.0, channels), self._each(self.std, 1.0, channels)))
         return v2.Compose(steps)
 
     @staticmethod
@@ -137,8 +139,9 @@ class Preparation(Record):
         """In one sentence."""
         if self.source == "guessed":
             return (
-                "images were prepared in a GUESSED way (resized, cropped to the input size, scaled to 0…1), since "
-                "nothing says how this model wants them; --mean, --std, --resize and --crop do, or [preprocessing]"
+                "images were prepared in a GUESSED way (resized and cropped to its input size, if any, and scaled "
+                "to 0…1), since nothing says how this model wants them; --mean, --std, --resize and --crop do, or "
+                "[preprocessing]"
             )
         said = ", ".join(f"{name} {value}" for name, value in self.settings.given.items())
         words = {"weights": "by the weights' own preprocessing", "factory": "by the factory's transform"}

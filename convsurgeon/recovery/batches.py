@@ -12,24 +12,30 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 from torch.utils.data import DistributedSampler
 
+from convsurgeon.base.batch_axis import image_list
 from convsurgeon.base.errors import UsageError
 from convsurgeon.base.inputs import Inputs, as_inputs
+from convsurgeon.recovery.own_losses import Target, are_targets
 from convsurgeon.recovery.randomness import reseed
 
-__all__ = ["Batch", "IterableSource", "Source", "as_labelled"]
+__all__ = ["Batch", "IterableSource", "Labels", "Source", "as_labelled"]
 
 UNLABELLED = -1
+
+
+Labels = Tensor | tuple[Target, ...]
 
 
 @dataclass(frozen=True)
 class Batch:
     """What one process sees of one step; ``images`` is N.
 
-    ``labels`` [N], or [N, H, W] of every pixel, are integers, −1 where there is none.
+    ``labels`` [N], or [N, H, W] of every pixel, are integers, −1 where there is none; or one target for each image, as
+    a detector learns from.
     """
 
     inputs: Inputs
-    labels: Tensor | None
+    labels: Labels | None
     images: int
 
 
@@ -61,16 +67,22 @@ class Source(Protocol):
         ...
 
 
-def as_labelled(element: Any) -> tuple[Inputs, Tensor | None]:
+def as_labelled(element: Any) -> tuple[Inputs, Labels | None]:
     """Read one element of the data.
 
     A pair (inputs, labels) has integer labels with as many entries as the inputs, or masks of them [N, H, W] beside
-    images [N, C, H, W]; everything else is inputs as the model takes them: a tensor, a tuple of positional arguments, a
-    dict of keyword arguments.
+    images [N, C, H, W]; a pair (images, targets), as torchvision's detection references collate them, a target for each
+    image [C, H, W]. Everything else is inputs as the model takes them: a tensor, a list of images, a tuple of
+    positional arguments, a dict of keyword arguments.
 
     Raises:
         UsageError: anything else.
     """
+    if isinstance(element, (tuple, list)) and len(element) == 2 and are_targets(element[1]):
+        images, targets = as_inputs(list(element[0])), tuple(element[1])
+        if len(images.args[0]) != len(targets):
+            raise UsageError(f"a batch has {len(images.args[0])} images and {len(targets)} targets; expected as many.")
+        return images, targets
     if isinstance(element, (tuple, list)) and len(element) == 2 and _are_labels(element[1], element[0]):
         inputs = as_inputs(element[0])
         if _size(inputs) not in (None, len(element[1])):
@@ -88,7 +100,9 @@ def _are_labels(value: Any, inputs: Any) -> bool:
 
 
 def _size(inputs: Inputs) -> int | None:
-    """The batch size; None where inputs are lists of images, or have no tensor with a batch axis."""
+    """The batch size; None where inputs are other lists than of images, or have no tensor with a batch axis."""
+    if (images := image_list(inputs)) is not None:
+        return len(images)
     values = (*inputs.args, *inputs.kwargs.values())
     sizes = {len(tensor) for tensor in inputs.tensors() if tensor.dim()}
     return sizes.pop() if len(sizes) == 1 and not any(isinstance(value, list) for value in values) else None
@@ -165,7 +179,7 @@ class IterableSource:
                     found.set_state(self._pending.pop(name))
                 self._started[name] = found.get_state()
 
-    def _share(self, inputs: Inputs, labels: Tensor | None) -> Batch | None:
+    def _share(self, inputs: Inputs, labels: Labels | None) -> Batch | None:
         size = _size(inputs)
         if self._processes == 1 or size is None:
             return Batch(inputs, labels, 1 if size is None else size)
@@ -173,9 +187,14 @@ class IterableSource:
             # Every process sees the same size and leaves the batch out, so that none waits for another.
             return None
 
-        def rows(tensor: Tensor) -> Tensor:
-            return tensor[self._rank :: self._processes] if tensor.dim() else tensor
+        mine = slice(self._rank, None, self._processes)
 
-        args, kwargs = tree_map_only(Tensor, rows, (inputs.args, dict(inputs.kwargs)))
-        mine = len(range(self._rank, size, self._processes))
-        return Batch(Inputs(args, kwargs), None if labels is None else rows(labels), mine)
+        def rows(tensor: Tensor) -> Tensor:
+            return tensor[mine] if tensor.dim() else tensor
+
+        count = len(range(size)[mine])
+        if (images := image_list(inputs)) is not None:
+            inputs = Inputs((images[mine], *inputs.args[1:]), inputs.kwargs)
+        else:
+            inputs = Inputs(*tree_map_only(Tensor, rows, (inputs.args, dict(inputs.kwargs))))
+        return Batch(inputs, None if labels is None else labels[mine], count)

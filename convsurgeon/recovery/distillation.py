@@ -2,7 +2,8 @@
 
 Outputs: Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", arXiv 1503.02531 (softened logits);
 features: Romero et al., "FitNets", arXiv 1412.6550 (squared error inside the network), here relative to the
-original's energy, so that no layer outweighs another by its scale.
+original's energy, so that no layer outweighs another by its scale. What a detector's heads return is compared relative
+to its spread instead, since nearly all of its class scores are far below zero and nearly equal.
 
 Every term is a sum over this process's images divided by a number summed over all processes. So the loss, and with
 averaged gradients the training, is the same for any number of processes that share a batch.
@@ -11,88 +12,134 @@ averaged gradients the training, is the same for any number of processes that sh
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils._pytree import tree_leaves
 
 from convsurgeon.base.errors import ModelRunError, UsageError
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.base.observe import After, observed
 from convsurgeon.recovery.batches import UNLABELLED, Batch
 from convsurgeon.recovery.engine import Engine
+from convsurgeon.recovery.features import Features, comparing, keeping, squared_distance
+from convsurgeon.recovery.own_losses import Target, own_losses
+from convsurgeon.recovery.readout import Readout
+from convsurgeon.recovery.replay import Course, replayed
 from convsurgeon.recovery.settings import RecoverSettings
 from convsurgeon.recovery.sites import Sites
 
-__all__ = ["Distillation"]
+__all__ = ["Answering", "Distillation"]
 
-Features = dict[str, list[Tensor]]
+# Of the energy; what a head's values differ by less is rounding.
+_LEAST_SPREAD = 1e-4
 
 
 @dataclass
 class _Targets:
     """What the original says of a batch, and the numbers to divide by, summed over all processes."""
 
+    course: Course
     outputs: list[Tensor]
+    between: list[Tensor]
     features: Features
     logits: bool
     labels: Tensor | None
     per_output: Tensor
-    per_site: Tensor
+    per_feature: Tensor
     per_label: Tensor
+
+
+class Answering(nn.Module):
+    """The student as it is called in a step, once, so that a distributed wrapper can go around it."""
+
+    def __init__(self, student: nn.Module) -> None:
+        super().__init__()
+        self.student = student
+
+    def forward(
+        self, course: Course, inputs: Inputs, taught: Sequence[Target] | None
+    ) -> tuple[list[list[Tensor]], Tensor | None]:
+        """Its own results in the original's course, and its own losses where it is taught by targets."""
+        results = replayed(self.student, course)
+        return results, None if taught is None else own_losses(self.student, inputs, taught)
 
 
 class Distillation:
     """Compares the student with the teacher; ``teacher`` is in eval mode, on the same device, without gradients."""
 
-    def __init__(self, teacher: nn.Module, student: nn.Module, sites: Sites, settings: RecoverSettings, engine: Engine):
+    def __init__(
+        self,
+        teacher: nn.Module,
+        student: nn.Module,
+        sites: Sites,
+        settings: RecoverSettings,
+        engine: Engine,
+        readout: Readout,
+    ) -> None:
         self._teacher = teacher
         self._student = student
         self._sites = sites if settings.feature_weight else Sites(sites.replaced, ())
         self._settings = settings
         self._engine = engine
+        self._readout = readout
 
     def loss(self, network: Callable[..., Any], batch: Batch) -> Tensor:
-        """The scalar loss of one batch; ``network`` is the student, perhaps in a distributed wrapper.
+        """The scalar loss of one batch; ``network`` is the student's `Answering`, perhaps in a distributed wrapper.
 
         Raises:
             ModelRunError: a model fails on these inputs, or the two return different things.
             UsageError: labels that do not fit the outputs, or nothing to compare.
         """
-        inputs = batch.inputs.like(self._student)
-        if self._settings.label_weight and batch.labels is None:
+        inputs, settings = batch.inputs.like(self._student), self._settings
+        if settings.label_weight and batch.labels is None:
             raise UsageError("label_weight is set, but a batch has no labels: yield (inputs, labels), or set it to 0.")
-        targets = self._targets(inputs, batch.labels if self._settings.label_weight else None)
-        errors: dict[str, Tensor] = {}
-        with self._engine.mixed(), _reading(self._student, self._sites.compared, _adding_errors(targets, errors)):
-            outputs = inputs.call(network)
-        return self._weighed(targets, _floats(outputs), errors) * self._engine.processes
+        labels = batch.labels if settings.label_weight else None
+        taught = None if isinstance(labels, Tensor) else labels
+        targets = self._targets(inputs, labels if isinstance(labels, Tensor) else None)
+        compared = comparing(self._student, self._sites.compared, targets.features)
+        with self._engine.mixed(), compared as errors:
+            results, losses = network(targets.course, inputs, taught)
+        total = self._weighed(targets, results, errors) * self._engine.processes
+        # A detector's losses are means over its own images: their mean over the processes is the batch's.
+        return total if losses is None else total + settings.label_weight * losses
 
     def _targets(self, inputs: Inputs, labels: Tensor | None) -> _Targets:
-        features: Features = defaultdict(list)
-
-        def keep(name: str, y: Tensor) -> None:
-            # What runs behind (ReLU in place) may write into it.
-            features[name].append(y.detach().float().clone())
-
-        with torch.no_grad(), self._engine.mixed(), _reading(self._teacher, self._sites.compared, keep):
-            outputs = _floats(inputs.call(self._teacher))
+        self._readout.decide(inputs)
+        with torch.no_grad(), self._engine.mixed(), keeping(self._teacher, self._sites.compared) as features:
+            course = self._readout.original(inputs)
+        outputs, between = (of(course, course.results) for of in (self._readout.ends, self._readout.between))
         logits = self._are_logits(outputs)
-        per_output = [_count(y) if logits else y.square().sum() for y in outputs]
-        per_site = [_energy(features.get(name, [])) for name in self._sites.compared]
         target = _checked_labels(labels, outputs)
-        labelled = [torch.zeros(()) if target is None else (target != UNLABELLED).sum()]
+        labelled = torch.zeros(()) if target is None else (target != UNLABELLED).sum()
+        energies = [*map(_energy, ([y] for y in between)), *(_energy(features[n]) for n in self._sites.compared)]
+        moments = [x for y in outputs for x in (y.square().sum(), y.sum(), torch.tensor(y.numel()))]
         device = self._engine.device
-        sums = torch.stack([x.to(device).float() for x in (*per_output, *per_site, *labelled)])
-        sums = self._engine.total(sums)
-        ends = len(per_output), len(per_output) + len(per_site)
-        return _Targets(outputs, features, logits, target, sums[: ends[0]], sums[ends[0] : ends[1]], sums[ends[1]])
+        sums = torch.stack([x.to(device).float() for x in (*moments, *energies, labelled)])
+        of_outputs, per_feature, per_label = torch.split(self._engine.total(sums), [len(moments), len(energies), 1])
+        return _Targets(
+            course=course,
+            outputs=outputs,
+            between=between,
+            features=features,
+            logits=logits,
+            labels=target,
+            per_output=self._per_output(of_outputs.reshape(len(outputs), 3), outputs, logits),
+            per_feature=per_feature,
+            per_label=per_label[0],
+        )
+
+    def _per_output(self, moments: Tensor, outputs: list[Tensor], logits: bool) -> Tensor:
+        """What the distance of each output is divided by, from Σy², Σy and the count of y [outputs, 3]."""
+        squares, total, count = moments.unbind(1)
+        if logits:
+            return count / torch.tensor([y.shape[1] for y in outputs]).to(count)
+        if not self._readout.at_heads:
+            return squares
+        spread = squares - total.square() / count.clamp(min=1)
+        return torch.maximum(spread, _LEAST_SPREAD * squares)
 
     def _are_logits(self, outputs: list[Tensor]) -> bool:
         if self._settings.outputs == "auto":
@@ -102,8 +149,9 @@ class Distillation:
             raise UsageError(f"the outputs {shapes} are no logits [N, K, …]; set outputs to 'values'.")
         return self._settings.outputs == "logits"
 
-    def _weighed(self, targets: _Targets, outputs: list[Tensor], errors: dict[str, Tensor]) -> Tensor:
-        settings = self._settings
+    def _weighed(self, targets: _Targets, results: list[list[Tensor]], errors: dict[str, Tensor]) -> Tensor:
+        settings, course = self._settings, targets.course
+        outputs, between = (of(course, results) for of in (self._readout.ends, self._readout.between))
         zero = targets.per_label.new_zeros(())
         found = [
             (self._distance(wanted, y, targets.logits), per)
@@ -116,12 +164,14 @@ class Distillation:
                 f"{_shapes(targets.outputs)} and {_shapes(outputs)}. Pass the network that this original became."
             )
         output = sum((_ratio(error, per) for error, per in found), zero) / max(1, len(found))
-        sites = [
-            _ratio(errors[name], per)
-            for name, per in zip(self._sites.compared, targets.per_site, strict=True)
-            if name in errors
+        inside = [
+            *(squared_distance(wanted, y) for wanted, y in zip(targets.between, between, strict=True)),
+            *(errors.get(name) for name in self._sites.compared),
         ]
-        feature = sum(sites, zero) / max(1, len(sites))
+        features = [
+            _ratio(error, per) for error, per in zip(inside, targets.per_feature, strict=True) if error is not None
+        ]
+        feature = sum(features, zero) / max(1, len(features))
         total = settings.output_weight * output + settings.feature_weight * feature
         if targets.labels is not None:
             error = F.cross_entropy(outputs[0], targets.labels, ignore_index=UNLABELLED, reduction="sum")
@@ -130,48 +180,11 @@ class Distillation:
 
     def _distance(self, wanted: Tensor, found: Tensor, logits: bool) -> Tensor:
         if not logits:
-            return (found - wanted).square().sum()
+            return squared_distance(wanted, found)
         t = self._settings.temperature
         # The gradient of softened logits shrinks with 1/t².
         mine, other = (found / t).log_softmax(1), (wanted / t).log_softmax(1)
         return t * t * F.kl_div(mine, other, reduction="sum", log_target=True)
-
-
-def _adding_errors(targets: _Targets, errors: dict[str, Tensor]) -> Callable[[str, Tensor], None]:
-    """Squared errors are taken right in the hooks, before anything writes into the features."""
-    calls: dict[str, int] = defaultdict(int)
-
-    def add(name: str, y: Tensor) -> None:
-        wanted = targets.features.get(name, [])
-        at, calls[name] = calls[name], calls[name] + 1
-        if at < len(wanted) and wanted[at].shape == y.shape:
-            error = (y.float() - wanted[at]).square().sum()
-            errors[name] = errors[name] + error if name in errors else error
-
-    return add
-
-
-def _reading(
-    model: nn.Module, names: tuple[str, ...], read: Callable[[str, Tensor], None]
-) -> AbstractContextManager[None]:
-    """Pass the output of every call of the named modules to ``read``."""
-
-    def reader(name: str) -> After:
-        def hook(_args: tuple[Any, ...], _kwargs: dict[str, Any], output: Any) -> None:
-            if isinstance(output, Tensor):
-                read(name, output)
-
-        return hook
-
-    return observed(after=[(model.get_submodule(name), reader(name)) for name in names])
-
-
-def _floats(value: Any) -> list[Tensor]:
-    return [leaf.float() for leaf in tree_leaves(value) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
-
-
-def _count(logits: Tensor) -> Tensor:
-    return torch.tensor(logits.numel() / logits.shape[1], device=logits.device)
 
 
 def _energy(features: list[Tensor]) -> Tensor:

@@ -89,6 +89,8 @@ class Evaluation:
             before=tally.before,
             after=after,
             kept_step=kept_step,
-            extras=(*(words for callback in lesson.callbacks if (words := callback.status())), *tally.notes()),
+            extras=tuple(
+                filter(None, (*(c.status() for c in lesson.callbacks), lesson.readout.describe(), *tally.notes()))
+            ),
             rows=tuple(tally.rows),
         )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,18 @@ from torch.utils.data import DataLoader, Dataset
 
 from convsurgeon.base.errors import UsageError
 from convsurgeon.base.generators import seeded
-from convsurgeon.base.inputs import Inputs
-from convsurgeon.models.images import read_image, stacked
+from convsurgeon.base.inputs import as_inputs
+from convsurgeon.models.images import ImageBatches, batched, read_image
 from convsurgeon.models.weights import Transform
-from convsurgeon.recovery.batches import UNLABELLED, Batch
+from convsurgeon.recovery.batches import UNLABELLED, Batch, Labels
+from convsurgeon.recovery.own_losses import Target
 from convsurgeon.recovery.randomness import mixed
-from convsurgeon.recovery.settings import Augment, ImageSettings
+from convsurgeon.recovery.settings import ImageSettings
+from convsurgeon.recovery.views import View, drawn
 
-__all__ = ["ImageSource", "augmented", "split_files"]
+__all__ = ["ImageSource", "split_files"]
 
 Files = tuple[tuple[Path, int], ...]
-_RATIOS = (3 / 4, 4 / 3)
 
 
 def split_files(files: Files, settings: ImageSettings) -> tuple[Files, Files]:
@@ -35,41 +37,33 @@ def split_files(files: Files, settings: ImageSettings) -> tuple[Files, Files]:
     return train, tuple(files[i] for i in sorted(held))
 
 
-def augmented(transform: Transform, augment: Augment, smallest_crop: float) -> Transform:
-    """The model's own preprocessing, applied to a random part of the image, mirrored half of the time.
-
-    The part covers ``smallest_crop`` … 1 of the area with sides 3:4 … 4:3; sizes, colours and interpolation stay
-    those of the preprocessing. Randomness comes from torch's global generator.
-    """
-    if augment == "none":
-        return transform
-    from torchvision.transforms import v2
-
-    flip = v2.RandomHorizontalFlip(0.5 if augment == "crop-flip" else 0.0)
-
-    def prepare(image: Any) -> Tensor:
-        box = v2.RandomResizedCrop.get_params(image, (smallest_crop, 1.0), _RATIOS)
-        return transform(flip(v2.functional.crop(image, *box)))
-
-    return prepare
-
-
 @dataclass(frozen=True)
 class _Read:
-    """One image, its label, and the files that had to be passed over to get it."""
+    """One image, its label, what is on it, and the files that had to be passed over to get it."""
 
     image: Tensor
     label: int
+    target: Target | None
     unreadable: tuple[tuple[int, str], ...]
+
+
+class _Viewed:
+    """The model's own preprocessing of a random view, which it remembers."""
+
+    def __init__(self, transform: Transform, settings: ImageSettings) -> None:
+        self._transform, self._settings = transform, settings
+
+    def __call__(self, image: Any) -> Tensor:
+        self.view = drawn(image, self._settings.augment, self._settings.smallest_crop)
+        return self._transform(self.view.of(image))
 
 
 class _Images(Dataset[_Read]):
     """Images by (epoch, number); randomness depends on these alone, not on the process that reads."""
 
-    def __init__(self, files: Files, transform: Transform, seed: int) -> None:
-        self.files = files
-        self.transform = transform
-        self.seed = seed
+    def __init__(self, batches: ImageBatches, settings: ImageSettings) -> None:
+        self.files, self.transform, self.annotations = batches.files, batches.transform, batches.annotations
+        self.settings = settings
 
     def __getitem__(self, key: tuple[int, int]) -> _Read:
         epoch, number = key
@@ -78,12 +72,24 @@ class _Images(Dataset[_Read]):
         for offset in range(len(self.files)):
             at = (number + offset) % len(self.files)
             path, label = self.files[at]
-            with seeded(mixed(self.seed, epoch, at)):
-                found = read_image(path, self.transform)
+            viewed = _Viewed(self.transform, self.settings)
+            with seeded(mixed(self.settings.seed, epoch, at)):
+                found = read_image(path, viewed)
             if not isinstance(found, str):
-                return _Read(found, label, tuple(unreadable))
+                return _Read(found, label, self._target(path, found, viewed.view), tuple(unreadable))
             unreadable.append((at, found))
         raise UsageError(f"none of the {len(self.files)} images can be read, e.g. {unreadable[0][1]}.")
+
+    def _target(self, path: Path, image: Tensor, view: View) -> Target | None:
+        if self.annotations is None:
+            return None
+        if image.shape[1:] != (view.height, view.width):
+            raise UsageError(
+                f"the preprocessing makes {list(image.shape[1:])} of {path.name}, {view.height} × {view.width} pixels "
+                "of which were taken; boxes can't follow that. Detectors resize images themselves: leave out --resize "
+                "and --crop, or train without --annotations."
+            )
+        return view.target(self.annotations.of(path.name))
 
 
 class _Order:
@@ -106,7 +112,7 @@ class _Order:
 
 @dataclass
 class ImageSource:
-    """Batches [N, C, H, W] of image files in a new order every epoch; a rest smaller than half a batch is left out.
+    """Batches of image files in a new order every epoch; a rest smaller than half a batch is left out.
 
     Order and augmentation depend on the seed, the epoch and the file, so neither the number of processes nor of
     workers changes them. Unreadable files are replaced by the next one and counted.
@@ -115,21 +121,20 @@ class ImageSource:
         UsageError: no files, or fewer images in a batch than processes.
     """
 
-    files: Files
-    transform: Transform
+    batches: ImageBatches
     settings: ImageSettings = field(default_factory=ImageSettings)
     rank: int = 0
     processes: int = 1
 
     def __post_init__(self) -> None:
+        self.files = self.batches.files
         if not self.files:
             raise UsageError("there is no image to train on.")
         self.batch = min(self.settings.batch, len(self.files))
         if self.batch < self.processes:
             raise UsageError(f"a batch of {self.batch} images can't be shared by {self.processes} processes.")
         self._skipped: dict[int, str] = {}
-        change = augmented(self.transform, self.settings.augment, self.settings.smallest_crop)
-        self._images = _Images(self.files, change, self.settings.seed)
+        self._images = _Images(self.batches, self.settings)
 
     def steps(self) -> int:
         """Batches in an epoch."""
@@ -143,13 +148,13 @@ class ImageSource:
             self._images,
             batch_sampler=_Order(self, number, first),
             num_workers=workers,
-            collate_fn=_collate,
+            collate_fn=partial(_collate, self.batches.listed),
             generator=torch.Generator(),
             worker_init_fn=_one_thread if workers else None,
         )
-        for images, labels, unreadable in loader:
+        for batch, unreadable in loader:
             self._skipped.update(unreadable)
-            yield Batch(Inputs((images,)), labels if bool((labels != UNLABELLED).any()) else None, len(images))
+            yield batch
 
     def state(self) -> dict[str, Tensor]:
         """The files found unreadable so far; the order needs no state."""
@@ -181,12 +186,18 @@ class ImageSource:
         return list(self._skipped.values())
 
 
-_Collated = tuple[Tensor, Tensor, list[tuple[int, str]]]
+def _collate(listed: bool, read: Sequence[_Read]) -> tuple[Batch, list[tuple[int, str]]]:
+    unreadable = [bad for one in read for bad in one.unreadable]
+    images = batched([one.image for one in read], listed)
+    return Batch(as_inputs(images), _labels(read), len(read)), unreadable
 
 
-def _collate(read: list[_Read]) -> _Collated:
-    unreadable = [bad for item in read for bad in item.unreadable]
-    return stacked([item.image for item in read]), torch.tensor([item.label for item in read]), unreadable
+def _labels(read: Sequence[_Read]) -> Labels | None:
+    targets = tuple(one.target for one in read if one.target is not None)
+    if targets:
+        return targets
+    labels = torch.tensor([one.label for one in read])
+    return labels if bool((labels != UNLABELLED).any()) else None
 
 
 def _one_thread(_worker: int) -> None:

@@ -13,10 +13,11 @@ from torch.utils.data import DistributedSampler
 from convsurgeon.base.errors import UsageError
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.models.images import ImageBatches
-from convsurgeon.recovery.batches import UNLABELLED, as_labelled
+from convsurgeon.recovery.batches import UNLABELLED, Labels, as_labelled
 from convsurgeon.recovery.engine import Engine
 from convsurgeon.recovery.history import Score
-from convsurgeon.transfer.agreement import agreement
+from convsurgeon.recovery.readout import Readout
+from convsurgeon.transfer.agreement import agreement_of
 from convsurgeon.transfer.capture import evaluating
 
 __all__ = ["Judge"]
@@ -31,16 +32,17 @@ class Judge:
         UsageError: it yields nothing.
     """
 
-    def __init__(self, teacher: nn.Module, evaluation: Iterable[Any] | None, engine: Engine) -> None:
+    def __init__(self, teacher: nn.Module, evaluation: Iterable[Any] | None, engine: Engine, readout: Readout) -> None:
         self._teacher = teacher
+        self._readout = readout
         self._engine = engine
         self._data: Iterable[Any] | None = list(evaluation) if isinstance(evaluation, Iterator) else evaluation
         first = next(iter(self._data), None) if self._data is not None else None
         if self._data is not None and first is None:
             raise UsageError("evaluation yields no batch; pass held-out inputs, or None.")
         labels = as_labelled(first)[1] if first is not None else None
-        # Masks are not counted: closeness to the original says as much of a network that labels pixels.
-        self.labelled = labels is not None and labels.dim() == 1 and bool((labels != UNLABELLED).any())
+        # Masks and boxes are not counted: closeness to the original says as much of networks that give them.
+        self.labelled = isinstance(labels, Tensor) and labels.dim() == 1 and bool((labels != UNLABELLED).any())
 
     def score(self, model: nn.Module) -> Score:
         """Judge a network; all processes call it alike and get the same answer.
@@ -57,7 +59,7 @@ class Judge:
         counts, classes = torch.zeros(2, device=self._engine.device), 0
         for inputs, labels in self._share(model):
             output = inputs.call(model)
-            if not isinstance(output, Tensor) or output.dim() != 2 or labels is None:
+            if not isinstance(output, Tensor) or output.dim() != 2 or not isinstance(labels, Tensor):
                 raise UsageError(
                     "accuracy needs labels in every batch and a classifier: one output tensor [N, classes]."
                 )
@@ -73,7 +75,8 @@ class Judge:
         first = next(mine, None)
         sums = torch.zeros(4, device=self._engine.device)
         if first is not None:
-            found = agreement(self._teacher, model, (inputs for inputs, _ in chain([first], mine)), held_back=True)
+            each = ((inputs, *self._readout.pair(model, inputs)) for inputs, _ in chain([first], mine))
+            found = agreement_of(each, held_back=True)
             sums += torch.tensor(
                 [
                     found.images,
@@ -87,11 +90,11 @@ class Judge:
         agreed = same / images if classified else None
         return Score(images=int(images), agreement=agreed, output_error=error / max(1, images))
 
-    def _share(self, model: nn.Module) -> Iterator[tuple[Inputs, Tensor | None]]:
+    def _share(self, model: nn.Module) -> Iterator[tuple[Inputs, Labels | None]]:
         rank, processes = self._engine.rank, self._engine.processes
         data: Iterable[Any] = self._data or ()
         if isinstance(data, ImageBatches) and processes > 1:
-            data = ImageBatches(data.files[rank::processes], data.transform)
+            data = data.among(data.files[rank::processes])
             rank, processes = 0, 1
         if isinstance(getattr(data, "sampler", None), DistributedSampler):
             rank, processes = 0, 1

@@ -13,6 +13,7 @@ from convsurgeon.recovery.callback import Callback
 from convsurgeon.recovery.checkpoint import Checkpoints
 from convsurgeon.recovery.engine import Engine
 from convsurgeon.recovery.judge import Judge
+from convsurgeon.recovery.readout import Readout
 from convsurgeon.recovery.settings import RecoverSettings
 from convsurgeon.recovery.sites import Sites
 
@@ -27,6 +28,7 @@ class Lesson:
     student: nn.Module
     sites: Sites
     source: Source
+    readout: Readout
     judge: Judge
     engine: Engine
     settings: RecoverSettings

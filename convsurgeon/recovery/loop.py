@@ -10,7 +10,7 @@ from torch import nn
 
 from convsurgeon.base.errors import ModelLoadError, TrainingFailed, UsageError, first_line
 from convsurgeon.recovery.batches import Batch
-from convsurgeon.recovery.distillation import Distillation
+from convsurgeon.recovery.distillation import Answering, Distillation
 from convsurgeon.recovery.evaluation import Evaluation
 from convsurgeon.recovery.feed import Feed
 from convsurgeon.recovery.history import History
@@ -36,7 +36,9 @@ class Trainer:
         for callback in lesson.callbacks:
             callback.attach(lesson.student)
         self._optimizer, self._moved = make_optimiser(lesson.student, lesson.sites, lesson.settings, lesson.callbacks)
-        self._distillation = Distillation(lesson.teacher, lesson.student, lesson.sites, lesson.settings, lesson.engine)
+        self._distillation = Distillation(
+            lesson.teacher, lesson.student, lesson.sites, lesson.settings, lesson.engine, lesson.readout
+        )
         self._tally, self._feed = Tally(), Feed(lesson.source)
         self._evaluation = Evaluation(lesson, self._tally)
 
@@ -149,11 +151,11 @@ class Trainer:
         lesson = self.lesson
         if lesson.engine.processes > 1:
             self._leave_out_unused()
-        return lesson.engine.wrap(lesson.student)
+        return lesson.engine.wrap(Answering(lesson.student))
 
     def _leave_out_unused(self) -> None:
         student = self.lesson.student.eval()
-        self._distillation.loss(student, self._feed.peek()).backward()  # type: ignore[no-untyped-call]
+        self._distillation.loss(Answering(student), self._feed.peek()).backward()  # type: ignore[no-untyped-call]
         for parameter in student.parameters():
             if parameter.grad is None:
                 parameter.requires_grad_(False)

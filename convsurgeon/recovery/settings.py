@@ -20,8 +20,9 @@ class RecoverSettings(Record):
     Learning rates rise over the ``warmup`` share of the steps and fall to zero along a cosine.
 
     Loss: ``output_weight`` × the distance of the outputs + ``feature_weight`` × the mean relative error at the
-    replaced sites + ``label_weight`` × the cross-entropy, where the data has labels. Logits are compared at
-    ``temperature``, values by their relative squared error.
+    replaced sites + ``label_weight`` × the cross-entropy, where the data has labels, or a detector's own losses, where
+    it has boxes. Logits are compared at ``temperature``, values by their relative squared error; heads are what a
+    detector computes before it chooses boxes.
 
     None: no bound on the gradient (``clip``), an evaluation after every epoch (``evaluate_every``).
     """
@@ -36,8 +37,10 @@ class RecoverSettings(Record):
     weight_decay: float = Field(default=1e-4, ge=0, description="Weight decay, on weights but not on biases and norms.")
     warmup: float = Field(default=0.1, ge=0, lt=1, description="Share of the steps in which the rates rise.")
     clip: float | None = Field(default=5.0, gt=0, description="Bound on the gradient's norm.")
-    outputs: Literal["auto", "logits", "values"] = Field(
-        default="auto", description="What the outputs are; auto takes one tensor [N, K] for logits."
+    outputs: Literal["auto", "logits", "values", "heads"] = Field(
+        default="auto",
+        description="What the outputs are; auto takes one tensor [N, K] for logits, and of a network that takes a list "
+        "of images the heads: what it computes before it chooses boxes.",
     )
     temperature: float = Field(default=4.0, gt=0, description="Temperature at which logits are compared.")
     output_weight: float = Field(default=1.0, ge=0, description="Weight of the distance of the outputs.")

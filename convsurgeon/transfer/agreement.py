@@ -15,7 +15,7 @@ from convsurgeon.base.batch_axis import image_list
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.transfer.calibration import images_in
 
-__all__ = ["Agreement", "Comparison", "agreement", "noise_note", "outputs_of"]
+__all__ = ["Agreement", "Comparison", "agreement", "agreement_of", "noise_note", "outputs_of"]
 
 TINY = 1e-30
 # Of an output's variance: order of summation on an accelerator stays far below.
@@ -41,10 +41,15 @@ def agreement(
     original: Callable[..., Any], converted: Callable[..., Any], batches: Iterable[Inputs], *, held_back: bool
 ) -> Agreement:
     """Run both models (in eval mode), or what computes as they do, on the batches and compare."""
+    each = ((inputs, outputs_of(inputs.call(original)), outputs_of(inputs.call(converted))) for inputs in batches)
+    return agreement_of(each, held_back=held_back)
+
+
+def agreement_of(batches: Iterable[tuple[Inputs, list[Tensor], list[Tensor]]], *, held_back: bool) -> Agreement:
+    """Compare what the original returned for each batch with what the other network did."""
     images, rows, same, classified = 0, 0, 0, True
     leaves: dict[int, _Leaf] = defaultdict(_Leaf)
-    for inputs in batches:
-        wanted, found = outputs_of(inputs.call(original)), outputs_of(inputs.call(converted))
+    for inputs, wanted, found in batches:
         # Not those of the outputs: a detector's are as many as it finds.
         listed = image_list(inputs)
         images += images_in(inputs) if listed is None else len(listed)

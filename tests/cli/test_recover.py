@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from rich.text import Text
 
 import convsurgeon
 from convsurgeon import Report
@@ -242,16 +243,19 @@ def test_defaults_come_from_the_settings(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_a_terminal_gets_a_live_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """On a terminal the line shows steps, loss, score, status, speed and time left, and is gone at the end."""
+    """On a terminal the bar shows steps, loss, score, speed and time left, a row below it the status; then both go."""
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "160")
-    at = Moment(3, 6, 1, 0.5, Score(images=8, accuracy=0.75), 1234.5, 65.0, "40 % of the MACs")
+    monkeypatch.setenv("COLUMNS", "120")
+    groups = "macs 61.2%, asked macs=50%, groups 1×9 2 4×3 (40% frozen)"
+    at = Moment(3, 6, 1, 0.5, Score(images=8, accuracy=0.75), 1234.5, 65.0, groups)
     with training_display() as show:
         show(at)
     out, err = capsys.readouterr()
     assert out == ""
-    assert "step 3/6, epoch 2, loss 0.5000, top-1 75.00 %, 40 % of the MACs, 1,234 images/s, 1:05 left" in err
+    rows = [line.rstrip() for line in Text.from_ansi(err).plain.split("\n")]
+    assert any(row.endswith("step 3/6, epoch 2, loss 0.5000, top-1 75.00 %, 1,234 images/s, 1:05 left") for row in rows)
+    assert groups in rows
     assert err.rstrip("\n").endswith("\x1b[2K")
 
 

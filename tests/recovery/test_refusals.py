@@ -178,12 +178,11 @@ def _seen(source: ImageSource, epoch: int, first: int = 0) -> list[torch.Tensor]
 @pytest.mark.parametrize("augment", ["none", "crop", "crop-flip"])
 def test_images_are_the_same_however_they_are_read(augment: str, folder: Path) -> None:
     """Order and augmentation depend on seed, epoch and file: not on workers, processes or where reading starts."""
-    files = calibration_images(folder, Preprocessing().transform(IMAGE), limit=99, seed=0).files
-    transform = Preprocessing().transform(IMAGE)
+    found = calibration_images(folder, Preprocessing().transform(IMAGE), limit=99, seed=0)
 
     def source(rank: int = 0, processes: int = 1, workers: int = 0, seed: int = 0) -> ImageSource:
         chosen = ImageSettings(batch=4, augment=augment, workers=workers, seed=seed)  # type: ignore[arg-type]
-        return ImageSource(files, transform, chosen, rank, processes)
+        return ImageSource(found, chosen, rank, processes)
 
     whole = _seen(source(), 1)
     assert [len(batch) for batch in whole] == [4, 4, 4]
@@ -206,7 +205,7 @@ def test_augmentation_changes_images_and_keeps_their_size(folder: Path) -> None:
     files = tuple((folder / f"{i}.png", 0) for i in range(8))
     for augment, changes in (("none", False), ("crop", True), ("crop-flip", True)):
         chosen = ImageSettings(batch=8, augment=augment)  # type: ignore[arg-type]
-        source = ImageSource(files, Preprocessing().transform(IMAGE), chosen)
+        source = ImageSource(ImageBatches(files, Preprocessing().transform(IMAGE)), chosen)
         (first,), (second,) = _seen(source, 0), _seen(source, 1)
         assert first.shape == (8, *IMAGE[1:])
         pictures = [sorted(batch.flatten(1).sum(1).tolist()) for batch in (first, second)]

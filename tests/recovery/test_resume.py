@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from convsurgeon import ImageSettings, Recovered, RecoverSettings, recover
 from convsurgeon.base.errors import ModelLoadError, OutputExists, UnknownName, UsageError
 from convsurgeon.base.tensor_file import read_tensors, write_tensors
+from convsurgeon.models.images import ImageBatches
 from convsurgeon.models.preprocessing import Preprocessing
 from convsurgeon.recovery.batches import IterableSource
 from convsurgeon.recovery.checkpoint import BEST, LAST, Checkpoints
@@ -201,12 +202,13 @@ def test_checkpoints_are_whole_files_without_pickle(tmp_path: Path) -> None:
 def test_a_checkpoint_of_other_images_is_refused() -> None:
     """The flags of unreadable files belong to as many files; those of fewer or none are another run's."""
     files = tuple((Path(f"{i}.png"), -1) for i in range(8))
-    source = ImageSource(files, Preprocessing().transform(IMAGE), ImageSettings(batch=4))
+    transform = Preprocessing().transform(IMAGE)
+    source = ImageSource(ImageBatches(files, transform), ImageSettings(batch=4))
     for other, message in (
         (files[:7], "was trained on 7 images, and now there are 8"),
         ((), "was trained on other data"),
     ):
-        state = ImageSource(other, Preprocessing().transform(IMAGE)).state() if other else {}
+        state = ImageSource(ImageBatches(other, transform)).state() if other else {}
         with pytest.raises(UsageError, match=message):
             source.load_state(state)
     flags = torch.zeros(8, dtype=torch.int32)

@@ -130,11 +130,15 @@ class LearnedGroups(QuietCallback):
         return {name: 2 ** len(closed) for name, closed in self._gates.closed().items()}
 
     def status(self) -> str:
-        """What is kept and the layers' group numbers in execution order, e.g. ``macs 61.2 %, groups 1 1 2 4×3``."""
+        """What is kept, of what was asked, and the layers' group numbers in execution order.
+
+        E.g. ``macs 61.2%, asked macs=50%, groups 1 1 2 4×3 (40% frozen)``.
+        """
         words = " ".join(_run(number, len(list(run))) for number, run in groupby(self.group_numbers().values()))
         share = self.budget.share(self._closed_counts())
         state = "settled" if self._projected else f"{self._gates.frozen_share():.0%} frozen"
-        return f"{self.budget.targets[0].metric} {share:.1%}, groups {words} ({state})"
+        first = self.budget.targets[0]
+        return f"{first.metric} {share:.1%}, asked {first.text}, groups {words} ({state})"
 
     def state_dict(self) -> State:
         """Which gates are frozen, the input energies seen, and what was asked for."""
