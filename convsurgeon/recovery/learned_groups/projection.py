@@ -13,7 +13,9 @@ from convsurgeon.base.errors import ConvsurgeonError
 from convsurgeon.planning.solver import Infeasible, Option, solve
 from convsurgeon.recovery.learned_groups.budget import GroupBudget
 
-__all__ = ["Closing", "Lost", "closings", "project"]
+__all__ = ["Closing", "Lost", "closings", "noise", "project"]
+
+_LEAST_LEFT = 1e-3
 
 # The share of a layer's output that is lost once these gates are closed.
 Lost = Callable[[Collection[int]], float]
@@ -36,19 +38,27 @@ def closings(lost: Lost, gates: int, closed: frozenset[int] = frozenset()) -> tu
     return tuple(Closing(chosen, lost(chosen) if chosen else 0.0) for chosen in found)
 
 
+def noise(lost: float) -> float:
+    """What is lost over what is left of an output.
+
+    Shares themselves end at 1: their sum would give up one layer whole to spare two others a half.
+    """
+    return lost / max(1 - lost, _LEAST_LEFT)
+
+
 def project(
     budget: GroupBudget, lost: Mapping[str, Lost], closed: Mapping[str, frozenset[int]]
 ) -> dict[str, tuple[int, ...]]:
     """The gates to be closed in each layer, those in ``closed`` among them, so that every target is met.
 
-    ``lost`` by layer name. The layers' losses are summed and least.
+    ``lost`` by layer name. What is least is the sum of the layers' noise beside their signal, see ``noise``.
 
     Raises:
         ConvsurgeonError: the targets can't be met together, which all gates closed always do.
     """
     menus = [closings(lost[layer.name], layer.gates, closed[layer.name]) for layer in budget.layers]
     options = [
-        [Option(tuple(t.of(cost) for t in budget.targets), closing.loss) for closing, cost in priced]
+        [Option(tuple(t.of(cost) for t in budget.targets), noise(closing.loss)) for closing, cost in priced]
         for priced in (
             [(closing, layer.cost(len(closing.closed))) for closing in menu]
             for layer, menu in zip(budget.layers, menus, strict=True)

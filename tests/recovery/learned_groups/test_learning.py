@@ -40,7 +40,7 @@ def test_training_starts_exactly_at_the_original() -> None:
 def test_gates_learn_until_the_budget_is_met() -> None:
     """Gates wait for a look at the inputs, move on from the choice they begin at, and rest once all have settled."""
     net, done = opened()
-    groups = learner(done, learn_share=0.5)
+    groups = learner(done, learn_share=0.5, travel=1.0)
     seen: list[dict[str, torch.Tensor]] = [_gates(done.model)]
     statuses: list[str] = []
 
@@ -137,14 +137,14 @@ def test_the_saved_result_loads(tmp_path: Path, target: str) -> None:
 def test_an_interrupted_run_goes_on_to_the_same_result(until: int) -> None:
     """State saved before or after gates begin, taken up by a fresh start, ends with the same gates and weights."""
     net, whole = opened()
-    groups = learner(whole, learn_share=1.0)
+    groups = learner(whole, learn_share=1.0, travel=1.0)
     train(whole.model, net, groups, 12)
     _, half = opened()
-    stopped = learner(half, learn_share=1.0)
+    stopped = learner(half, learn_share=1.0, travel=1.0)
     train(half.model, net, stopped, 12, until=until)
     _, other = opened()
     other.model.load_state_dict(half.model.state_dict())
-    resumed = learner(other, learn_share=1.0)
+    resumed = learner(other, learn_share=1.0, travel=1.0)
     resumed.load_state_dict(stopped.state_dict())
     train(other.model, net, resumed, 12, first=until + 1)
     ours, theirs = other.model.state_dict(), whole.model.state_dict()
