@@ -40,7 +40,7 @@ _PLANNING = _CALIBRATING = _TIMING = 20
 class DemoSettings:
     """How much is done.
 
-    ``steps`` of recovery, and ``learning_steps`` where groups are learned, in half of which the gates settle.
+    ``steps`` of recovery, and ``learning_steps`` where groups are learned, in a quarter of which the gates settle.
     ``batch`` is the number of images of one step and of one timed forward.
     """
 

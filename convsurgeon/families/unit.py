@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Collection
 from typing import Any, NoReturn
 
 import torch
@@ -80,10 +81,12 @@ class NoWeight:
 class GatedConv(nn.Conv2d):
     """A convolution that learns which inputs each output reads, equal to the plain one while its gates are open.
 
-    ``latent_gates`` [K] are real numbers; a gate is open from 0 on.
+    ``latent_gates`` [K] are real numbers; a gate is open from 0 on. ``leak`` [] is what closed gates let through yet,
+    from 1 (all of it) to 0, so that a network can be weaned off the connections that it loses.
     """
 
     latent_gates: nn.Parameter
+    leak: Tensor
 
     @abstractmethod
     def gates(self) -> Tensor:
@@ -92,6 +95,17 @@ class GatedConv(nn.Conv2d):
     @abstractmethod
     def mask(self) -> Tensor:
         """What the weights are multiplied by, [C_out, C_in, 1, 1]; differentiable in the gates."""
+
+    @abstractmethod
+    def arrange(self, covariance: Tensor) -> None:
+        """Order the channels so that the first gates lose least, for inputs of ``covariance`` [C_in, C_in].
+
+        To be called while all gates are open: until one closes, the order changes nothing.
+        """
+
+    @abstractmethod
+    def lost(self, closed: Collection[int], covariance: Tensor) -> float:
+        """The share of the outputs' variance that the weights can't make up for once these gates are closed."""
 
     @abstractmethod
     def harden(self) -> nn.Module:

@@ -67,6 +67,10 @@ class Callback(Protocol):
         """Whether the network has its final form: only then can a checkpoint be the best one."""
         ...
 
+    def settles_after(self, total_steps: int) -> int:
+        """The number of steps after which it has: batch norms that settle rest only some time later."""
+        ...
+
     def status(self) -> str:
         """A few words for the live display, e.g. ``41.2 % of the MACs``; empty for none."""
         ...
@@ -114,6 +118,10 @@ class QuietCallback(ABC):  # noqa: B024 (all methods have an answer)
     def settled(self) -> bool:
         """From the start."""
         return True
+
+    def settles_after(self, total_steps: int) -> int:
+        """At once."""
+        return 0
 
     def status(self) -> str:
         """Nothing to show."""

@@ -63,6 +63,10 @@ class Lesson:
         """Groups per layer, where callbacks learn them."""
         return {name: groups for callback in self.callbacks for name, groups in callback.group_numbers().items()}
 
+    def settled(self) -> int:
+        """The number of steps after which all callbacks have given the network its final form."""
+        return max((callback.settles_after(self.total_steps()) for callback in self.callbacks), default=0)
+
     def status(self) -> str:
         """What the callbacks have to say, for the live display."""
         return ", ".join(words for callback in self.callbacks if (words := callback.status()))

@@ -93,7 +93,7 @@ class Trainer:
                 self._judge()
                 self._save()
                 started = time.perf_counter()
-            set_modes(self.lesson.student, norms_follow(settings, tally.step, self.total))
+            set_modes(self.lesson.student, norms_follow(settings, tally.step, self.total, self.lesson.settled()))
             stop = self._learn(network, batch, request)
             tally.clock(batch.images * self.lesson.engine.processes, time.perf_counter() - started)
             last = tally.step == self.total

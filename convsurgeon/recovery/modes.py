@@ -14,9 +14,14 @@ from convsurgeon.recovery.settings import RecoverSettings
 __all__ = ["norms_follow", "resting_alone", "set_modes"]
 
 
-def norms_follow(settings: RecoverSettings, step: int, total: int) -> bool:
-    """Whether batch norms use and follow the batch's statistics in the step after ``step`` steps."""
-    return settings.norms == "batch" or (settings.norms == "settle" and step < settings.settle_share * total)
+def norms_follow(settings: RecoverSettings, step: int, total: int, settled: int = 0) -> bool:
+    """Whether batch norms use and follow the batch's statistics in the step after ``step`` steps.
+
+    Those that settle do so after a share of the steps in which the network has its final form, ``settled`` and later:
+    statistics of features that are yet to change would stay for good.
+    """
+    resting = settled + settings.settle_share * (total - settled)
+    return settings.norms == "batch" or (settings.norms == "settle" and step < resting)
 
 
 def set_modes(model: nn.Module, following: bool) -> None:

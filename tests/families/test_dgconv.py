@@ -98,6 +98,50 @@ def test_hardened_equals_the_masked_convolution(channels: tuple[int, int], bits:
     assert hard.grouped.groups == 2 ** gates.count(0)
 
 
+@given(st.integers(0, 10**6), st.sets(st.integers(0, 2)))
+def test_what_groups_lose_is_what_least_squares_leaves(seed: int, closed: set[int]) -> None:
+    """The share of the outputs' variance that the best weights inside the groups leave over, position by position."""
+    random = torch.Generator().manual_seed(seed)
+    module = DGConv(shape(8, 16))
+    with torch.no_grad():
+        module.weight.copy_(torch.randn(module.weight.shape, generator=random))
+    inputs = torch.randn(400, 8, generator=random, dtype=torch.float64) @ torch.randn(8, 8, generator=random).double()
+    inputs -= inputs.mean(0)
+    left = whole = 0.0
+    partition = module.partition(closed)
+    for position in module.weight.detach().double().flatten(2).unbind(2):
+        wanted = inputs @ position.T
+        whole += float(wanted.square().sum())
+        for outputs, channels in zip(partition.outputs, partition.inputs, strict=True):
+            fitted = torch.linalg.lstsq(inputs[:, channels], wanted[:, outputs])
+            left += float((wanted[:, outputs] - inputs[:, channels] @ fitted.solution).square().sum())
+    assert module.lost(closed, inputs.T @ inputs / 400) == pytest.approx(left / whole, abs=0.01)
+
+
+def test_channels_are_ordered_by_what_they_have_to_do_with_each_other() -> None:
+    """Two hidden groups lie in any order; arranged, the first gate parts them and loses nothing."""
+    module, order = DGConv(shape(16, 16)), torch.randperm(16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        module.weight.mul_(((order[:, None] < 8) == (order[None] < 8))[:, :, None, None])
+    white = torch.eye(16, dtype=torch.float64)
+    assert module.lost({0}, white) > 0.3
+    module.arrange(white)
+    assert module.lost({0}, white) == pytest.approx(0, abs=0.01)
+    assert module.lost({1}, white) > 0.3
+
+
+def test_a_leak_lets_a_share_through() -> None:
+    """Closed gates that leak by half give the mean of the dense and the masked convolution."""
+    module, x = _with_gates(DGConv(shape(8, 8)), [0, 1, 1]), torch.randn(2, 8, 5, 5)
+    outputs = []
+    for leak in (0.0, 0.5, 1.0):
+        module.leak.fill_(leak)
+        outputs.append(module(x))
+    torch.testing.assert_close(outputs[1], (outputs[0] + outputs[2]) / 2)
+    torch.testing.assert_close(outputs[2], module._conv_forward(x, module.weight, module.bias))
+    assert not torch.allclose(outputs[0], outputs[2])
+
+
 def test_hardening_keeps_mode_dtype_and_attributes() -> None:
     """The hardened module follows the trained one's dtype and train flag, and looks like the convolution."""
     module = _with_gates(DGConv(shape(8, 16, stride=2)), [0, 1, 0]).double().eval()

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 import convsurgeon
 from convsurgeon import Recovered, RecoverSettings, recover
 from convsurgeon.recovery import ParameterGroup, QuietCallback
+from convsurgeon.recovery.modes import norms_follow
 from convsurgeon.recovery.optimiser import rate
 from convsurgeon.recovery.sites import find_sites
 from tests.recovery.lessons import batches, converted, equal, original, settings
@@ -127,6 +128,14 @@ def test_settling_norms_follow_first_and_rest_then() -> None:
     assert equal(results[1.0], following)
     assert not equal(results[0.5], frozen)
     assert not torch.equal(results[0.5].bn2.running_mean, following.bn2.running_mean)
+
+
+def test_norms_settle_after_the_network_has() -> None:
+    """Half of the steps that remain once callbacks have given the network its form, not half of all."""
+    following = [step for step in range(100) if norms_follow(settings(), step, 100, settled=60)]
+    assert following == list(range(80))
+    assert sum(norms_follow(settings(), step, 100) for step in range(100)) == 50
+    assert not any(norms_follow(settings(norms="frozen"), step, 100, settled=60) for step in range(100))
 
 
 def test_old_parameters_rest_at_rate_zero() -> None:

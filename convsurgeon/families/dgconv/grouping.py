@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,7 +12,10 @@ from convsurgeon.families.dgconv.partition import Partition
 from convsurgeon.families.regression.linear_algebra import factor_each, solve_right_each
 from convsurgeon.families.regression.moments import Moments
 
-__all__ = ["Grouped", "channel_energy", "group_fit"]
+__all__ = ["Grouped", "channel_energy", "group_fit", "variance_lost"]
+
+# White power added to a covariance of channels, relative to their mean variance: few images say little.
+_RIDGE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -55,3 +59,18 @@ def group_fit(found: Partition, cross: Tensor, moments: Moments) -> Grouped:
     inside = moments.uu[columns[:, :, None], columns[:, None, :]]
     wanted = cross[rows[:, :, None], columns[:, None, :]]
     return Grouped(found, solve_right_each(wanted, factor_each(inside)), area)
+
+
+def variance_lost(weight: Tensor, covariance: Tensor, partition: Partition) -> float:
+    """The share of the outputs' variance that the groups can't make up for by other weights.
+
+    ``weight`` [C_out, C_in, …] reads channels of ``covariance`` [C_in, C_in], which stands for all positions of the
+    kernel: they are refitted one by one, so that nothing larger than the channels is kept while a network trains.
+    """
+    area = weight[0, 0].numel()
+    moments = replace(Moments.white(len(covariance), len(weight) * area), uu=covariance).ridged(_RIDGE)
+    rows = weight.flatten(2).transpose(1, 2).flatten(0, 1)
+    outputs = (partition.outputs[:, :, None] * area + np.arange(area)).reshape(len(partition.outputs), -1)
+    cross = rows @ moments.uu
+    kept = group_fit(Partition(partition.inputs, outputs), cross, moments).composed()
+    return float(1 - (kept * cross).sum() / (rows * cross).sum().clamp_(min=1e-300))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from convsurgeon.recovery.learned_groups.budget import GatedLayer, GroupBudget, Weighting
-from convsurgeon.recovery.learned_groups.learn import GroupSettings, LearnedGroups
-from convsurgeon.recovery.learned_groups.projection import best_closings, project
+from convsurgeon.recovery.learned_groups.group_settings import GroupSettings
+from convsurgeon.recovery.learned_groups.learn import LearnedGroups
+from convsurgeon.recovery.learned_groups.projection import closings, project
 
 __all__ = [
     "GatedLayer",
@@ -12,6 +13,6 @@ __all__ = [
     "GroupSettings",
     "LearnedGroups",
     "Weighting",
-    "best_closings",
+    "closings",
     "project",
 ]

@@ -15,8 +15,10 @@ _LONGEST_STRIDE = 3.0
 _MEMORY = 0.9
 # Where a gate stands that the budget closes though its own gradient would not.
 _BRINK = 1e-3
-# A latent gate never leaves ±1, its start: a gate that drifted far off could not come back in time.
+# A latent gate never leaves ±1: one that drifted far off could not come back in time.
 _REACH = 1.0
+# Where gates begin, open or closed: a choice that was made with care takes more than a few noisy gradients to change.
+_START = 0.5
 
 
 class Gates:
@@ -39,13 +41,13 @@ class Gates:
         flat = torch.cat(list(self._frozen.values()))
         return float(flat.float().mean())
 
-    def step(self, rate: float, prices: Mapping[str, Tensor], may_close: Callable[[Mapping[str, int]], bool]) -> None:
+    def step(self, rate: float, prices: Mapping[str, Tensor], too_dear: Callable[[Mapping[str, int]], bool]) -> None:
         """One step of gradient descent on all gates that are not frozen.
 
         Gradients are taken per unit of cost (``prices`` [K], dζ/dg), because gates compete for one budget, and divided
         by their median over the network, so that ``rate`` is how far a typical gate moves.
-        ``may_close`` is asked, with the numbers of closed gates as they would be, whether one more shall close: the
-        gates compete for what the budget leaves, those with the lowest values close, the others stay at the brink.
+        ``too_dear`` says of numbers of closed gates whether one more must close: the gates compete for what the budget
+        leaves, those with the lowest values close, the others stay at the brink.
         """
         gradients = {name: _plain(g.grad) for name, g in self._latent.items() if g.grad is not None}
         if not gradients or not all(bool(g.isfinite().all()) for g in gradients.values()):
@@ -57,15 +59,13 @@ class Gates:
             return
         strides = {n: (pull / median).clamp(-_LONGEST_STRIDE, _LONGEST_STRIDE) for n, pull in self._pull.items()}
         proposals = {name: self._moved(name, rate * stride) for name, stride in strides.items()}
-        self._write(self._within(proposals, may_close))
+        self._write(self._within(proposals, too_dear))
 
     def _moved(self, name: str, by: Tensor) -> Tensor:
         now = _plain(self._latent[name])
         return torch.where(self._frozen[name], now, (now - by).clamp(-_REACH, _REACH))
 
-    def _within(
-        self, proposals: dict[str, Tensor], may_close: Callable[[Mapping[str, int]], bool]
-    ) -> dict[str, Tensor]:
+    def _within(self, proposals: dict[str, Tensor], too_dear: Callable[[Mapping[str, int]], bool]) -> dict[str, Tensor]:
         """The proposals, in which as many gates are closed as the budget asks for, the least wanted first."""
         before = self.closed()
         still = {n: {k for k in before[n] if n not in proposals or float(proposals[n][k]) < 0} for n in before}
@@ -77,7 +77,7 @@ class Gates:
             if k not in still[name] and not self._frozen[name][k]
         )
         for value, name, k in candidates:
-            close = may_close({**counts, name: counts[name] + 1})
+            close = too_dear(counts)
             counts[name] += close
             proposals[name][k] = min(value, -_BRINK) if close else max(value, 0.0)
         return proposals
@@ -92,6 +92,16 @@ class Gates:
         free.sort(key=lambda gate: -values[gate[0]][gate[1]])
         for name, k in free[: max(wanted - frozen, 0)]:
             self._frozen[name][k] = True
+
+    def begin(self, closed: Mapping[str, Iterable[int]]) -> None:
+        """Close exactly these gates, and let all learn on from there."""
+        values = {}
+        for name, gates in self._latent.items():
+            value = torch.full((len(gates),), _START, dtype=torch.float64)
+            value[list(closed[name])] = -_START
+            values[name] = value
+            self._pull[name].zero_()
+        self._write(values)
 
     def set_closed(self, closed: Mapping[str, Iterable[int]]) -> None:
         """Close exactly these gates, and freeze all."""

@@ -51,7 +51,7 @@ def replanned(plan: Plan, closed: Mapping[str, int], budget: GroupBudget) -> Pla
         update={
             "layers": rows,
             "target": tuple(target.text for target in budget.targets),
-            "objective": "learned gates; what they left over the target: activation-weighted energy lost, summed",
+            "objective": "learned gates; they begin at the least variance lost over left after a refit, summed",
             "solver": "learned groups and a last exact projection (scipy milp, HiGHS)",
             "notes": tuple(note for note in plan.notes if "every gate open" not in note),
             "after": CostRecord.of(budget.cost(closed)),

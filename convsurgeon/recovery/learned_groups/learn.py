@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 
@@ -15,58 +14,29 @@ from convsurgeon.families.unit import GatedConv
 from convsurgeon.planning.plan import Plan
 from convsurgeon.planning.targets import Target
 from convsurgeon.recovery.callback import ParameterGroup, QuietCallback, State
-from convsurgeon.recovery.learned_groups.budget import GroupBudget, Weighting
+from convsurgeon.recovery.learned_groups.budget import GroupBudget
 from convsurgeon.recovery.learned_groups.complexity import regulariser
 from convsurgeon.recovery.learned_groups.gates import Gates
+from convsurgeon.recovery.learned_groups.group_settings import GroupSettings
 from convsurgeon.recovery.learned_groups.harden import hardened, replanned
-from convsurgeon.recovery.learned_groups.input_energy import InputEnergy
-from convsurgeon.recovery.learned_groups.projection import project
+from convsurgeon.recovery.learned_groups.input_covariance import InputCovariance
+from convsurgeon.recovery.learned_groups.projection import Lost, project
 
-__all__ = ["GroupSettings", "LearnedGroups"]
+__all__ = ["LearnedGroups"]
 
-# In very short runs: a gate that starts at 1 shall not close at one noisy gradient.
+# In very short runs: a gate shall not close at one noisy gradient.
 _LONGEST_STEP = 0.5
-
-
-@dataclass(frozen=True)
-class GroupSettings:
-    """How gates learn.
-
-    Attributes:
-        learn_share: the share of all steps in which gates learn; the remaining steps tune the weights alone.
-        freeze_from: the share of the learning steps after which gates begin to freeze, the most decided first.
-        travel: how far a gate with the network's typical gradient moves while gates learn (they start at 1 and
-            close below 0), which is their own learning rate.
-        exponent: a of the published factor [o/ζ]^a.
-        offset: added to the loss before it is multiplied, because distillation starts at a loss of 0, where a factor
-            alone pulls at nothing; 0 gives the published product.
-        weighting: what ζ counts; see ``Weighting``.
-    """
-
-    learn_share: float = 0.5
-    freeze_from: float = 0.5
-    travel: float = 8.0
-    exponent: float = -0.02
-    offset: float = 1.0
-    weighting: Weighting = "cost"
-
-    def __post_init__(self) -> None:
-        for name in ("learn_share", "freeze_from"):
-            if not 0 < (value := getattr(self, name)) <= 1:
-                raise UsageError(f"{name} is {value}; expected a share above 0 and at most 1.")
-        if self.travel <= 0 or self.exponent > 0 or self.offset < 0:
-            raise UsageError(
-                f"travel is {self.travel}, exponent {self.exponent} and offset {self.offset}; expected travel above 0, "
-                "offset not below 0, and exponent not above 0, so that cost over the budget raises the loss."
-            )
+# Steps in which all gates stay open, to see what the layers read.
+_LOOK = 8
 
 
 class LearnedGroups(QuietCallback):
     """Gates under a network-wide budget, as in Zhang et al., ICCV 2019, arXiv 1908.05867; a ``Callback``.
 
-    The loss is multiplied by [o/ζ]^a. Gates have straight-through gradients and a learning rate of their own. They
-    freeze one by one; a last projection closes what the target still needs, never over it and at the least loss of
-    activation-weighted energy. ``finish`` hardens every layer, exactly equal.
+    The first steps look at what the layers read. Then channels are ordered, the gates begin at a choice in closed form,
+    and what closed gates let through goes to zero, so that the network is weaned off it. The loss is multiplied by
+    [o/ζ]^a; gates have straight-through gradients and a learning rate of their own, and freeze one by one. A last
+    projection closes what the target still needs. ``finish`` hardens every layer, exactly equal.
 
     Raises:
         UsageError, TargetError: see ``GroupBudget.of``.
@@ -76,7 +46,7 @@ class LearnedGroups(QuietCallback):
         self.settings = settings or GroupSettings()
         self.budget = GroupBudget.of(plan, targets, self.settings.weighting)
         self._modules: dict[str, GatedConv] = {}
-        self._energy = InputEnergy()
+        self._inputs = InputCovariance()
         self._projected = False
 
     def attach(self, model: nn.Module) -> None:
@@ -94,7 +64,7 @@ class LearnedGroups(QuietCallback):
                 )
             self._modules[layer.name] = module
         self._gates = Gates({name: module.latent_gates for name, module in self._modules.items()})
-        self._energy.watch(self._modules)
+        self._inputs.watch(self._modules)
 
     def parameters(self) -> Sequence[ParameterGroup]:
         """All gates, with learning rate 0: they take their own steps, whose size no optimiser's choice changes."""
@@ -109,16 +79,21 @@ class LearnedGroups(QuietCallback):
         return (loss + self.settings.offset) * factor - self.settings.offset
 
     def after_step(self, step: int, total_steps: int) -> None:
-        """Move the gates, freeze those due, and project once all are."""
+        """Look at what the layers read, then move the gates, freeze those due, and project once all are."""
         if self._projected:
             return
-        self._energy.follow()
-        learning = max(1, round(self.settings.learn_share * total_steps))
-        rate = min(self.settings.travel / learning, _LONGEST_STEP)
-        descent = max(self.settings.freeze_from * learning, 1.0)
-        self._gates.step(rate, self._prices(), partial(self._may_close, min(step / descent, 1.0)))
-        self._gates.freeze((step - descent) / max(learning - descent, 1.0))
-        if step >= learning:
+        self._inputs.follow()
+        learning = self.settles_after(total_steps)
+        look = min(_LOOK, learning)
+        if step == look:
+            self._begin()
+        if step > look:
+            done = (step - look) / (learning - look)
+            rate = min(self.settings.travel / (learning - look), _LONGEST_STEP)
+            self._gates.step(rate, self._prices(), self._too_dear)
+            self._gates.freeze((done - self.settings.freeze_from) / max(1 - self.settings.freeze_from, 1e-9))
+            self._let_through(1 - done)
+        if step == learning:
             self._project()
 
     def settled(self) -> bool:
@@ -128,6 +103,10 @@ class LearnedGroups(QuietCallback):
     def group_numbers(self) -> dict[str, int]:
         """Groups per layer as they are now."""
         return {name: 2 ** len(closed) for name, closed in self._gates.closed().items()}
+
+    def settles_after(self, total_steps: int) -> int:
+        """The steps in which gates learn."""
+        return max(1, round(self.settings.learn_share * total_steps))
 
     def status(self) -> str:
         """What is kept, of what was asked, and the layers' group numbers in execution order.
@@ -141,8 +120,8 @@ class LearnedGroups(QuietCallback):
         return f"{first.metric} {share:.1%}, asked {first.text}, groups {words} ({state})"
 
     def state_dict(self) -> State:
-        """Which gates are frozen, the input energies seen, and what was asked for."""
-        return {"projected": self._projected, "asked": self._asked(), **self._gates.state(), **self._energy.state()}
+        """Which gates are frozen, the inputs' covariances seen, and what was asked for."""
+        return {"projected": self._projected, "asked": self._asked(), **self._gates.state(), **self._inputs.state()}
 
     def load_state_dict(self, state: State) -> None:
         """Go on where a run was interrupted.
@@ -158,9 +137,9 @@ class LearnedGroups(QuietCallback):
         tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
         self._projected = bool(state["projected"])
         self._gates.load(tensors)
-        self._energy.load(tensors)
+        self._inputs.load(tensors)
         if self._projected:
-            self._energy.close()
+            self._inputs.close()
 
     def finish(self, model: nn.Module) -> nn.Module:
         """The network with every gated layer hardened: permute → grouped convolution → permute, exactly equal."""
@@ -178,16 +157,14 @@ class LearnedGroups(QuietCallback):
     def _closed_counts(self) -> dict[str, int]:
         return {name: len(closed) for name, closed in self._gates.closed().items()}
 
-    def _may_close(self, progress: float, closed: Mapping[str, int]) -> bool:
-        """Whether the network would still cost more than it may now: the way down to the target is a straight line.
+    def _too_dear(self, closed: Mapping[str, int]) -> bool:
+        """Whether the network costs more than a target allows."""
+        cost = self.budget.cost(closed)
+        return any(t.of(cost) > t.limit(self.budget.original) for t in self.budget.targets)
 
-        Closings that would meet the target are left to the projection, which chooses the best of them.
-        """
-        cost, dense = self.budget.cost(closed), self.budget.cost(dict.fromkeys(closed, 0))
-        return any(
-            t.of(cost) > t.of(dense) + progress * (t.limit(self.budget.original) - t.of(dense))
-            for t in self.budget.targets
-        )
+    def _let_through(self, share: float) -> None:
+        for module in self._modules.values():
+            module.leak.fill_(share)
 
     def _prices(self) -> dict[str, Tensor]:
         """dζ/dg of every gate [K]: what it saves to close it, or costs to open it."""
@@ -195,13 +172,28 @@ class LearnedGroups(QuietCallback):
         found = torch.autograd.grad(self.budget.zeta(gates), list(gates.values()))
         return {name: price.cpu() for name, price in zip(gates, found, strict=True)}
 
-    def _energies(self) -> dict[str, Tensor]:
-        return {name: self._energy.of(name, module.weight) for name, module in self._modules.items()}
+    def _begin(self) -> None:
+        """Order the channels, which is free while all gates are open, and begin at the least loss in closed form."""
+        for name, module in self._modules.items():
+            module.arrange(self._covariance(name))
+        self._gates.begin(project(self.budget, self._losses(), self._gates.closed()))
+        self._let_through(1)
+
+    def _losses(self) -> dict[str, Lost]:
+        return {name: partial(_lost, module, self._covariance(name)) for name, module in self._modules.items()}
+
+    def _covariance(self, name: str) -> Tensor:
+        return self._inputs.of(name, self._modules[name].in_channels)
 
     def _project(self) -> None:
-        self._gates.set_closed(project(self.budget, self._energies(), self._gates.closed()))
-        self._energy.close()
+        self._gates.set_closed(project(self.budget, self._losses(), self._gates.closed()))
+        self._let_through(0)
+        self._inputs.close()
         self._projected = True
+
+
+def _lost(module: GatedConv, covariance: Tensor, closed: Collection[int]) -> float:
+    return module.lost(closed, covariance)
 
 
 def _run(number: int, length: int) -> str:

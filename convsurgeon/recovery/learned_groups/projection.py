@@ -1,80 +1,64 @@
-"""The exact projection: close gates so that the target is met, at the least loss of energy.
+"""The exact projection: close gates so that the target is met, at the least loss of what the layers compute.
 
-U_{ij} = 1 unless i and j differ in a bit whose gate is closed, so the energy that a set of open gates keeps depends
-on the histogram of the energy over i XOR j alone. Its subset sums give every one of the 2^K sets at once; for each
-number of closed gates the best set stays, and the budget solver picks one number per layer, proven optimal.
+A layer's channels stand in an order in which the first gates lose least, so that the gates to close next are the first
+that are open: for each number of closed gates there is one set, and the budget solver picks one number per layer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
 
 from convsurgeon.base.errors import ConvsurgeonError
 from convsurgeon.planning.solver import Infeasible, Option, solve
 from convsurgeon.recovery.learned_groups.budget import GroupBudget
 
-__all__ = ["Closing", "best_closings", "kept_energy", "project"]
+__all__ = ["Closing", "Lost", "closings", "noise", "project"]
+
+_LEAST_LEFT = 1e-3
+
+# The share of a layer's output that is lost once these gates are closed.
+Lost = Callable[[Collection[int]], float]
 
 
 @dataclass(frozen=True)
 class Closing:
-    """A set of closed gates, as gate numbers (0 is U_1, the most significant), and the share of energy it loses."""
+    """A set of closed gates, as gate numbers (0 is U_1, the most significant), and the share of the output it loses."""
 
     closed: tuple[int, ...]
     loss: float
 
 
-def kept_energy(energy: Tensor, gates: int) -> Tensor:
-    """Energy [2^K] that each set of open gates keeps; bit K − 1 − k of the index stands for gate k.
+def closings(lost: Lost, gates: int, closed: frozenset[int] = frozenset()) -> tuple[Closing, ...]:
+    """``closed`` as it is, then with one more gate after the other, the most significant first, up to all."""
+    found = [tuple(sorted(closed))]
+    for gate in range(gates):
+        if gate not in closed:
+            found.append(tuple(sorted((*found[-1], gate))))
+    return tuple(Closing(chosen, lost(chosen) if chosen else 0.0) for chosen in found)
 
-    ``energy`` [C_out, C_in] is what each input channel brings to each output.
+
+def noise(lost: float) -> float:
+    """What is lost over what is left of an output.
+
+    Shares themselves end at 1: their sum would give up one layer whole to spare two others a half.
     """
-    size = 2**gates
-    rows, columns = energy.shape
-    core = energy.double().reshape(size, rows // size, size, columns // size).sum((1, 3))
-    number = torch.arange(size)
-    kept = core[number[:, None], number[:, None] ^ number[None, :]].sum(0)
-    for bit in range(gates):
-        pairs = kept.view(-1, 2, 2**bit)
-        pairs[:, 1] += pairs[:, 0].clone()
-    return kept
-
-
-def best_closings(energy: Tensor, gates: int, closed: frozenset[int] = frozenset()) -> tuple[Closing, ...]:
-    """For every number of closed gates from ``closed`` to all, the set around ``closed`` that loses least energy."""
-    kept = kept_energy(energy, gates)
-    whole = max(float(kept[-1]), 1e-300)
-    must = sum(1 << (gates - 1 - k) for k in closed)
-    everything = 2**gates - 1
-    best: dict[int, tuple[float, int]] = {}
-    for mask, energy_kept in enumerate(kept.tolist()):
-        shut = everything & ~mask
-        if shut & must == must:
-            count = shut.bit_count()
-            best[count] = max(best.get(count, (-1.0, 0)), (energy_kept, shut))
-    return tuple(
-        Closing(tuple(k for k in range(gates) if shut >> (gates - 1 - k) & 1), max(0.0, 1 - energy_kept / whole))
-        for _, (energy_kept, shut) in sorted(best.items())
-    )
+    return lost / max(1 - lost, _LEAST_LEFT)
 
 
 def project(
-    budget: GroupBudget, energy: Mapping[str, Tensor], closed: Mapping[str, frozenset[int]]
+    budget: GroupBudget, lost: Mapping[str, Lost], closed: Mapping[str, frozenset[int]]
 ) -> dict[str, tuple[int, ...]]:
     """The gates to be closed in each layer, those in ``closed`` among them, so that every target is met.
 
-    ``energy`` [C_out, C_in] by layer name. The layers' shares of energy lost are summed and least.
+    ``lost`` by layer name. What is least is the sum of the layers' noise beside their signal, see ``noise``.
 
     Raises:
         ConvsurgeonError: the targets can't be met together, which all gates closed always do.
     """
-    menus = [best_closings(energy[layer.name], layer.gates, closed[layer.name]) for layer in budget.layers]
+    menus = [closings(lost[layer.name], layer.gates, closed[layer.name]) for layer in budget.layers]
     options = [
-        [Option(tuple(t.of(cost) for t in budget.targets), closing.loss) for closing, cost in priced]
+        [Option(tuple(t.of(cost) for t in budget.targets), noise(closing.loss)) for closing, cost in priced]
         for priced in (
             [(closing, layer.cost(len(closing.closed))) for closing in menu]
             for layer, menu in zip(budget.layers, menus, strict=True)

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from convsurgeon.base.errors import UsageError
 from convsurgeon.planning.plan import Plan
 from convsurgeon.planning.targets import parse_targets
-from convsurgeon.recovery.learned_groups.learn import GroupSettings, LearnedGroups
+from convsurgeon.recovery.learned_groups.group_settings import GroupSettings
+from convsurgeon.recovery.learned_groups.learn import LearnedGroups
 
 __all__ = ["requested"]
 

@@ -84,7 +84,7 @@ def test_a_target_is_needed() -> None:
     [
         ({"learn_share": 0.0}, {"learn_share": 1.0}),
         ({"freeze_from": 1.1}, {"freeze_from": 1.0}),
-        ({"travel": 0.0}, {"travel": 0.1}),
+        ({"travel": -0.1}, {"travel": 0.1}),
         ({"exponent": 0.02}, {"exponent": 0.0}),
         ({"offset": -1.0}, {"offset": 0.0}),
     ],

@@ -24,8 +24,8 @@ def _pull(latent: Mapping[str, nn.Parameter], gradients: Mapping[str, list[float
 
 
 def _at_most(number: int) -> Callable[[Mapping[str, int]], bool]:
-    """Gates may close until ``number`` are closed."""
-    return lambda closed: sum(closed.values()) <= number
+    """Gates must close until ``number`` are closed."""
+    return lambda closed: sum(closed.values()) < number
 
 
 def test_gates_move_against_their_gradients() -> None:
@@ -86,3 +86,14 @@ def test_a_gradient_that_is_not_finite_moves_nothing() -> None:
         _pull(latent, {"a": [1.0, bad]})
         gates.step(0.1, ONES, _at_most(0))
         assert (latent["a"].tolist() == [0.5, 0.5]) is stays
+
+
+def test_gates_learn_on_from_where_they_begin() -> None:
+    """Chosen gates are closed, the others open, and each of them moves on from there."""
+    gates, latent = _gates({"a": [1.0, 1.0], "b": [1.0, 1.0]})
+    gates.begin({"a": (1,), "b": ()})
+    assert gates.closed() == {"a": frozenset({1}), "b": frozenset()}
+    before = latent["a"].tolist()
+    _pull(latent, {"a": [0.1, 0.1], "b": [0.1, 0.1]})
+    gates.step(0.1, ONES, _at_most(1))
+    assert latent["a"].tolist() == pytest.approx([before[0] - 0.1, before[1] - 0.1])

@@ -38,9 +38,9 @@ def test_training_starts_exactly_at_the_original() -> None:
 
 
 def test_gates_learn_until_the_budget_is_met() -> None:
-    """Gates move from the first step on, some close while they learn, and none moves once all have settled."""
+    """Gates wait for a look at the inputs, move on from the choice they begin at, and rest once all have settled."""
     net, done = opened()
-    groups = learner(done, travel=40.0)
+    groups = learner(done, learn_share=0.5, travel=1.0)
     seen: list[dict[str, torch.Tensor]] = [_gates(done.model)]
     statuses: list[str] = []
 
@@ -49,12 +49,26 @@ def test_gates_learn_until_the_budget_is_met() -> None:
         statuses.append(groups.status())
 
     train(done.model, net, groups, 40, look=look)
-    assert all(not torch.equal(seen[0][name], seen[1][name]) for name in seen[0])
-    assert any(bool((gates < 0).any()) for gates in seen[19].values())
+    assert all(torch.equal(seen[0][name], seen[7][name]) for name in seen[0])
+    assert any(bool((gates < 0).any()) for gates in seen[8].values())
+    assert all(not torch.equal(seen[8][name], seen[12][name]) for name in seen[0])
     assert all(torch.equal(seen[20][name], seen[40][name]) for name in seen[0])
     assert statuses[18] != statuses[19]
     assert statuses[19] == statuses[39]
     assert groups.settled()
+    assert groups.settles_after(40) == 20
+
+
+def test_the_network_is_weaned_off_what_it_loses() -> None:
+    """Closed gates let through everything at first, ever less while gates learn, and nothing in the end."""
+    net, done = opened()
+    groups = learner(done, learn_share=0.5)
+    leaks: list[float] = []
+    train(done.model, net, groups, 40, look=lambda _: leaks.append(float(done.model.get_submodule("last").leak)))
+    assert leaks[7] == 1
+    assert leaks[7:20] == sorted(leaks[7:20], reverse=True)
+    assert 0 < leaks[18] < 0.1
+    assert set(leaks[19:]) == {0.0}
 
 
 def test_the_settled_network_meets_the_target_as_counted() -> None:
@@ -119,19 +133,20 @@ def test_the_saved_result_loads(tmp_path: Path, target: str) -> None:
     assert torch.equal(convsurgeon.load(tmp_path / "out", model=net)(IMAGES), model.eval()(IMAGES))
 
 
-def test_an_interrupted_run_goes_on_to_the_same_result() -> None:
-    """State saved in the middle, taken up by a fresh start, ends with the same gates and weights."""
+@pytest.mark.parametrize("until", [5, 10])
+def test_an_interrupted_run_goes_on_to_the_same_result(until: int) -> None:
+    """State saved before or after gates begin, taken up by a fresh start, ends with the same gates and weights."""
     net, whole = opened()
-    groups = learner(whole)
+    groups = learner(whole, learn_share=1.0, travel=1.0)
     train(whole.model, net, groups, 12)
     _, half = opened()
-    stopped = learner(half)
-    train(half.model, net, stopped, 12, until=5)
+    stopped = learner(half, learn_share=1.0, travel=1.0)
+    train(half.model, net, stopped, 12, until=until)
     _, other = opened()
     other.model.load_state_dict(half.model.state_dict())
-    resumed = learner(other)
+    resumed = learner(other, learn_share=1.0, travel=1.0)
     resumed.load_state_dict(stopped.state_dict())
-    train(other.model, net, resumed, 12, first=6)
+    train(other.model, net, resumed, 12, first=until + 1)
     ours, theirs = other.model.state_dict(), whole.model.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert resumed.group_numbers() == groups.group_numbers()

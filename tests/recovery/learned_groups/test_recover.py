@@ -51,7 +51,7 @@ def test_an_interrupted_recovery_resumes_to_the_same_network(tmp_path: Path) -> 
             if getattr(moment, "step", 0) == stop_at:
                 raise _StopHereError
 
-        settings = RecoverSettings(steps=8, seed=0, checkpoint_every=3)
+        settings = RecoverSettings(steps=12, seed=0, checkpoint_every=3)
         return recover(
             net,
             done,
@@ -66,7 +66,7 @@ def test_an_interrupted_recovery_resumes_to_the_same_network(tmp_path: Path) -> 
 
     whole = run("whole")
     with pytest.raises(_StopHereError):
-        run("halved", stop_at=4)
+        run("halved", stop_at=10)
     resumed = run("halved", resume=True)
     ours, theirs = resumed.state_dict(), whole.state_dict()
     assert ours.keys() == theirs.keys()
@@ -111,21 +111,18 @@ def test_hardened_layers_come_back_as_the_network_was_given(dtype: torch.dtype) 
     assert model(DATA[0].to(dtype)).dtype == dtype
 
 
-def test_the_energy_of_the_inputs_is_seen_while_a_recovery_trains() -> None:
-    """The projection weighs channels by their activations, although a network that is distilled trains in eval mode."""
+def test_inputs_are_seen_while_a_recovery_trains() -> None:
+    """The projection knows the inputs' covariance, although a network that is distilled trains in eval mode."""
     net, done = opened()
     groups = LearnedGroups(done.plan, parse_targets("macs=50%"), GroupSettings(learn_share=1.0))
     still = SHORT.model_copy(update={"norms": "frozen", "lr_old": 0.0, "evaluate_every": 2})
-    recover(net, done, DATA, evaluation=[1000 * DATA[0]], settings=still, callbacks=[groups])
-    seen = {name: value for name, value in groups.state_dict().items() if name.startswith("energy.")}
-    assert seen.keys() == {"energy.body.0", "energy.last"}
-    with torch.no_grad():
-        brought = [net.stem(x).square().mean((0, 2, 3)) for x in DATA]  # type: ignore[operator]
-    energy = seen["energy.body.0"]
-    assert isinstance(energy, torch.Tensor)
     # Of the batches that trained; the one that judges is a thousand times as large.
-    least, most = torch.stack(brought).aminmax(dim=0)
-    assert bool(((energy > 0.999 * least) & (energy < 1.001 * most)).all())
+    recover(net, done, DATA[:1], evaluation=[1000 * DATA[0]], settings=still, callbacks=[groups])
+    assert {name for name in groups.state_dict() if name.startswith("inputs.")} == {"inputs.body.0", "inputs.last"}
+    with torch.no_grad():
+        brought = net.stem(DATA[0]).transpose(0, 1).flatten(1)  # type: ignore[operator]
+    expected = torch.cov(brought.double(), correction=0)
+    torch.testing.assert_close(groups._covariance("body.0"), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_a_latency_is_no_budget_of_groups() -> None:
