@@ -48,9 +48,11 @@ class Latencies:
         gap = (self.total_ns or 0) - limit_ns
         return gap if gap <= 0 else -int(-gap / self.realised // 1)
 
-    def layer(self, site: Site, spec: Spec | None, now: Site | None = None) -> LayerLatency | None:
+    def layer(
+        self, site: Site, spec: Spec | None, now: Site | None = None, *, dropped: bool = False
+    ) -> LayerLatency | None:
         """Before and after of one layer, ``now`` where it is narrowed; None where either is not known."""
-        before, after = self.of(site, None), self.of(now or site, spec)
+        before, after = self.of(site, None), 0 if dropped else self.of(now or site, spec)
         return None if before is None or after is None else LayerLatency(before_ns=before, after_ns=after)
 
 

@@ -1,4 +1,4 @@
-"""Everything that each part of a network may be, priced: convolutions, linear layers, and the widths between them."""
+"""Everything that each part of a network may be, priced: convolutions, linear layers, widths, residual branches."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, replace
 
 from convsurgeon.families.cost import Cost
+from convsurgeon.planning.branches import Branches
 from convsurgeon.planning.narrow_shapes import narrowed_conv_cost
 from convsurgeon.planning.options import Candidate, Choices, options_of, rated
+from convsurgeon.planning.plan_blocks import PlanBlock
 from convsurgeon.planning.problem import Problem
 from convsurgeon.planning.rules import method_for
 from convsurgeon.planning.scaled_damage import at_any_width
@@ -26,7 +28,7 @@ class Pick:
     """One thing that a part of a network may be.
 
     ``labels`` say at which widths. A convolution has its ``site`` at those widths, and a ``candidate`` where it is
-    swapped.
+    swapped; ``branch`` is the residual branch with which a layer is dropped.
     """
 
     cost: Cost
@@ -34,6 +36,7 @@ class Pick:
     labels: Labels = ()
     site: Site | None = None
     candidate: Candidate | None = None
+    branch: str | None = None
 
 
 Menu = tuple[Pick, ...]
@@ -54,25 +57,56 @@ class Menus:
     def __post_init__(self) -> None:
         self.ends = Ends(self.problem.widths)
         self._damage = at_any_width(self.problem.damage, self.choices)
+        self._branches = Branches(self.problem.drops, self.problem.widths)
 
     @property
     def linears(self) -> tuple[LinearLayer, ...]:
-        """The linear layers that have another shape at other widths."""
-        return tuple(linear for linear in self.problem.survey.linears if self.ends.of(linear.name))
+        """The linear layers that have another shape at other widths, or that may be dropped."""
+        return tuple(
+            linear
+            for linear in self.problem.survey.linears
+            if self.ends.of(linear.name) or self._branches.of(linear.name) is not None
+        )
 
     def all(self) -> list[Menu]:
-        """Convolutions, linear layers and widths, in this order; of swaps at each width only a few."""
+        """Convolutions, linear layers, widths and branches, in this order; of swaps at each width only a few."""
         convs = [self._conv(choice, self.ends.labels(choice.site.name), _MOST_SWAPS) for choice in self.choices]
         linears = [self._linear(linear, self.ends.labels(linear.name)) for linear in self.linears]
-        return [*convs, *linears, *(_widths(one) for one in self.problem.widths)]
+        layers = [
+            self._or_dropped(part.name, menu)
+            for part, menu in zip(
+                (*(choice.site for choice in self.choices), *self.linears), (*convs, *linears), strict=True
+            )
+        ]
+        return [*layers, *(_widths(one) for one in self.problem.widths), *map(self._branch, self.problem.drops)]
 
     def at(self, labels: Labels) -> list[Menu]:
-        """The convolutions' menus at these widths, with every swap; a part that is as it is comes first."""
+        """The convolutions' menus at these widths and without the branches that go, with every swap; a part that is as
+        it is comes first."""
         chosen = dict(labels)
-        return [
-            tuple(replace(pick, labels=()) for pick in self._conv(choice, [self._own(choice, chosen)], None))
-            for choice in self.choices
-        ]
+        return [self._conv_at(choice, chosen) for choice in self.choices]
+
+    def _conv_at(self, choice: Choices, chosen: dict[str, int]) -> Menu:
+        row = self._branches.of(choice.site.name)
+        if row is not None and chosen.get(row.label):
+            return (_dropped(row),)
+        return tuple(replace(pick, labels=()) for pick in self._conv(choice, [self._own(choice, chosen)], None))
+
+    def _or_dropped(self, name: str, menu: Menu) -> Menu:
+        """With the layer's end where its branch may go. What streams of the branch alone keep is then no matter."""
+        row = self._branches.of(name)
+        if row is None:
+            return menu
+        stays = (replace(pick, labels=(*pick.labels, (row.label, 0))) for pick in menu)
+        goes = self._branches.outside(row, dict.fromkeys(pick.labels for pick in menu))
+        return (*stays, *(_dropped(row, (*labels, (row.label, 1))) for labels in goes))
+
+    def _branch(self, row: PlanBlock) -> Menu:
+        """What is left of a branch beside its layers, at each width of the stream that it is added to."""
+        everywhere = list(self._branches.widths(row))
+        stays = (Pick(Cost(0, 0), labels=(*labels, (row.label, 0))) for labels, _ in everywhere)
+        goes = (Pick(row.cost(gone), row.damage or 0.0, (*labels, (row.label, 1))) for labels, gone in everywhere)
+        return (*stays, *goes)
 
     def _own(self, choice: Choices, chosen: dict[str, int]) -> Labels:
         return tuple((name, chosen[name]) for name in self.ends.of(choice.site.name))
@@ -116,6 +150,10 @@ class Menus:
             return narrowed_conv_cost(linear.cost, linear.shape, gone, linear.positions)
 
         return tuple(Pick(cost(labels), labels=labels) for labels in everywhere)
+
+
+def _dropped(row: PlanBlock, labels: Labels = ()) -> Pick:
+    return Pick(Cost(0, 0), labels=labels, branch=row.block.name)
 
 
 def _widths(widths: Widths) -> Menu:

@@ -43,6 +43,7 @@ class Parts:
     parts: tuple[str, ...]
     activates: bool
     channels: int
+    axes: int
     positions: int
 
 
@@ -91,7 +92,8 @@ class BranchParts:
         seen = self._walk.traced.seen[unit.name]
         if read != seen.wrote or len(read) < 3 or not self._has_channels_on_axis_1(unit.gives, len(read)):
             raise NotWhole(f"'{unit.name}' does not write its channels on axis 1 of [N, C, …], as x has them")
-        return Parts(tuple(part.name for part in crossed), activates, read[1], seen.entries // max(1, read[1]))
+        names = tuple(part.name for part in crossed)
+        return Parts(names, activates, read[1], len(read) - 2, seen.entries // max(1, read[1]))
 
     def _whole(self, nodes: Sequence[fx.Node]) -> Iterator[_Part]:
         """The largest modules of which nothing runs elsewhere."""

@@ -89,9 +89,9 @@ class Block:
     ``closed`` says why it may not be left out; None if it may.
 
     Of an open block ``parts`` are the largest modules that are called in the branch alone and hold all of its layers,
-    as they run, the last of them with ``last`` in it. Each maps a tensor to a tensor, and without them nothing
-    but activations and dropouts stays between x and the last one's place, in ``activates`` whether anything does between
-    the first and the last. x has ``channels`` on axis 1 of [N, C, …], and ``positions`` besides, over all calls.
+    as they run. Each maps a tensor to a tensor, and without them nothing but activations and dropouts stays between x
+    and the last one's place; ``activates``: something does between the first one's place and the last one's. x has
+    ``channels`` on axis 1 of [N, C, …] and ``axes`` behind it; N times these make ``positions`` over all calls.
     """
 
     name: str
@@ -102,4 +102,5 @@ class Block:
     parts: tuple[str, ...] = ()
     activates: bool = False
     channels: int = 0
+    axes: int = 0
     positions: int = 0

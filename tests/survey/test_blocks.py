@@ -132,7 +132,9 @@ def test_of_nested_branches_the_inner_one_is_open() -> None:
             return x + self.conv(x)
 
     outer = nn.Sequential(nn.Conv2d(8, 4, 1), Inner(), nn.Conv2d(4, 8, 1))
-    closed = {block.name: block.closed for block in blocks_of(_around(lambda net, x: x + net.outer(x), outer=outer)).values()}
+    closed = {
+        block.name: block.closed for block in blocks_of(_around(lambda net, x: x + net.outer(x), outer=outer)).values()
+    }
     assert closed == {"outer": "it holds 'outer.1.conv', which can be left out", "outer.1.conv": None}
 
 
