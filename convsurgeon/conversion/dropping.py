@@ -8,7 +8,7 @@ from torch import nn
 
 from convsurgeon.base.cache_file import cache_directory
 from convsurgeon.base.progress import Progress
-from convsurgeon.planning.plan_blocks import PlanBlock
+from convsurgeon.planning.plan_blocks import RESTORED_BY, PlanBlock
 from convsurgeon.planning.problem import Problem
 from convsurgeon.planning.rules import why_block_kept
 from convsurgeon.surgery.drop import branch_parameters, carried_in
@@ -26,19 +26,21 @@ _TOO_FEW = "the calibration inputs are too few to tell what its loss would hurt"
 def with_blocks(model: nn.Module, problem: Problem, data: Calibration | None, progress: Progress) -> Problem:
     """The problem with the residual branches that may be dropped, and why the others stay."""
     asked = dict(_asked(problem))
-    open_ones = [block for block, reason in asked.items() if reason is None]
     if data is None or not problem.comparable:
         reason = _NO_INPUTS if data is None else _TOO_FEW
         return problem.dropping(PlanBlock.closed(block, asked[block] or reason) for block in asked)
+    closed = {block.name: PlanBlock.closed(block, reason) for block, reason in asked.items() if reason is not None}
+    offers = [row for block, reason in asked.items() if reason is None for row in _offers(model, problem, block)]
     settings = StreamSettings(seed=problem.recipe.seed, directory=cache_directory())
     fingerprint = problem.survey.fingerprint()
-    found = measure_drops(model, open_ones, data, fingerprint=fingerprint, settings=settings, progress=progress)
-    return problem.dropping(
-        PlanBlock.closed(block, reason or _TOO_FEW)
-        if reason is not None or found[block.name] is None
-        else _offer(model, problem, block, found[block.name])
-        for block, reason in asked.items()
-    )
+    damages = measure_drops(model, offers, data, fingerprint=fingerprint, settings=settings, progress=progress)
+    for row, damage in zip(offers, damages, strict=True):
+        if damage is None:
+            closed[row.block.name] = PlanBlock.closed(row.block, _TOO_FEW)
+    rated = [row.model_copy(update={"damage": damage}) for row, damage in zip(offers, damages, strict=True)]
+    open_ones = [row for row in rated if row.block.name not in closed]
+    order = [block.name for block in asked]
+    return problem.dropping(sorted([*open_ones, *closed.values()], key=lambda row: order.index(row.block.name)))
 
 
 def _asked(problem: Problem) -> Iterator[tuple[Block, str | None]]:
@@ -48,15 +50,11 @@ def _asked(problem: Problem) -> Iterator[tuple[Block, str | None]]:
         yield block, block.closed or why_block_kept(block, sites, problem.recipe.rules)
 
 
-def _offer(model: nn.Module, problem: Problem, block: Block, damage: float | None) -> PlanBlock:
+def _offers(model: nn.Module, problem: Problem, block: Block) -> Iterator[PlanBlock]:
+    """One row for each stand-in."""
     survey = problem.survey
     priced = {*(site.name for site in survey.sites), *(linear.name for linear in survey.linears)}
-    row = PlanBlock(
-        block=block,
-        action="kept",
-        reason="",
-        others=branch_parameters(model, block, priced),
-        carried=carried_in(model, block, problem.streams),
-        damage=damage,
-    )
-    return row.as_dropped(True)
+    others, carried = branch_parameters(model, block, priced), carried_in(model, block, problem.streams)
+    for kind in RESTORED_BY if block.channels > 1 else RESTORED_BY[:1]:
+        row = PlanBlock(block=block, action="kept", reason="", restored_by=kind, others=others, carried=carried)
+        yield row.as_dropped(True)

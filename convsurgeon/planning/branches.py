@@ -14,12 +14,19 @@ class Branches:
     """Residual branches that may be dropped, and the widths of all streams."""
 
     def __init__(self, rows: Iterable[PlanBlock], widths: Iterable[Widths]) -> None:
-        self._rows = {name: row for row in rows for name in row.block.modules}
+        self._rows: dict[str, tuple[PlanBlock, ...]] = {}
+        for row in rows:
+            self._rows[row.label] = (*self._rows.get(row.label, ()), row)
+        self._labels = {name: label for label, alike in self._rows.items() for name in alike[0].block.modules}
         self._widths = {stream.name: one for one in widths for stream in one.streams}
 
-    def of(self, layer: str) -> PlanBlock | None:
-        """The branch that a layer goes with."""
-        return self._rows.get(layer)
+    def all(self) -> Iterator[tuple[PlanBlock, ...]]:
+        """Each branch's rows, one for each stand-in."""
+        yield from self._rows.values()
+
+    def of(self, layer: str) -> tuple[PlanBlock, ...]:
+        """The rows of the branch that a layer goes with; none for layers that go with none."""
+        return self._rows.get(self._labels.get(layer, ""), ())
 
     def widths(self, row: PlanBlock) -> Iterator[tuple[Labels, Mapping[str, int]]]:
         """Every width of the stream that a branch is added to, and how many channels each stream then loses."""

@@ -49,10 +49,15 @@ class Latencies:
         return gap if gap <= 0 else -int(-gap / self.realised // 1)
 
     def layer(
-        self, site: Site, spec: Spec | None, now: Site | None = None, *, dropped: bool = False
+        self, site: Site, spec: Spec | None, now: Site | None = None, *, share: float | None = None
     ) -> LayerLatency | None:
-        """Before and after of one layer, ``now`` where it is narrowed; None where either is not known."""
-        before, after = self.of(site, None), 0 if dropped else self.of(now or site, spec)
+        """Before and after of one layer, ``now`` where it is narrowed; None where either is not known.
+
+        After it was dropped, what stands in for it takes a ``share`` of its time.
+        """
+        before, after = self.of(site, None), self.of(now or site, spec)
+        if before is not None and share is not None:
+            after = round(share * before)
         return None if before is None or after is None else LayerLatency(before_ns=before, after_ns=after)
 
 

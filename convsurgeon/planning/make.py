@@ -132,7 +132,8 @@ class _Whole:
             return target.of(pick.cost)
         if pick.site is None:
             return 0
-        return self.latencies.of(pick.site, pick.candidate.spec if pick.candidate else None) or 0
+        took = self.latencies.of(pick.site, pick.candidate.spec if pick.candidate else None) or 0
+        return took if pick.branch is None else round(pick.share * took)
 
 
 @dataclass(frozen=True)
@@ -237,7 +238,7 @@ def _unreachable(spared: list[int], targets: tuple[Target, ...], whole: _Whole, 
     together = "" if len(targets) == 1 else " (each alone; together they may reach less)"
     free = sum(bool(c.options) for c in choices)
     narrowed = sum(len(widths.streams) for widths in menus.problem.widths)
-    drops = len(menus.problem.drops)
+    drops = len({row.block.name for row in menus.problem.drops})
     streams = f" and {narrowed} narrowed stream{'' if narrowed == 1 else 's'}" if narrowed else ""
     streams += f" and {drops} dropped residual branch{'' if drops == 1 else 'es'}" if drops else ""
     other = "" if method == "auto" else "choose a method with more reach (auto), "
@@ -290,5 +291,5 @@ def _layer(choices: Choices, pick: Pick, solved: bool, latencies: Latencies | No
         damage=pick.damage if pick.candidate and solved else None,
         before=CostRecord.of(site.cost),
         after=CostRecord.of(pick.cost),
-        latency=latencies.layer(site, spec, now, dropped=pick.branch is not None) if latencies else None,
+        latency=latencies.layer(site, spec, now, share=pick.share if pick.branch else None) if latencies else None,
     )

@@ -28,7 +28,8 @@ class Pick:
     """One thing that a part of a network may be.
 
     ``labels`` say at which widths. A convolution has its ``site`` at those widths, and a ``candidate`` where it is
-    swapped; ``branch`` is the residual branch with which a layer is dropped.
+    swapped. ``branch`` is the residual branch with which a layer is dropped; what stands in for all of that takes
+    about ``share`` of the layer's time.
     """
 
     cost: Cost
@@ -37,6 +38,7 @@ class Pick:
     site: Site | None = None
     candidate: Candidate | None = None
     branch: str | None = None
+    share: float = 0.0
 
 
 Menu = tuple[Pick, ...]
@@ -57,6 +59,7 @@ class Menus:
     def __post_init__(self) -> None:
         self.ends = Ends(self.problem.widths)
         self._damage = at_any_width(self.problem.damage, self.choices)
+        self._sites = {choice.site.name: choice.site for choice in self.choices}
         self._branches = Branches(self.problem.drops, self.problem.widths)
 
     @property
@@ -65,7 +68,7 @@ class Menus:
         return tuple(
             linear
             for linear in self.problem.survey.linears
-            if self.ends.of(linear.name) or self._branches.of(linear.name) is not None
+            if self.ends.of(linear.name) or self._branches.of(linear.name)
         )
 
     def all(self) -> list[Menu]:
@@ -78,7 +81,7 @@ class Menus:
                 (*(choice.site for choice in self.choices), *self.linears), (*convs, *linears), strict=True
             )
         ]
-        return [*layers, *(_widths(one) for one in self.problem.widths), *map(self._branch, self.problem.drops)]
+        return [*layers, *(_widths(one) for one in self.problem.widths), *map(self._branch, self._branches.all())]
 
     def at(self, labels: Labels) -> list[Menu]:
         """The convolutions' menus at these widths and without the branches that go, with every swap; a part that is as
@@ -87,25 +90,37 @@ class Menus:
         return [self._conv_at(choice, chosen) for choice in self.choices]
 
     def _conv_at(self, choice: Choices, chosen: dict[str, int]) -> Menu:
-        row = self._branches.of(choice.site.name)
-        if row is not None and chosen.get(row.label):
-            return (_dropped(row),)
+        for row in self._branches.of(choice.site.name):
+            if chosen.get(row.label) == row.choice[1]:
+                return (self._dropped(row, choice.site),)
         return tuple(replace(pick, labels=()) for pick in self._conv(choice, [self._own(choice, chosen)], None))
 
     def _or_dropped(self, name: str, menu: Menu) -> Menu:
         """With the layer's end where its branch may go. What streams of the branch alone keep is then no matter."""
-        row = self._branches.of(name)
-        if row is None:
+        rows = self._branches.of(name)
+        if not rows:
             return menu
-        stays = (replace(pick, labels=(*pick.labels, (row.label, 0))) for pick in menu)
-        goes = self._branches.outside(row, dict.fromkeys(pick.labels for pick in menu))
-        return (*stays, *(_dropped(row, (*labels, (row.label, 1))) for labels in goes))
+        stays = (replace(pick, labels=(*pick.labels, (rows[0].label, 0))) for pick in menu)
+        everywhere = list(self._branches.outside(rows[0], dict.fromkeys(pick.labels for pick in menu)))
+        site = self._sites.get(name)
+        goes = (self._dropped(row, site, (*labels, row.choice)) for row in rows for labels in everywhere)
+        return (*stays, *goes)
 
-    def _branch(self, row: PlanBlock) -> Menu:
-        """What is left of a branch beside its layers, at each width of the stream that it is added to."""
-        everywhere = list(self._branches.widths(row))
-        stays = (Pick(Cost(0, 0), labels=(*labels, (row.label, 0))) for labels, _ in everywhere)
-        goes = (Pick(row.cost(gone), row.damage or 0.0, (*labels, (row.label, 1))) for labels, gone in everywhere)
+    def _dropped(self, row: PlanBlock, site: Site | None, labels: Labels = ()) -> Pick:
+        """A layer that goes with its branch. Times of stand-ins go by MACs, as those of units in narrowed layers do."""
+        gone = sum(self._sites[name].cost.macs for name in row.block.modules if name in self._sites)
+        return Pick(Cost(0, 0), 0.0, labels, site, branch=row.block.name, share=row.cost({}).macs / max(1, gone))
+
+    def _branch(self, rows: tuple[PlanBlock, ...]) -> Menu:
+        """What stands in for a branch, less what goes beside its layers, at each width of the stream that it is added
+        to."""
+        everywhere = list(self._branches.widths(rows[0]))
+        stays = (Pick(Cost(0, 0), labels=(*labels, (rows[0].label, 0))) for labels, _ in everywhere)
+        goes = (
+            Pick(row.cost(gone), row.damage or 0.0, (*labels, row.choice))
+            for row in rows
+            for labels, gone in everywhere
+        )
         return (*stays, *goes)
 
     def _own(self, choice: Choices, chosen: dict[str, int]) -> Labels:
@@ -150,10 +165,6 @@ class Menus:
             return narrowed_conv_cost(linear.cost, linear.shape, gone, linear.positions)
 
         return tuple(Pick(cost(labels), labels=labels) for labels in everywhere)
-
-
-def _dropped(row: PlanBlock, labels: Labels = ()) -> Pick:
-    return Pick(Cost(0, 0), labels=labels, branch=row.block.name)
 
 
 def _widths(widths: Widths) -> Menu:

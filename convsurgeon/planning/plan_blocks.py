@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, NonNegativeInt, model_validator
 
 from convsurgeon.base.records import Record
-from convsurgeon.families.cost import Cost, conv_cost
+from convsurgeon.families.cost import ConvShape, Cost, conv_cost
 from convsurgeon.survey.streams import Block
 
-__all__ = ["BlockAction", "PlanBlock"]
+__all__ = ["RESTORED_BY", "BlockAction", "PlanBlock", "RestoredBy"]
 
 BlockAction = Literal["dropped", "kept", "closed"]
+# scale: a scale and a shift for each channel, a depthwise 1×1 convolution. map: a dense one.
+RestoredBy = Literal["scale", "map"]
+RESTORED_BY: tuple[RestoredBy, ...] = get_args(RestoredBy)
+_WORDS = {"scale": "a scale and a shift for each channel", "map": "a 1×1 convolution"}
 
 
 class PlanBlock(Record):
-    """What happens to one residual branch. To change it, edit ``action``: ``dropped`` or ``kept``.
+    """What happens to one residual branch. To change it, edit ``action``, ``dropped`` or ``kept``, and ``restored_by``,
+    ``scale`` or ``map``: what stands in for a dropped one.
 
-    A dropped branch leaves a scale and a shift for each channel behind, a depthwise 1×1 convolution. ``others`` are the
-    parameters of its layers that are neither convolutions nor linear layers, ``carried`` those of them that belong to
-    each channel of a stream, by its name; ``damage`` is what was estimated for its loss.
+    ``others`` are the parameters of its layers that are neither convolutions nor linear layers, ``carried`` those of
+    them that belong to each channel of a stream, by its name; ``damage`` is what was estimated for its loss.
     """
 
     block: Block
     action: BlockAction
     reason: str
+    restored_by: RestoredBy = "scale"
     others: NonNegativeInt = 0
     carried: dict[str, NonNegativeInt] = Field(default_factory=dict)
     damage: float | None = None
@@ -48,17 +53,38 @@ class PlanBlock(Record):
             return self
         if not dropped:
             return self.model_copy(update={"action": "kept", "reason": "the target is met without it", "damage": None})
-        reason = f"{len(self.block.modules)} layers give way to a scale and a shift for each channel"
-        return self.model_copy(update={"action": "dropped", "reason": reason})
+        reason = f"{len(self.block.modules)} layers give way to {_WORDS[self.restored_by]}"
+        edited = (self.action, self.reason) != ("dropped", reason)
+        damage = None if edited else self.damage
+        return self.model_copy(update={"action": "dropped", "reason": reason, "damage": damage})
 
     @property
     def label(self) -> str:
         """What the solver calls the choice."""
         return f"drop:{self.block.name}"
 
+    @property
+    def choice(self) -> tuple[str, int]:
+        """The label of the choice that this row, of a branch that may be dropped, stands for."""
+        return self.label, 1 + RESTORED_BY.index(self.restored_by)
+
+    def left(self, gone: Mapping[str, int]) -> ConvShape:
+        """What stands in for the branch once each stream has lost so many channels."""
+        channels, one = self.block.channels - gone.get(self.block.stream or "", 0), (1,) * self.block.axes
+        return ConvShape(
+            in_channels=channels,
+            out_channels=channels,
+            kernel=one,
+            stride=one,
+            padding=(0,) * self.block.axes,
+            dilation=one,
+            groups=channels if self.restored_by == "scale" else 1,
+            bias=True,
+        )
+
     def cost(self, gone: Mapping[str, int]) -> Cost:
         """What comes less what goes beside convolutions and linear layers; ``gone``: channels that streams lose."""
-        left = self.block.channels - gone.get(self.block.stream or "", 0)
-        unit = conv_cost(left, left, 1, groups=left, bias=True, positions=self.block.positions)
+        left, positions = self.left(gone), self.block.positions
+        unit = conv_cost(left.in_channels, left.out_channels, 1, groups=left.groups, bias=True, positions=positions)
         lost = sum(gone.get(stream, 0) * each for stream, each in self.carried.items())
         return unit - Cost(0, self.others - lost)

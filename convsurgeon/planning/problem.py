@@ -35,7 +35,8 @@ class Problem:
         damage: what each choice hurts.
         widths: what the streams of channels may keep, where they may be narrowed.
         closed: the streams that can't be, with their reasons.
-        blocks: the residual branches, as ``dropped`` those that may be, where dropping is among the moves.
+        blocks: the residual branches where dropping is among the moves: as ``dropped`` those that may be, with one row
+            for each stand-in.
         notes: what to say about the targets.
     """
 
@@ -77,7 +78,7 @@ class Problem:
 
     @property
     def drops(self) -> tuple[PlanBlock, ...]:
-        """The residual branches that may be dropped."""
+        """The residual branches that may be dropped, once for each stand-in."""
         return tuple(row for row in self.blocks if row.action == "dropped")
 
     @property

@@ -58,7 +58,7 @@ def check_blocks(blocks: Sequence[PlanBlock], linears: Sequence[PlanLinear], sur
         if block != row.block:
             raise UnknownName(
                 f"residual branch '{name}' of the plan has other layers, parts or channels than this model's. "
-                "Edit only its 'action', or make a new plan."
+                "Edit only 'action' and 'restored_by', or make a new plan."
             )
         for linear in survey.linears:
             if linear.name in block.modules and linear.name not in listed:

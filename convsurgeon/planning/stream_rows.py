@@ -21,8 +21,8 @@ def stream_rows(problem: Problem, labels: Labels) -> tuple[PlanStream, ...]:
 
 def block_rows(problem: Problem, labels: Labels) -> tuple[PlanBlock, ...]:
     """One row for each residual branch, where they may be dropped at all."""
-    chosen = dict(labels)
-    return tuple(row.as_dropped(bool(chosen.get(row.label))) for row in problem.blocks)
+    kept = {row.block.name: row.as_dropped(False) for row in problem.blocks}
+    return tuple((kept | {row.block.name: row for row in problem.drops if row.choice in labels}).values())
 
 
 def _rows(widths: Widths, number: int) -> list[PlanStream]:

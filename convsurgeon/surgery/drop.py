@@ -1,4 +1,4 @@
-"""Dropping: the layers of a residual branch are taken out; a scale and a shift for each channel stand in for them."""
+"""Dropping: the layers of a residual branch are taken out, and one 1×1 convolution stands in for them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from convsurgeon.families.cost import ConvShape
 from convsurgeon.families.torch_convs import Conv, plain_conv
 from convsurgeon.survey.streams import Block, Stream
 
-__all__ = ["Copy", "branch_parameters", "carried_in", "left_out", "restoring_shape"]
+__all__ = ["Copy", "branch_parameters", "carried_in", "left_out"]
 
 
 class Copy(nn.Module):
@@ -24,25 +24,10 @@ class Copy(nn.Module):
         return x.clone()
 
 
-def restoring_shape(block: Block, channels: int) -> ConvShape:
-    """The depthwise 1×1 convolution that is left of a branch, on so many channels."""
-    one = (1,) * block.axes
-    return ConvShape(
-        in_channels=channels,
-        out_channels=channels,
-        kernel=one,
-        stride=one,
-        padding=(0,) * block.axes,
-        dilation=one,
-        groups=channels,
-        bias=True,
-    )
+def left_out(model: nn.Module, block: Block, left: ConvShape) -> dict[nn.Module, nn.Module]:
+    """What takes the place of each part of a branch for which a convolution ``left`` stands in.
 
-
-def left_out(model: nn.Module, block: Block, channels: int) -> dict[nn.Module, nn.Module]:
-    """What takes the place of each part of a branch that is added to so many channels.
-
-    Scales and shifts are zero, as if the branch were not there; device, dtype and ``requires_grad`` are those of the
+    That gives zeros, as if the branch were not there; device, dtype and ``requires_grad`` are those of the
     branch.
 
     Raises:
@@ -50,7 +35,7 @@ def left_out(model: nn.Module, block: Block, channels: int) -> dict[nn.Module, n
     """
     parts = [_find(model, block, name) for name in block.parts]
     weights = [parameter for part in parts for parameter in part.parameters()]
-    unit = _restoring(block, channels).to(weights[0].device, weights[0].dtype)
+    unit = _zeros(left).to(weights[0].device, weights[0].dtype)
     unit.requires_grad_(any(weight.requires_grad for weight in weights))
     instead: dict[nn.Module, nn.Module] = {part: nn.Identity() for part in parts}
     if block.activates:
@@ -83,10 +68,10 @@ def carried_in(model: nn.Module, block: Block, streams: Iterable[Stream]) -> dic
     return {name: count for name, count in counts.items() if count}
 
 
-def _restoring(block: Block, channels: int) -> Conv:
+def _zeros(shape: ConvShape) -> Conv:
     # A caller's generator must not move on for weights that are zeros.
     with seeded(0), torch.no_grad():
-        unit = plain_conv(restoring_shape(block, channels))
+        unit = plain_conv(shape)
         for parameter in unit.parameters():
             parameter.zero_()
     return unit

@@ -63,8 +63,7 @@ def swapped(model: nn.Module, plan: Plan, *, seed: int = 0) -> nn.Module:
     instead: dict[nn.Module, nn.Module] = {}
     gone = Gone(plan.streams).by_stream
     for row in plan.dropped:
-        channels = row.block.channels - gone.get(row.block.stream or "", 0)
-        instead |= left_out(model, row.block, channels)
+        instead |= left_out(model, row.block, row.left(gone))
     with seeded(seed):
         for layer in plan.replaced:
             if layer.spec is not None:
@@ -82,7 +81,7 @@ def _check_branches(model: nn.Module, plan: Plan) -> None:
             raise UsageError(
                 f"the plan says that residual branch '{row.block.name}' has {row.others} parameters beside those of "
                 f"convolutions and linear layers, and {row.carried} for each channel of streams; in this model it is "
-                f"{here[0]} and {here[1]}. Edit only its 'action', or make a new plan."
+                f"{here[0]} and {here[1]}. Edit only 'action' and 'restored_by', or make a new plan."
             )
 
 

@@ -11,21 +11,24 @@ from hypothesis import strategies as st
 from convsurgeon.base.errors import TargetError
 from convsurgeon.planning.make import make_plan
 from convsurgeon.planning.plan import Plan
+from convsurgeon.planning.plan_blocks import RESTORED_BY
 from tests.surgery.branches import Residual, edited, planned, posed
 
 NETS = [Residual([0, 1]), Residual([2, 0]), Residual([1, 1])]
 PLANS = [planned(net) for net in NETS]
 
 
-def _all_plans(plan: Plan) -> list[tuple[frozenset[str], frozenset[str], int]]:
-    """Every set of branches dropped and of streams halved, with its MACs."""
+def _all_plans(plan: Plan) -> list[tuple[tuple[str, ...], int]]:
+    """What is done to branches and streams, every combination, as names of damages, and its MACs."""
     names = [row.block.name for row in plan.blocks]
     streams = {row.stream.name: row.stream.channels for row in plan.streams if row.action != "closed"}
     found = []
-    for dropped in itertools.chain(*(itertools.combinations(names, n) for n in range(len(names) + 1))):
+    for ways in itertools.product((None, *RESTORED_BY), repeat=len(names)):
+        dropped = {name: way for name, way in zip(names, ways, strict=True) if way is not None}
         for halved in itertools.chain(*(itertools.combinations(streams, n) for n in range(len(streams) + 1))):
             kept = {name: range(streams[name] // 2) for name in halved}
-            found.append((frozenset(dropped), frozenset(halved), edited(plan, dropped, kept).after.macs))
+            done = (*(f"{name} {way}" for name, way in dropped.items()), *halved)
+            found.append((done, edited(plan, dropped, kept).after.macs))
     return found
 
 
@@ -37,17 +40,18 @@ ALL = [_all_plans(plan) for plan in PLANS]
 def test_exhaustive_search_agrees(number: int, percent: int, data: st.DataObject) -> None:
     """Of all sets of branches and widths within the target the plan has the least damage, or none is within it."""
     plan = PLANS[number]
-    names = [*(row.block.name for row in plan.blocks), *(row.stream.name for row in plan.streams)]
+    ways = [f"{row.block.name} {way}" for row in plan.blocks for way in RESTORED_BY]
+    names = [*ways, *(row.stream.name for row in plan.streams)]
     damage = {name: data.draw(st.floats(1e-3, 100), label=name) for name in names}
     limit = percent * plan.before.macs // 100
-    within = [(d, h) for d, h, macs in ALL[number] if macs <= limit]
+    within = [done for done, macs in ALL[number] if macs <= limit]
     problem = posed(NETS[number], f"macs={percent}%", damage)
     if not within:
         with pytest.raises(TargetError):
             make_plan(problem)
         return
-    best = min(sum(damage[name] for name in (*dropped, *halved)) for dropped, halved in within)
+    best = min(sum(damage[name] for name in done) for done in within)
     found = make_plan(problem)
     assert found.after.macs <= limit
     assert found.damage <= best * (1 + 2e-3) + 1e-9
-    assert edited(found, [row.block.name for row in found.dropped], {}) == found
+    assert edited(found, {row.block.name: row.restored_by for row in found.dropped}, {}) == found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,7 @@ from convsurgeon import inspect
 from convsurgeon.planning.channel_ranges import write_channels
 from convsurgeon.planning.make import make_plan
 from convsurgeon.planning.plan import Plan
-from convsurgeon.planning.plan_blocks import PlanBlock
+from convsurgeon.planning.plan_blocks import RESTORED_BY, PlanBlock
 from convsurgeon.planning.plan_file import read_plan
 from convsurgeon.planning.problem import Problem, pose
 from convsurgeon.planning.recipe import merged
@@ -132,7 +132,8 @@ class Residual(nn.Module):
 
 
 def posed(net: nn.Module, target: str, damage: Mapping[str, float]) -> Problem:
-    """Every open stream may keep half of its channels, every open branch may go; ``damage`` by name, 0.1 without."""
+    """Every open stream may keep half of its channels, every branch may go; ``damage`` by a stream's name, or by a
+    branch's and what stands in for it, 0.1 without."""
     dtype = next(net.parameters()).dtype
     survey = inspect(net, torch.zeros(IMAGE, dtype=dtype))
     problem = pose(survey, merged(None, target=target, moves="narrow,streams,drop"))
@@ -154,9 +155,12 @@ def posed(net: nn.Module, target: str, damage: Mapping[str, float]) -> Problem:
             reason="",
             others=branch_parameters(net, block, priced),
             carried=carried_in(net, block, survey.streams),
-            damage=damage.get(block.name, 0.1),
-        ).as_dropped(True)
+            restored_by=kind,
+        )
+        .as_dropped(True)
+        .model_copy(update={"damage": damage.get(f"{block.name} {kind}", 0.1)})
         for block in survey.blocks
+        for kind in RESTORED_BY
     ]
     closed = [stream for stream in survey.streams if stream.closed is not None]
     return problem.narrowing(widths, closed).dropping(rows)
@@ -167,10 +171,11 @@ def planned(net: nn.Module) -> Plan:
     return make_plan(posed(net, "macs=100%", {}))
 
 
-def edited(plan: Plan, dropped: Collection[str], kept: Mapping[str, Sequence[int]]) -> Plan:
-    """The plan without these branches, and with these channels of streams."""
+def edited(plan: Plan, dropped: Mapping[str, str], kept: Mapping[str, Sequence[int]]) -> Plan:
+    """The plan without these branches, by what stands in for each, and with these channels of streams."""
     content = json.loads(plan.to_json())
     for row in content["blocks"]:
+        row["restored_by"] = dropped.get(row["block"]["name"], row["restored_by"])
         row["action"] = "dropped" if row["block"]["name"] in dropped else "kept"
     for row in content["streams"]:
         if row["stream"]["name"] in kept:
