@@ -268,13 +268,15 @@ def test_a_second_target_measures_nothing_again(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_a_network_without_a_branch_recovers_and_is_lowered(done: convsurgeon.Conversion) -> None:
-    """Distillation takes it, and so does lowering."""
+    """Distillation takes it, and so do lowering and torch.export, which files are made by."""
     settings = convsurgeon.RecoverSettings(steps=1)
     recovered = convsurgeon.recover(_deep(), done, _inputs(32), settings=settings)
     assert outside_macs(recovered.model, EXAMPLE) == done.plan.after.macs
     x = torch.randn(1, 3, 12, 12)
     lowered = convsurgeon.lower(done.model, EXAMPLE)
     torch.testing.assert_close(lowered.model(x), done.model.eval()(x), rtol=1e-3, atol=1e-4)
+    exported = torch.export.export(done.model.eval(), (x,)).module()
+    torch.testing.assert_close(exported(x), done.model(x))
 
 
 def test_times_of_dropped_layers_are_planned_with(monkeypatch: pytest.MonkeyPatch) -> None:

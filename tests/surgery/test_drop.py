@@ -71,6 +71,30 @@ def _instead(branch: Any, seen: dict[str, Tensor], weight: Tensor, bias: Tensor,
     return F.conv2d(branch.left(seen["x"]), weight, bias)
 
 
+class Guarded(nn.Module):
+    """A forward that no trace reads, around a part that traces."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One forward pass, of finite inputs."""
+        if not bool(x.isfinite().all()):
+            raise ValueError("inputs are not finite")
+        return self.part(x)
+
+
+def test_branches_of_parts_are_dropped() -> None:
+    """Where the whole network does not trace, those of its parts go as they do alone."""
+    net = Residual([0, 2]).eval()
+    alone = operate(net, edited(planned(net), {"branches.1.f": "scale"}, {}))
+    inside = operate(Guarded(net), edited(planned(Guarded(net)), {"part.branches.1.f": "scale"}, {}))
+    x = torch.randn(IMAGE)
+    assert not isinstance(inside.get_submodule("part.branches.1.f"), nn.Sequential)
+    assert torch.equal(inside(x), alone(x))
+
+
 def test_nothing_heavy_is_left_of_a_branch() -> None:
     """A 1×1 convolution, identities, and a copy where an activation in place would write over x."""
     net = Residual([0, 2])
