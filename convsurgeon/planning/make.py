@@ -17,10 +17,9 @@ from convsurgeon.planning.plan import (
     PlanLatency,
     PlanLayer,
     PlanLinear,
-    dropped_layers,
-    goes_with,
     plan_cost,
 )
+from convsurgeon.planning.plan_blocks import dropped_layers, goes_with
 from convsurgeon.planning.plan_streams import Gone
 from convsurgeon.planning.problem import Problem
 from convsurgeon.planning.solver import Infeasible, Option, Solution, solve

@@ -39,8 +39,6 @@ __all__ = [
     "PlanLayer",
     "PlanLinear",
     "PlanStream",
-    "dropped_layers",
-    "goes_with",
     "plan_cost",
 ]
 
@@ -279,16 +277,6 @@ class Plan(Record):
 
 def _without_narrowed(layer: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in layer.items() if key != "narrowed"}
-
-
-def dropped_layers(blocks: Iterable[PlanBlock]) -> dict[str, str]:
-    """The residual branch that each layer goes with, by the layer's name."""
-    return {name: row.block.name for row in blocks if row.action == "dropped" for name in row.block.modules}
-
-
-def goes_with(branch: str) -> str:
-    """Why a layer is dropped, in words."""
-    return f"residual branch '{branch}' is left out"
 
 
 def plan_cost(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, get_args
 
 from pydantic import Field, NonNegativeInt, model_validator
@@ -11,7 +11,7 @@ from convsurgeon.base.records import Record
 from convsurgeon.families.cost import ConvShape, Cost, conv_cost
 from convsurgeon.survey.streams import Block
 
-__all__ = ["RESTORED_BY", "BlockAction", "PlanBlock", "RestoredBy"]
+__all__ = ["RESTORED_BY", "BlockAction", "PlanBlock", "RestoredBy", "dropped_layers", "goes_with"]
 
 BlockAction = Literal["dropped", "kept", "closed"]
 # scale: a scale and a shift for each channel, a depthwise 1×1 convolution. map: a dense one.
@@ -88,3 +88,13 @@ class PlanBlock(Record):
         unit = conv_cost(left.in_channels, left.out_channels, 1, groups=left.groups, bias=True, positions=positions)
         lost = sum(gone.get(stream, 0) * each for stream, each in self.carried.items())
         return unit - Cost(0, self.others - lost)
+
+
+def dropped_layers(blocks: Iterable[PlanBlock]) -> dict[str, str]:
+    """The residual branch that each layer goes with, by the layer's name."""
+    return {name: row.block.name for row in blocks if row.action == "dropped" for name in row.block.modules}
+
+
+def goes_with(branch: str) -> str:
+    """Why a layer is dropped, in words."""
+    return f"residual branch '{branch}' is left out"

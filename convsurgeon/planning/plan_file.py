@@ -13,7 +13,8 @@ from convsurgeon.base.records import from_file, mistakes
 from convsurgeon.families.cost import ConvShape
 from convsurgeon.planning.cost_record import CostRecord
 from convsurgeon.planning.narrow_shapes import narrowed_conv_cost, narrowed_shape
-from convsurgeon.planning.plan import Action, Plan, PlanLayer, dropped_layers, goes_with, plan_cost
+from convsurgeon.planning.plan import Action, Plan, PlanLayer, plan_cost
+from convsurgeon.planning.plan_blocks import dropped_layers, goes_with
 from convsurgeon.planning.plan_streams import Gone, PlanLinear
 
 __all__ = ["read_plan", "read_plan_file"]

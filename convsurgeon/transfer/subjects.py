@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from convsurgeon.families.cost import ConvShape
-from convsurgeon.planning.plan import Plan, PlanBlock, dropped_layers
+from convsurgeon.planning.plan import Plan
+from convsurgeon.planning.plan_blocks import PlanBlock, dropped_layers
 from convsurgeon.transfer.layers import as_conv
 
 __all__ = ["Subject", "subjects"]
