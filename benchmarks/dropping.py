@@ -26,7 +26,7 @@ from convsurgeon.transfer.drop_damage import measure_drops
 
 NET = "deep"
 MOVES = ("swap", "drop", "swap,drop", "swap,narrow,streams", "swap,narrow,streams,drop")
-SHARES = (0.50, 0.25)
+SHARES = (0.70, 0.50)
 IMAGES = 512
 JUDGED_ON = 2000
 
@@ -76,8 +76,8 @@ def main(seed: int, cache: Path, data: Path) -> None:
     model, sample = load_trained(NET, seed, cache).eval(), Sample.of(load_train(data), seed)
     images = load_test(data).images[:JUDGED_ON]
     with torch.no_grad():
-        click.echo("| branch | nothing | scale and shift | 1×1 map |\n|---|---|---|---|")
-        for row in branches(model, sample, images):
+        click.echo("| branch | MACs, % | scale and shift | 1×1 map |\n|---|---|---|---|")
+        for row in branches(model, sample):
             click.echo(row)
         click.echo(
             "\n| MACs | moves | swaps | narrowed | dropped | output error | changed |\n|---|---|---|---|---|---|---|"

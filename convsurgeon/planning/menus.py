@@ -75,12 +75,8 @@ class Menus:
         """Convolutions, linear layers, widths and branches, in this order; of swaps at each width only a few."""
         convs = [self._conv(choice, self.ends.labels(choice.site.name), _MOST_SWAPS) for choice in self.choices]
         linears = [self._linear(linear, self.ends.labels(linear.name)) for linear in self.linears]
-        layers = [
-            self._or_dropped(part.name, menu)
-            for part, menu in zip(
-                (*(choice.site for choice in self.choices), *self.linears), (*convs, *linears), strict=True
-            )
-        ]
+        names = (*(choice.site.name for choice in self.choices), *(linear.name for linear in self.linears))
+        layers = [self._or_dropped(name, menu) for name, menu in zip(names, (*convs, *linears), strict=True)]
         return [*layers, *(_widths(one) for one in self.problem.widths), *map(self._branch, self._branches.all())]
 
     def at(self, labels: Labels) -> list[Menu]:

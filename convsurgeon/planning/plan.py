@@ -195,7 +195,8 @@ class Plan(Record):
     @property
     def damage(self) -> float:
         """What was estimated for all that is done, summed."""
-        damages = (row.damage for row in (*self.layers, *self.streams, *self.blocks))
+        layers, streams = (row.damage for row in self.layers), (row.damage for row in self.streams)
+        damages = (*layers, *streams, *(row.damage for row in self.blocks))
         return math.fsum(damage or 0.0 for damage in damages)
 
     @property
