@@ -35,7 +35,7 @@ def _all_plans(plan: Plan) -> list[tuple[tuple[str, ...], int]]:
 ALL = [_all_plans(plan) for plan in PLANS]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(0, len(NETS) - 1), st.integers(10, 100), st.data())
 def test_exhaustive_search_agrees(number: int, percent: int, data: st.DataObject) -> None:
     """Of all sets of branches and widths within the target the plan has the least damage, or none is within it."""

@@ -22,7 +22,7 @@ from tests.surgery.branches import IMAGE, KINDS, Residual, edited, planned
 from tests.surgery.cutting import deafened, noisy, some_of
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(st.integers(0, len(KINDS) - 1), min_size=1, max_size=3), st.data())
 def test_a_dropped_branch_is_a_1x1_convolution(kinds: list[int], data: st.DataObject) -> None:
     """Whatever else is narrowed: outputs are those of the original whose branch gives these, and costs are counted."""
