@@ -22,7 +22,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _SPELLINGS: Mapping[str, Spelling] = {
     "method": {"metavar": "NAME", "shell_complete": complete_method},
     "target": {"metavar": "macs=50%"},
-    "moves": {"metavar": "swap,narrow,streams"},
+    "moves": {"metavar": "swap,narrow,streams,drop"},
     "at_least": {"metavar": "agreement=99%"},
     "only": {"metavar": "PATTERN"},
     "skip": {"metavar": "PATTERN"},

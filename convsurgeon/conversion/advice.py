@@ -20,10 +20,9 @@ def fuse_first(model: nn.Module, survey: Survey, plan: Plan) -> tuple[str, ...]:
 
 
 def only_cut(plan: Plan) -> tuple[str, ...]:
-    """A note on streams that were narrowed without calibration inputs."""
-    if not plan.narrowed:
-        return ()
-    return (
-        f"{len(plan.narrowed)} narrowed streams were only cut: without calibration inputs (--calibrate DIR, "
-        "calibration= in Python) no layer that reads them makes up for what is gone",
-    )
+    """Notes on streams that were narrowed, and branches that were dropped, without calibration inputs."""
+    without = "without calibration inputs (--calibrate DIR, calibration= in Python)"
+    narrowed = f"{len(plan.narrowed)} narrowed streams were only cut: {without} no layer that reads them makes up for"
+    dropped = f"{len(plan.dropped)} residual branches were only left out: {without} nothing makes up for"
+    notes = ((plan.narrowed, narrowed), (plan.dropped, dropped))
+    return tuple(f"{note} what is gone" for rows, note in notes if rows)

@@ -10,6 +10,7 @@ from typing import Any
 from convsurgeon.base.cache_file import cache_directory
 from convsurgeon.base.progress import Progress
 from convsurgeon.conversion.data import Data
+from convsurgeon.conversion.dropping import with_blocks
 from convsurgeon.conversion.narrowing import with_streams
 from convsurgeon.conversion.patient import Patient
 from convsurgeon.conversion.planner import latencies_on_disk
@@ -36,9 +37,17 @@ def posed(patient: Patient, recipes: Sequence[Recipe], data: Data, progress: Pro
         problems = _with_damage(patient, tuple(problem.fitted() for problem in problems), data, progress)
     calibration = calibration_of(patient, data)
     return tuple(
-        with_streams(patient.model, problem, calibration, progress) if problem.recipe.narrows else problem
+        _with_other_moves(patient, problem, calibration, progress) if problem.recipe.measures_outputs else problem
         for problem in problems
     )
+
+
+def _with_other_moves(
+    patient: Patient, problem: Problem, calibration: Calibration | None, progress: Progress
+) -> Problem:
+    problem = with_streams(patient.model, problem, calibration, progress)
+    drops = "drop" in problem.recipe.moves
+    return with_blocks(patient.model, problem, calibration, progress) if drops else problem
 
 
 def calibration_of(patient: Patient, data: Data) -> Calibration | None:

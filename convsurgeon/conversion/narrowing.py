@@ -11,7 +11,7 @@ from convsurgeon.base.cache_file import cache_directory
 from convsurgeon.base.progress import Progress
 from convsurgeon.families.family import Spec
 from convsurgeon.planning.fit_memory import memory_limit, over_memory
-from convsurgeon.planning.options import PROXY, Damage
+from convsurgeon.planning.options import Damage
 from convsurgeon.planning.problem import Problem
 from convsurgeon.planning.rules import why_stream_kept
 from convsurgeon.survey.sites import Site
@@ -28,13 +28,16 @@ _NOT_ASKED = {False: "narrowing is not among the moves", True: "narrowing joined
 
 
 def with_streams(model: nn.Module, problem: Problem, data: Calibration | None, progress: Progress) -> Problem:
-    """The problem with what its streams may keep, and why the others stay."""
+    """The problem with what its streams may keep, where that is asked, and why the others stay.
+
+    Damages of swaps become errors at the network's outputs, as those of the other moves are.
+    """
     recipe = problem.recipe
     fits = _Fits(problem)
-    streams = [fits.checked(stream) for stream in _asked(problem)]
+    streams = [fits.checked(stream) for stream in _asked(problem)] if recipe.narrows else []
     sets = together(stream for stream in streams if stream.closed is None)
     closed = [stream for stream in streams if stream.closed is not None]
-    if data is None or (problem.damage is PROXY and any(c.options for c in problem.choices)):
+    if data is None or not problem.comparable:
         reason = _NO_INPUTS if data is None else _TOO_FEW
         return problem.narrowing((), [*closed, *(replace(s, closed=reason) for one in sets for s in one)])
     settings = StreamSettings(multiple=recipe.width_multiple, seed=recipe.seed, directory=cache_directory())

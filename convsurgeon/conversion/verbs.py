@@ -134,7 +134,8 @@ def convert(
         method: ``auto`` (the default), ``compconv128``, ``igc``, …; see ``convsurgeon methods``.
         target: what to keep at most, e.g. ``"macs=50%"`` or ``["macs=2.0G", "params=12M", "latency=60%"]``.
         moves: ``"swap"`` (the default), ``"narrow"``: fewer channels from one layer to the next, ``"streams"``: fewer
-            channels where an addition joins layers; several as ``"swap,narrow,streams"``. Narrowing needs calibration.
+            channels where an addition joins layers, ``"drop"``: residual branches left out; several as
+            ``"swap,narrow,streams,drop"``. All but swaps need calibration.
         width_multiple: narrowed streams keep multiples of so many channels (8).
         at_least: find the smallest network that keeps this instead, judged on inputs that nothing was fitted on:
             ``"agreement=99%"`` (with the original), ``"top1=-0.5"`` (points, on ``evaluation``), ``"top1=75%"``,

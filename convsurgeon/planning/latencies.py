@@ -48,9 +48,16 @@ class Latencies:
         gap = (self.total_ns or 0) - limit_ns
         return gap if gap <= 0 else -int(-gap / self.realised // 1)
 
-    def layer(self, site: Site, spec: Spec | None, now: Site | None = None) -> LayerLatency | None:
-        """Before and after of one layer, ``now`` where it is narrowed; None where either is not known."""
+    def layer(
+        self, site: Site, spec: Spec | None, now: Site | None = None, *, share: float | None = None
+    ) -> LayerLatency | None:
+        """Before and after of one layer, ``now`` where it is narrowed; None where either is not known.
+
+        After it was dropped, what stands in for it takes a ``share`` of its time.
+        """
         before, after = self.of(site, None), self.of(now or site, spec)
+        if before is not None and share is not None:
+            after = round(share * before)
         return None if before is None or after is None else LayerLatency(before_ns=before, after_ns=after)
 
 

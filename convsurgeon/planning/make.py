@@ -10,11 +10,20 @@ from convsurgeon.families.cost import Cost
 from convsurgeon.planning.latencies import Latencies, only_paying
 from convsurgeon.planning.menus import Menu, Menus, Pick
 from convsurgeon.planning.options import Choices
-from convsurgeon.planning.plan import Action, CostRecord, Plan, PlanLatency, PlanLayer, PlanLinear, plan_cost
+from convsurgeon.planning.plan import (
+    Action,
+    CostRecord,
+    Plan,
+    PlanLatency,
+    PlanLayer,
+    PlanLinear,
+    plan_cost,
+)
+from convsurgeon.planning.plan_blocks import dropped_layers, goes_with
 from convsurgeon.planning.plan_streams import Gone
 from convsurgeon.planning.problem import Problem
 from convsurgeon.planning.solver import Infeasible, Option, Solution, solve
-from convsurgeon.planning.stream_rows import stream_rows
+from convsurgeon.planning.stream_rows import block_rows, stream_rows
 from convsurgeon.planning.targets import Metric, Target, human, human_ms
 from convsurgeon.planning.widths import Labels
 from convsurgeon.survey.linears import LinearLayer
@@ -41,19 +50,20 @@ def make_plan(problem: Problem, latencies: Latencies | None = None) -> Plan:
                 f"{vetoed} swaps were left out, since they do not pay in time ({latencies.place.describe()}, "
                 f"batch {latencies.batch}); --allow-slower takes them"
             )
-    if not any(c.options for c in choices) and not problem.widths:
+    if not any(c.options for c in choices) and not problem.widths and not problem.drops:
         raise NothingToConvert(_nothing(problem, choices))
     whole = _Whole(survey.total, latencies)
     picked = _pick(Menus(problem, choices), targets, whole)
     layers = tuple(_layer(c, pick, bool(targets), latencies) for c, pick in zip(choices, picked.convs, strict=True))
     streams = stream_rows(problem, picked.labels)
-    gone = Gone(streams)
-    linears = tuple(PlanLinear.of(one, gone.of(one.name)) for one in picked.linears)
+    blocks = block_rows(problem, picked.labels)
+    gone, dropped = Gone(streams), dropped_layers(blocks)
+    linears = tuple(PlanLinear.of(one, gone.of(one.name), dropped=one.name in dropped) for one in picked.linears)
     untargeted_note = problem.recipe.method.untargeted_note
     if untargeted_note is not None and not targets:
         notes.append(untargeted_note)
     return Plan(
-        version=2 if streams else 1,
+        version=2 if streams or blocks else 1,
         model=problem.model,
         fingerprint=survey.fingerprint(),
         input_shapes=survey.input_shapes,
@@ -64,11 +74,12 @@ def make_plan(problem: Problem, latencies: Latencies | None = None) -> Plan:
         solver=picked.solver,
         notes=tuple(notes),
         before=CostRecord.of(survey.total),
-        after=CostRecord.of(plan_cost(survey.total, layers, linears, streams)),
+        after=CostRecord.of(plan_cost(survey.total, layers, linears, streams, blocks)),
         latency=_latency(latencies, layers),
         layers=layers,
         linears=linears,
         streams=streams,
+        blocks=blocks,
     )
 
 
@@ -120,12 +131,14 @@ class _Whole:
             return target.of(pick.cost)
         if pick.site is None:
             return 0
-        return self.latencies.of(pick.site, pick.candidate.spec if pick.candidate else None) or 0
+        took = self.latencies.of(pick.site, pick.candidate.spec if pick.candidate else None) or 0
+        return took if pick.branch is None else round(pick.share * took)
 
 
 @dataclass(frozen=True)
 class _Picked:
-    """What every convolution becomes, at which widths, the linear layers at their ends, and how it was found."""
+    """What every convolution becomes, at which widths and without which branches, the linear layers that this changes,
+    and how it was found."""
 
     convs: tuple[Pick, ...]
     solver: str
@@ -136,18 +149,17 @@ class _Picked:
 def _pick(menus: Menus, targets: tuple[Target, ...], whole: _Whole) -> _Picked:
     if not targets:
         return _Picked(tuple(menu[1] if len(menu) > 1 else menu[0] for menu in menus.at(())), "every eligible layer")
-    widths = menus.problem.widths
     everything = menus.all()
     parts = _options(everything, targets, whole)
     limits = _limits(_now(parts, targets), targets, whole)
     found = _solved(parts, limits, targets, whole, menus)
     picks = [menu[i] for menu, i in zip(everything, found.picks, strict=True)]
-    if not widths:
-        return _Picked(tuple(picks), _words(found))
-    labels = tuple(label for pick in picks[-len(widths) :] for label in pick.labels)
     convs = len(menus.choices)
+    if convs == len(picks):
+        return _Picked(tuple(picks), _words(found))
+    labels = tuple(dict.fromkeys(label for pick in picks[convs:] for label in pick.labels))
     spent = [sum(whole.part(target, pick) for pick in picks[convs:]) for target in targets]
-    # The widths stand; with every swap on the menu the convolutions come nearer to the limits.
+    # Widths and branches stand; with every swap on the menu the convolutions come nearer to the limits.
     swaps = menus.at(labels)
     rest = [limit - used for limit, used in zip(limits, spent, strict=True)]
     nearer = _solved(_options(swaps, targets, whole), rest, targets, whole, menus)
@@ -225,7 +237,9 @@ def _unreachable(spared: list[int], targets: tuple[Target, ...], whole: _Whole, 
     together = "" if len(targets) == 1 else " (each alone; together they may reach less)"
     free = sum(bool(c.options) for c in choices)
     narrowed = sum(len(widths.streams) for widths in menus.problem.widths)
+    drops = len({row.block.name for row in menus.problem.drops})
     streams = f" and {narrowed} narrowed stream{'' if narrowed == 1 else 's'}" if narrowed else ""
+    streams += f" and {drops} dropped residual branch{'' if drops == 1 else 'es'}" if drops else ""
     other = "" if method == "auto" else "choose a method with more reach (auto), "
     slow = "" if whole.latencies is None else ", take swaps that do not pay in time (--allow-slower)"
     return (
@@ -245,6 +259,7 @@ def _nothing(problem: Problem, choices: tuple[Choices, ...]) -> str:
         return "nothing to convert: the model has no convolution."
     rows = [f"  {c.site.name}: {c.reason}" for c in choices]
     rows += [f"  stream {stream.name}: {stream.closed}" for stream in problem.closed]
+    rows += [f"  residual branch {row.block.name}: {row.reason}" for row in problem.blocks]
     listed = "\n".join(rows)
     return f"nothing to convert: '{problem.method}' can replace none of the {len(choices)} convolutions:\n{listed}"
 
@@ -255,7 +270,9 @@ def _layer(choices: Choices, pick: Pick, solved: bool, latencies: Latencies | No
     narrowed = now.shape != site.shape
     action: Action = "refused" if choices.refused else "kept"
     reason = choices.reason or "the target is met without it"
-    if spec is not None:
+    if pick.branch is not None:
+        action, reason = "dropped", goes_with(pick.branch)
+    elif spec is not None:
         action, reason = "replaced", spec.describe()
     elif narrowed:
         action, reason = "narrowed", f"{now.shape.describe()}, since streams at its ends lose channels"
@@ -273,5 +290,5 @@ def _layer(choices: Choices, pick: Pick, solved: bool, latencies: Latencies | No
         damage=pick.damage if pick.candidate and solved else None,
         before=CostRecord.of(site.cost),
         after=CostRecord.of(pick.cost),
-        latency=latencies.layer(site, spec, now) if latencies else None,
+        latency=latencies.layer(site, spec, now, share=pick.share if pick.branch else None) if latencies else None,
     )

@@ -1,4 +1,4 @@
-"""Everything that each part of a network may be, priced: convolutions, linear layers, and the widths between them."""
+"""Everything that each part of a network may be, priced: convolutions, linear layers, widths, residual branches."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, replace
 
 from convsurgeon.families.cost import Cost
+from convsurgeon.planning.branches import Branches
 from convsurgeon.planning.narrow_shapes import narrowed_conv_cost
 from convsurgeon.planning.options import Candidate, Choices, options_of, rated
+from convsurgeon.planning.plan_blocks import PlanBlock
 from convsurgeon.planning.problem import Problem
 from convsurgeon.planning.rules import method_for
 from convsurgeon.planning.scaled_damage import at_any_width
@@ -26,7 +28,8 @@ class Pick:
     """One thing that a part of a network may be.
 
     ``labels`` say at which widths. A convolution has its ``site`` at those widths, and a ``candidate`` where it is
-    swapped.
+    swapped. ``branch`` is the residual branch with which a layer is dropped; what stands in for all of that takes
+    about ``share`` of the layer's time.
     """
 
     cost: Cost
@@ -34,6 +37,8 @@ class Pick:
     labels: Labels = ()
     site: Site | None = None
     candidate: Candidate | None = None
+    branch: str | None = None
+    share: float = 0.0
 
 
 Menu = tuple[Pick, ...]
@@ -54,25 +59,65 @@ class Menus:
     def __post_init__(self) -> None:
         self.ends = Ends(self.problem.widths)
         self._damage = at_any_width(self.problem.damage, self.choices)
+        self._sites = {choice.site.name: choice.site for choice in self.choices}
+        self._branches = Branches(self.problem.drops, self.problem.widths)
 
     @property
     def linears(self) -> tuple[LinearLayer, ...]:
-        """The linear layers that have another shape at other widths."""
-        return tuple(linear for linear in self.problem.survey.linears if self.ends.of(linear.name))
+        """The linear layers that have another shape at other widths, or that may be dropped."""
+        return tuple(
+            linear
+            for linear in self.problem.survey.linears
+            if self.ends.of(linear.name) or self._branches.of(linear.name)
+        )
 
     def all(self) -> list[Menu]:
-        """Convolutions, linear layers and widths, in this order; of swaps at each width only a few."""
+        """Convolutions, linear layers, widths and branches, in this order; of swaps at each width only a few."""
         convs = [self._conv(choice, self.ends.labels(choice.site.name), _MOST_SWAPS) for choice in self.choices]
         linears = [self._linear(linear, self.ends.labels(linear.name)) for linear in self.linears]
-        return [*convs, *linears, *(_widths(one) for one in self.problem.widths)]
+        names = (*(choice.site.name for choice in self.choices), *(linear.name for linear in self.linears))
+        layers = [self._or_dropped(name, menu) for name, menu in zip(names, (*convs, *linears), strict=True)]
+        return [*layers, *(_widths(one) for one in self.problem.widths), *map(self._branch, self._branches.all())]
 
     def at(self, labels: Labels) -> list[Menu]:
-        """The convolutions' menus at these widths, with every swap; a part that is as it is comes first."""
+        """The convolutions' menus at these widths and without the branches that go, with every swap; a part that is as
+        it is comes first."""
         chosen = dict(labels)
-        return [
-            tuple(replace(pick, labels=()) for pick in self._conv(choice, [self._own(choice, chosen)], None))
-            for choice in self.choices
-        ]
+        return [self._conv_at(choice, chosen) for choice in self.choices]
+
+    def _conv_at(self, choice: Choices, chosen: dict[str, int]) -> Menu:
+        for row in self._branches.of(choice.site.name):
+            if chosen.get(row.label) == row.choice[1]:
+                return (self._dropped(row, choice.site),)
+        return tuple(replace(pick, labels=()) for pick in self._conv(choice, [self._own(choice, chosen)], None))
+
+    def _or_dropped(self, name: str, menu: Menu) -> Menu:
+        """With the layer's end where its branch may go. What streams of the branch alone keep is then no matter."""
+        rows = self._branches.of(name)
+        if not rows:
+            return menu
+        stays = (replace(pick, labels=(*pick.labels, (rows[0].label, 0))) for pick in menu)
+        everywhere = list(self._branches.outside(rows[0], dict.fromkeys(pick.labels for pick in menu)))
+        site = self._sites.get(name)
+        goes = (self._dropped(row, site, (*labels, row.choice)) for row in rows for labels in everywhere)
+        return (*stays, *goes)
+
+    def _dropped(self, row: PlanBlock, site: Site | None, labels: Labels = ()) -> Pick:
+        """A layer that goes with its branch. Times of stand-ins go by MACs, as those of units in narrowed layers do."""
+        gone = sum(self._sites[name].cost.macs for name in row.block.modules if name in self._sites)
+        return Pick(Cost(0, 0), 0.0, labels, site, branch=row.block.name, share=row.cost({}).macs / max(1, gone))
+
+    def _branch(self, rows: tuple[PlanBlock, ...]) -> Menu:
+        """What stands in for a branch, less what goes beside its layers, at each width of the stream that it is added
+        to."""
+        everywhere = list(self._branches.widths(rows[0]))
+        stays = (Pick(Cost(0, 0), labels=(*labels, (rows[0].label, 0))) for labels, _ in everywhere)
+        goes = (
+            Pick(row.cost(gone), row.damage or 0.0, (*labels, row.choice))
+            for row in rows
+            for labels, gone in everywhere
+        )
+        return (*stays, *goes)
 
     def _own(self, choice: Choices, chosen: dict[str, int]) -> Labels:
         return tuple((name, chosen[name]) for name in self.ends.of(choice.site.name))

@@ -1,4 +1,4 @@
-"""What a plan may do to a network, as words: ``swap,narrow,streams``."""
+"""What a plan may do to a network, as words: ``swap,narrow,streams,drop``."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from convsurgeon.planning.words import read_or_value_error
 __all__ = ["MOVES", "Move", "MovesField", "parse_moves"]
 
 # swap: another unit in a convolution's place. narrow: fewer channels from one layer to the next. streams: fewer
-# channels where several layers write into the same ones (residual stages).
-Move = Literal["swap", "narrow", "streams"]
+# channels where several layers write into the same ones (residual stages). drop: residual branches are left out.
+Move = Literal["swap", "narrow", "streams", "drop"]
 MOVES: tuple[Move, ...] = get_args(Move)
 
 

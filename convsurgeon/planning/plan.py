@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import (
@@ -21,8 +21,9 @@ from convsurgeon.families import AnySpec
 from convsurgeon.families.cost import ConvShape, Cost
 from convsurgeon.planning.cost_record import CostRecord
 from convsurgeon.planning.floor_search import FloorSearch
-from convsurgeon.planning.plan_streams import PlanLinear, PlanStream
-from convsurgeon.planning.stream_fits import check_streams
+from convsurgeon.planning.plan_blocks import PlanBlock
+from convsurgeon.planning.plan_streams import Gone, PlanLinear, PlanStream
+from convsurgeon.planning.stream_fits import check_blocks, check_streams
 from convsurgeon.runtimes.place import Place
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ __all__ = [
     "CostRecord",
     "LayerLatency",
     "Plan",
+    "PlanBlock",
     "PlanLatency",
     "PlanLayer",
     "PlanLinear",
@@ -40,7 +42,7 @@ __all__ = [
     "plan_cost",
 ]
 
-Action = Literal["replaced", "narrowed", "kept", "refused"]
+Action = Literal["replaced", "narrowed", "dropped", "kept", "refused"]
 
 
 class LayerLatency(Record):
@@ -125,7 +127,8 @@ class Plan(Record):
 
     ``floor`` tells how it was found where a floor was asked for: the last of the targets is then what was found.
 
-    Version 2 has ``streams`` of channels, and the ``linears`` at their ends; version 1 only swaps convolutions.
+    Version 2 has ``streams`` of channels and residual ``blocks``, and the ``linears`` that these change; version 1
+    only swaps convolutions.
     """
 
     version: Literal[1, 2] = 1
@@ -145,6 +148,7 @@ class Plan(Record):
     layers: tuple[PlanLayer, ...]
     linears: tuple[PlanLinear, ...] = ()
     streams: tuple[PlanStream, ...] = ()
+    blocks: tuple[PlanBlock, ...] = ()
 
     @model_serializer(mode="wrap")
     def _without_what_its_version_lacks(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -152,6 +156,8 @@ class Plan(Record):
         if self.floor is None:
             # Plans that were made to targets alone stay what they always were, to the letter.
             del content["floor"]
+        if not self.blocks:
+            del content["blocks"]
         if self.version == 1:
             content = {key: value for key, value in content.items() if key not in ("linears", "streams")}
             content["layers"] = [_without_narrowed(layer) for layer in content["layers"]]
@@ -159,8 +165,8 @@ class Plan(Record):
 
     @model_validator(mode="after")
     def _version_2_for_streams(self) -> Plan:
-        if self.version == 1 and (self.streams or self.linears):
-            raise ValueError("a plan with streams is one of version 2; expected version: 2")
+        if self.version == 1 and (self.streams or self.linears or self.blocks):
+            raise ValueError("a plan with streams or blocks is one of version 2; expected version: 2")
         return self
 
     @model_validator(mode="after")
@@ -171,6 +177,9 @@ class Plan(Record):
         times = Counter(row.stream.name for row in self.streams)
         if twice := [name for name, count in times.items() if count > 1]:
             raise ValueError(f"'{twice[0]}' has {times[twice[0]]} rows in streams; expected one for each stream")
+        times = Counter(name for row in self.dropped for name in row.block.modules)
+        if twice := [name for name, count in times.items() if count > 1]:
+            raise ValueError(f"'{twice[0]}' goes with {times[twice[0]]} dropped rows in blocks; expected one at most")
         return self
 
     @property
@@ -181,18 +190,24 @@ class Plan(Record):
     @property
     def changed(self) -> bool:
         """Whether anything is done to the network."""
-        return bool(self.replaced or self.narrowed)
+        return bool(self.replaced or self.narrowed or self.dropped)
 
     @property
     def damage(self) -> float:
         """What was estimated for all that is done, summed."""
-        damages = (*(row.damage for row in self.layers), *(row.damage for row in self.streams))
+        layers, streams = (row.damage for row in self.layers), (row.damage for row in self.streams)
+        damages = (*layers, *streams, *(row.damage for row in self.blocks))
         return math.fsum(damage or 0.0 for damage in damages)
 
     @property
     def narrowed(self) -> tuple[PlanStream, ...]:
         """The streams that lose channels."""
         return tuple(stream for stream in self.streams if stream.action == "narrowed")
+
+    @property
+    def dropped(self) -> tuple[PlanBlock, ...]:
+        """The residual branches that are left out."""
+        return tuple(row for row in self.blocks if row.action == "dropped")
 
     def __repr__(self) -> str:
         """Pydantic would print every layer."""
@@ -225,6 +240,7 @@ class Plan(Record):
         if extra := sorted(set(found) - {layer.name for layer in self.layers}):
             raise UnknownName(f"the plan was made for another model: it does not know '{extra[0]}'.")
         check_streams(self.streams, self.linears, survey)
+        check_blocks(self.blocks, self.linears, survey)
         self._check_inputs(survey)
         if self.counted_on == survey.counted_on == "meta":
             self._check_counts(found)
@@ -265,13 +281,19 @@ def _without_narrowed(layer: dict[str, Any]) -> dict[str, Any]:
 
 
 def plan_cost(
-    before: Cost, layers: Iterable[PlanLayer], linears: Iterable[PlanLinear], streams: Iterable[PlanStream]
+    before: Cost,
+    layers: Iterable[PlanLayer],
+    linears: Iterable[PlanLinear],
+    streams: Sequence[PlanStream],
+    blocks: Iterable[PlanBlock] = (),
 ) -> Cost:
     """What a network costs once all of this is done to it."""
+    gone = Gone(streams).by_stream
     return before + Cost.total(
         (
             *(layer.after.cost() - layer.before.cost() for layer in layers),
             *(linear.after.cost() - linear.before.cost() for linear in linears),
             *(stream.cost for stream in streams),
+            *(block.cost(gone) for block in blocks if block.action == "dropped"),
         )
     )

@@ -14,7 +14,8 @@ from convsurgeon.families.cost import ConvShape
 from convsurgeon.planning.cost_record import CostRecord
 from convsurgeon.planning.narrow_shapes import narrowed_conv_cost, narrowed_shape
 from convsurgeon.planning.plan import Action, Plan, PlanLayer, plan_cost
-from convsurgeon.planning.plan_streams import Gone
+from convsurgeon.planning.plan_blocks import dropped_layers, goes_with
+from convsurgeon.planning.plan_streams import Gone, PlanLinear
 
 __all__ = ["read_plan", "read_plan_file"]
 
@@ -30,19 +31,26 @@ def read_plan(text: str, origin: str = "plan") -> Plan:
     except ValidationError as error:
         raise RecipeError(f"{origin} is not a plan of version 1 or 2:\n{mistakes(error)}") from error
     streams = tuple(row.described_anew() for row in plan.streams)
-    gone = Gone(streams)
+    blocks = tuple(row.as_dropped(row.action == "dropped") for row in plan.blocks)
+    gone, dropped = Gone(streams), dropped_layers(blocks)
     for name, shape in (
         *((layer.name, layer.shape) for layer in plan.layers),
         *((linear.layer.name, linear.layer.shape) for linear in plan.linears),
     ):
         _refuse_emptied(name, shape, gone.of(name), origin)
-    layers = tuple(_repriced(layer, gone, origin) for layer in plan.layers)
-    linears = tuple(linear.narrowing(gone.of(linear.layer.name)) for linear in plan.linears)
+    layers = tuple(
+        _repriced(layer, gone, origin) if layer.name not in dropped else _dropped(layer, dropped[layer.name])
+        for layer in plan.layers
+    )
+    linears = tuple(
+        PlanLinear.of(row.layer, gone.of(row.layer.name), dropped=row.layer.name in dropped) for row in plan.linears
+    )
     changed: dict[str, Any] = {
         "layers": layers,
         "linears": linears,
         "streams": streams,
-        "after": CostRecord.of(plan_cost(plan.before.cost(), layers, linears, streams)),
+        "blocks": blocks,
+        "after": CostRecord.of(plan_cost(plan.before.cost(), layers, linears, streams, blocks)),
     }
     if any(row.latency is None and old.latency is not None for row, old in zip(layers, plan.layers, strict=True)):
         # Nobody timed what was written into it by hand.
@@ -69,6 +77,8 @@ def _repriced(layer: PlanLayer, gone: Gone, origin: str) -> PlanLayer:
     if layer.spec is None and action != "refused":
         action = "kept" if shape == layer.shape else "narrowed"
     after, reason = narrowed_conv_cost(layer.before.cost(), layer.shape, lost, layer.positions), layer.reason
+    if layer.action == "dropped":
+        reason = "its residual branch is kept"
     if layer.spec is not None:
         if misfit := layer.spec.misfit(shape):
             raise RecipeError(f"{origin}: layer '{layer.name}' can't become {layer.spec.describe()}: {misfit}.")
@@ -83,6 +93,13 @@ def _repriced(layer: PlanLayer, gone: Gone, origin: str) -> PlanLayer:
         "damage": None if edited else layer.damage,
     }
     return layer.model_copy(update=changed)
+
+
+def _dropped(layer: PlanLayer, branch: str) -> PlanLayer:
+    """Whatever it was to become: its branch goes."""
+    latency = None if layer.action != "dropped" else layer.latency
+    nothing = {"narrowed": None, "spec": None, "damage": None, "after": CostRecord(macs=0, params=0)}
+    return layer.model_copy(update={"action": "dropped", "reason": goes_with(branch), "latency": latency, **nothing})
 
 
 def read_plan_file(path: Path) -> Plan:

@@ -1,4 +1,4 @@
-"""Rows of a plan for streams of channels, and for the linear layers at their ends."""
+"""Rows of a plan for streams of channels, and for the linear layers at their ends or in residual branches."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _fate(stream: Stream, kept: int) -> tuple[StreamAction, str]:
 
 
 class PlanLinear(Record):
-    """A linear layer at the end of streams: what is left of it."""
+    """A linear layer at the end of streams, or in a residual branch that may be dropped: what is left of it."""
 
     layer: LinearLayer
     in_features: int
@@ -93,8 +93,11 @@ class PlanLinear(Record):
     after: CostRecord
 
     @classmethod
-    def of(cls, layer: LinearLayer, gone: tuple[int, int]) -> PlanLinear:
-        """Without so many inputs and outputs."""
+    def of(cls, layer: LinearLayer, gone: tuple[int, int], *, dropped: bool = False) -> PlanLinear:
+        """Without so many inputs and outputs, or without all of them where it is dropped with its branch."""
+        if dropped:
+            nothing = CostRecord(macs=0, params=0)
+            return cls(layer=layer, in_features=0, out_features=0, before=CostRecord.of(layer.cost), after=nothing)
         return cls(
             layer=layer,
             in_features=layer.in_features - gone[0],
@@ -103,15 +106,13 @@ class PlanLinear(Record):
             after=CostRecord.of(narrowed_conv_cost(layer.cost, layer.shape, gone, layer.positions)),
         )
 
-    def narrowing(self, gone: tuple[int, int]) -> PlanLinear:
-        """The same layer without so many inputs and outputs."""
-        return PlanLinear.of(self.layer, gone)
-
 
 class Gone:
-    """How many inputs and outputs each layer loses, by its name."""
+    """How many inputs and outputs each layer loses, by its name, and how many channels each stream: ``by_stream``."""
 
     def __init__(self, streams: Iterable[PlanStream]) -> None:
+        streams = tuple(streams)
+        self.by_stream = {row.stream.name: row.gone for row in streams}
         self._inputs: dict[str, int] = defaultdict(int)
         self._outputs: dict[str, int] = defaultdict(int)
         for row in streams:

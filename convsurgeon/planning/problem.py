@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from convsurgeon.planning.fit_memory import within_memory
 from convsurgeon.planning.options import PROXY, Choices, Damage, candidates, rated
+from convsurgeon.planning.plan_blocks import PlanBlock
 from convsurgeon.planning.recipe import Recipe
 from convsurgeon.planning.targets import Target, parse_targets
 from convsurgeon.planning.widths import Widths
@@ -34,6 +35,8 @@ class Problem:
         damage: what each choice hurts.
         widths: what the streams of channels may keep, where they may be narrowed.
         closed: the streams that can't be, with their reasons.
+        blocks: the residual branches where dropping is among the moves: as ``dropped`` those that may be, with one row
+            for each stand-in.
         notes: what to say about the targets.
     """
 
@@ -45,6 +48,7 @@ class Problem:
     damage: Damage = PROXY
     widths: tuple[Widths, ...] = ()
     closed: tuple[Stream, ...] = ()
+    blocks: tuple[PlanBlock, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -61,6 +65,21 @@ class Problem:
     def solved(self) -> bool:
         """Whether there is anything to choose: for targets, or for those that a floor will set."""
         return bool(self.targets or self.recipe.at_least)
+
+    @property
+    def comparable(self) -> bool:
+        """Whether damages of swaps, if there are any, are measured, so that those of other moves are comparable."""
+        return self.damage is not PROXY or not any(choice.options for choice in self.choices)
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """Those that the plan has rows for."""
+        return (*(stream for widths in self.widths for stream in widths.streams), *self.closed)
+
+    @property
+    def drops(self) -> tuple[PlanBlock, ...]:
+        """The residual branches that may be dropped, once for each stand-in."""
+        return tuple(row for row in self.blocks if row.action == "dropped")
 
     @property
     def timed(self) -> bool:
@@ -84,6 +103,10 @@ class Problem:
         """With what its streams may keep."""
         return replace(self, widths=tuple(widths), closed=tuple(closed))
 
+    def dropping(self, blocks: Iterable[PlanBlock]) -> Problem:
+        """With what of its residual branches may be dropped."""
+        return replace(self, blocks=tuple(blocks))
+
 
 def pose(survey: Survey, recipe: Recipe, *, model: str = "model") -> Problem:
     """Apply a recipe to what was found in a model.
@@ -98,8 +121,8 @@ def pose(survey: Survey, recipe: Recipe, *, model: str = "model") -> Problem:
     notes: tuple[str, ...] = ()
     named = (method, *(rule.method for rule in rules.layers))
     choosing = next((f"'{one.name}' has" for one in named if one.has_choice), None)
-    if choosing is None and recipe.narrows:
-        choosing = "widths are"
+    if choosing is None and recipe.measures_outputs:
+        choosing = "widths are" if recipe.narrows else "what is dropped is"
     if not targets and not recipe.at_least and choosing is not None:
         targets = parse_targets(DEFAULT_TARGET)
         notes = (f"no target given: {choosing} a choice, so {DEFAULT_TARGET} was taken",)

@@ -61,7 +61,7 @@ class Recipe(Record):
         ("swap",),
         validate_default=True,
         description="What may be done: swap convolutions, narrow what one convolution hands to the next, narrow "
-        "residual streams; e.g. swap,narrow,streams.",
+        "residual streams, drop residual branches; e.g. swap,narrow,streams,drop.",
     )
     width_multiple: int = Field(8, ge=1, le=MOST, description="Narrowed streams keep multiples of so many channels.")
     seed: int = Field(0, ge=0, le=MOST, description="Seed of fresh weights, example inputs and subsampling.")
@@ -96,6 +96,11 @@ class Recipe(Record):
     def narrows(self) -> bool:
         """Whether channels may be taken away."""
         return bool({"narrow", "streams"} & set(self.moves))
+
+    @property
+    def measures_outputs(self) -> bool:
+        """Whether moves other than swaps are asked for, which are compared by what they do to the outputs."""
+        return self.moves != ("swap",)
 
     @field_validator("runtime")
     @classmethod

@@ -16,9 +16,9 @@ from convsurgeon.planning.words import MethodField
 if TYPE_CHECKING:
     from convsurgeon.families.family import Method
     from convsurgeon.survey.sites import Site
-    from convsurgeon.survey.streams import Stream
+    from convsurgeon.survey.streams import Block, Stream
 
-__all__ = ["LayerRule", "Rules", "check_rules", "method_for", "why_kept", "why_stream_kept"]
+__all__ = ["LayerRule", "Rules", "check_rules", "method_for", "why_block_kept", "why_kept", "why_stream_kept"]
 
 _EXACT, _GLOB, _RE, _TYPE = 4, 3, 2, 1
 
@@ -40,7 +40,8 @@ class Rules(Record):
     A pattern is an exact qualified name, a glob (``layer1.*``), ``re:`` and a regular expression that must match
     the whole name, ``type:Conv2d`` or ``kernel:3x3``. The more specific kind wins, in this order; between equals,
     skip wins over only. Stems (the first convolution) and 1×1 shortcuts stay unless asked for here or named exactly.
-    A stream of channels stays where a layer at its ends is skipped, or where ``only`` selects none that writes it.
+    A stream of channels stays where a layer at its ends is skipped, or where ``only`` selects none that writes it; a
+    residual branch where a convolution of it is skipped, or where ``only`` does not select all of them.
     """
 
     only: tuple[str, ...] = Field((), description="Replace only these: name, glob, re:…, type:…, kernel:3x3.")
@@ -83,6 +84,16 @@ def why_stream_kept(stream: Stream, sites: Mapping[str, Site], rules: Rules) -> 
     writers = (sites[producer.name] for producer in stream.producers if producer.name in sites)
     if rules.only and not any(_best(rules.only, site) for site in writers):
         return "no layer that writes it is selected by 'only'"
+    return None
+
+
+def why_block_kept(block: Block, sites: Mapping[str, Site], rules: Rules) -> str | None:
+    """The rule that keeps a residual branch, in words; None if it may be dropped. ``sites`` are as above."""
+    for name in block.modules:
+        if name in sites and _skipped(sites[name], rules):
+            return f"skipped by rule: '{name}'"
+        if name in sites and rules.only and not _best(rules.only, sites[name]):
+            return f"'{name}' is not selected by 'only'"
     return None
 
 

@@ -62,4 +62,6 @@ def macs_words(group: Group) -> str:
 def _what(layer: PlanLayer) -> str:
     if layer.action == "narrowed":
         return "fewer channels in streams at their ends"
+    if layer.action == "dropped":
+        return "their residual branch is left out"
     return layer.reason if layer.spec is None else family_of(layer.spec).card.title

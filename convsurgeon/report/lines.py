@@ -9,6 +9,9 @@ from convsurgeon.planning.targets import human, human_ms, parse_targets
 from convsurgeon.report.record import Fidelity, Report, Timing
 
 __all__ = [
+    "BLOCK_TITLES",
+    "STREAM_TITLES",
+    "block_lines",
     "error_left",
     "floor_lines",
     "goal_lines",
@@ -22,6 +25,8 @@ __all__ = [
     "target_lines",
 ]
 
+STREAM_TITLES = ("stream", "kept", "became / why not", "written by", "read by, error left")
+BLOCK_TITLES = ("residual branch", "layers", "became / why not", "error left")
 # A ratio nearer to 1 than this is noise.
 _AS_FAST = 0.97
 _UNTIMED = "not timed: fewer MACs may take as long; see 'convsurgeon bench', or plan with --target latency=60%"
@@ -36,7 +41,8 @@ def result_line(report: Report) -> str:
     """What happened, in one sentence."""
     plan = report.plan
     line = f"{plan.model} with {plan.method}: {len(plan.replaced)} of {len(plan.layers)} convolutions replaced"
-    return f"{line}, {len(plan.narrowed)} of {len(plan.streams)} streams narrowed" if plan.streams else line
+    line += f", {len(plan.narrowed)} of {len(plan.streams)} streams narrowed" if plan.streams else ""
+    return f"{line}, {len(plan.dropped)} of {len(plan.blocks)} residual branches dropped" if plan.blocks else line
 
 
 def stream_lines(report: Report) -> list[tuple[str, str, str, str, str]]:
@@ -51,6 +57,21 @@ def _stream_line(report: Report, row: PlanStream) -> tuple[str, str, str, str, s
     writers = ", ".join(producer.name for producer in row.stream.producers)
     kept = f"{len(row.channels)} of {row.stream.channels}"
     return row.stream.name, kept, became, writers, ", ".join(errors)
+
+
+def block_lines(report: Report) -> list[tuple[str, str, str, str]]:
+    """Rows (branch, layers, what became of it, error left of what it gave) for the plan's residual branches."""
+    return [
+        (
+            row.block.name,
+            str(len(row.block.modules)),
+            f"{row.action}: {row.reason}",
+            f"{report.errors[row.block.parts[-1]]:.2%}"
+            if row.action == "dropped" and row.block.parts[-1] in report.errors
+            else "",
+        )
+        for row in report.plan.blocks
+    ]
 
 
 def summary_lines(before: CostRecord, after: CostRecord) -> list[tuple[str, str, str, str]]:

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 from convsurgeon.base.outside_text import code_in_markdown, in_markdown
 from convsurgeon.report.lines import (
+    BLOCK_TITLES,
+    STREAM_TITLES,
+    block_lines,
     error_left,
     layer_latency,
     result_line,
@@ -52,12 +55,13 @@ def to_markdown(report: Report) -> str:
         *(["latency"] if timed else []),
     )
     text = f"# {in_markdown(result_line(report))}\n\n{totals}\n{notes}\n\n{table(header, rows)}"
-    return f"{text}\n{_streams(report)}" if report.plan.streams else text
+    return f"{text}{_rows(STREAM_TITLES, stream_lines(report))}{_rows(BLOCK_TITLES, block_lines(report))}"
 
 
-def _streams(report: Report) -> str:
-    rows = [(code_in_markdown(name), *(in_markdown(cell) for cell in cells)) for name, *cells in stream_lines(report)]
-    return table(("stream", "kept", "became / why not", "written by", "read by, error left"), rows)
+def _rows(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table behind what is there already; nothing without rows."""
+    rows = [(code_in_markdown(name), *(in_markdown(cell) for cell in cells)) for name, *cells in lines]
+    return f"\n{table(titles, rows)}" if rows else ""
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,6 +17,9 @@ from convsurgeon.planning.plan import PlanLayer
 from convsurgeon.planning.targets import human
 from convsurgeon.report.groups import grouped, macs_words
 from convsurgeon.report.lines import (
+    BLOCK_TITLES,
+    STREAM_TITLES,
+    block_lines,
     error_left,
     layer_latency,
     result_line,
@@ -31,7 +34,11 @@ __all__ = ["Fitting", "render", "render_layers"]
 
 # Columns below which a table would have its words in pieces.
 _ROOM = 70
-_STYLES = {"replaced": "green", "narrowed": "green", "kept": "", "refused": "yellow", "closed": "yellow"}
+_STYLES = {
+    **dict.fromkeys(("replaced", "narrowed", "dropped"), "green"),
+    **dict.fromkeys(("refused", "closed"), "yellow"),
+    "kept": "",
+}
 
 
 @dataclass(frozen=True)
@@ -68,20 +75,24 @@ def render(report: Report) -> RenderableType:
     return Group(Text(on_one_line(result_line(report)), style="bold"), _totals(report), groups, *lines)
 
 
-def _streams(report: Report) -> Table:
-    """One row per stream of channels."""
-    table = Table(title="streams of channels", title_justify="left", header_style="bold")
-    for title in ("stream", "kept", "became / why not", "written by", "read by, error left"):
-        table.add_column(title, overflow="fold")
-    for row, cells in zip(report.plan.streams, stream_lines(report), strict=True):
-        table.add_row(*map(on_one_line, cells), style=_STYLES[row.action])
-    return table
+def _rows(title: str, titles: Sequence[str], rows: Sequence[Sequence[str]], actions: Iterable[str]) -> list[Table]:
+    """A table with a row for each action; none where there is no row."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for heading in titles:
+        table.add_column(heading, overflow="fold")
+    for cells, action in zip(rows, actions, strict=True):
+        table.add_row(*map(on_one_line, cells), style=_STYLES[action])
+    return [table] if rows else []
 
 
 def render_layers(report: Report) -> RenderableType:
-    """One row per convolution, and per stream of channels."""
-    streams = [_streams(report)] if report.plan.streams else []
-    return Group(_Roomy(Fitting(_layers(report), _narrow_layers(report)), partial(_layer_lines, report)), *streams)
+    """One row per convolution, per stream of channels, and per residual branch."""
+    plan = report.plan
+    return Group(
+        _Roomy(Fitting(_layers(report), _narrow_layers(report)), partial(_layer_lines, report)),
+        *_rows("streams of channels", STREAM_TITLES, stream_lines(report), (row.action for row in plan.streams)),
+        *_rows("residual branches", BLOCK_TITLES, block_lines(report), (row.action for row in plan.blocks)),
+    )
 
 
 def _groups(report: Report) -> Table:

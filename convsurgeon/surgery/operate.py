@@ -13,6 +13,8 @@ from convsurgeon.families.memory_format import stored_as
 from convsurgeon.families.torch_convs import Conv, conv_shape
 from convsurgeon.families.unit import GatedConv
 from convsurgeon.planning.plan import Plan, PlanLayer
+from convsurgeon.planning.plan_streams import Gone
+from convsurgeon.surgery.drop import branch_parameters, carried_in, left_out
 from convsurgeon.surgery.narrow import carried_parameters, narrow
 from convsurgeon.survey.sources import CONVS, plainly, source_of
 from convsurgeon.survey.usable import refuse_unusable
@@ -21,7 +23,8 @@ __all__ = ["narrowed", "operate", "replacement", "swapped"]
 
 
 def operate(model: nn.Module, plan: Plan, *, seed: int = 0) -> nn.Module:
-    """Return a copy of the model, narrowed as planned, with the planned convolutions replaced.
+    """Return a copy of the model, narrowed as planned, without the residual branches that are dropped, and with the
+    planned convolutions replaced.
 
     Raises:
         ModelLoadError: a model that can't be opened or copied.
@@ -36,6 +39,7 @@ def narrowed(model: nn.Module, plan: Plan) -> nn.Module:
     Raises:
         ModelLoadError, UsageError, UnknownName: as `narrow`; also where the plan says of norms what they do not have.
     """
+    _check_branches(model, plan)
     for row in plan.narrowed:
         if row.carried != (here := carried_parameters(model, row.stream)):
             raise UsageError(
@@ -47,7 +51,8 @@ def narrowed(model: nn.Module, plan: Plan) -> nn.Module:
 
 
 def swapped(model: nn.Module, plan: Plan, *, seed: int = 0) -> nn.Module:
-    """A copy of a (narrowed) model with the planned convolutions replaced, freshly initialised from ``seed``.
+    """A copy of a (narrowed) model without the dropped branches and with the planned convolutions replaced, freshly
+    initialised from ``seed``.
 
     Device, dtype, memory format, ``requires_grad`` and train flag follow the convolution. Units with open gates take
     its weights over, since they are equal to it by construction.
@@ -56,12 +61,28 @@ def swapped(model: nn.Module, plan: Plan, *, seed: int = 0) -> nn.Module:
     # By identity and while copying, so that a convolution that a plain list or a bound method also refers to is
     # replaced there too.
     instead: dict[nn.Module, nn.Module] = {}
+    gone = Gone(plan.streams).by_stream
+    for row in plan.dropped:
+        instead |= left_out(model, row.block, row.left(gone))
     with seeded(seed):
         for layer in plan.replaced:
             if layer.spec is not None:
                 conv = _find(model, layer)
                 instead[conv] = replacement(conv, layer.spec)
     return duplicate(model, instead)
+
+
+def _check_branches(model: nn.Module, plan: Plan) -> None:
+    priced = {*(row.name for row in plan.layers), *(row.layer.name for row in plan.linears)}
+    streams = [row.stream for row in plan.streams]
+    for row in plan.dropped:
+        here = branch_parameters(model, row.block, priced), carried_in(model, row.block, streams)
+        if here != (row.others, row.carried):
+            raise UsageError(
+                f"the plan says that residual branch '{row.block.name}' has {row.others} parameters beside those of "
+                f"convolutions and linear layers, and {row.carried} for each channel of streams; in this model it is "
+                f"{here[0]} and {here[1]}. Edit only 'action' and 'restored_by', or make a new plan."
+            )
 
 
 def _find(model: nn.Module, layer: PlanLayer) -> Conv:

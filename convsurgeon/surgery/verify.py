@@ -38,6 +38,7 @@ def verify(
         ConvsurgeonError: a check fails; that is a bug of this program.
     """
     touched = {row.name for row in plan.replaced} | {name for row in plan.narrowed for name in row.stream.members}
+    touched |= {name for row in plan.dropped for name in row.block.parts}
     _untouched_equal(original, converted, touched | set(recalibrated))
     calls: Counter[str] = Counter()
     try:

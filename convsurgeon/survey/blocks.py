@@ -9,10 +9,13 @@ from itertools import takewhile
 
 import torch
 from torch import fx, nn
+from torch.nn.modules.batchnorm import _NormBase
 
+from convsurgeon.survey.branch_parts import ACTIVATING, ACTIVATIONS, PRODUCTS, BranchParts, NotWhole
 from convsurgeon.survey.calls import NEVER
 from convsurgeon.survey.channels import Outside, Value
 from convsurgeon.survey.graph import TRACED_CONVS
+from convsurgeon.survey.sources import is_linear
 from convsurgeon.survey.streams import Block
 from convsurgeon.survey.walk import Walk
 
@@ -20,16 +23,14 @@ __all__ = ["find_blocks"]
 
 _SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")
 _DIFFERENCES = (operator.sub, operator.isub, torch.sub, "sub", "sub_")
-_PRODUCTS = (operator.mul, operator.imul, torch.mul, "mul", "mul_")
 # What gives zeros where it reads zeros.
-_SILENT_MODULES = (
-    *(nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d),
-    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SiLU, nn.GELU, nn.Hardswish, nn.Mish, nn.Tanh),
+_SILENT = (*ACTIVATING, "permute", "transpose")
+# Functions that cost MACs, and layers that cost none or are priced one by one.
+_COSTLY = (
+    *("matmul", "mm", "bmm", "addmm", "baddbmm", "einsum", "scaled_dot_product_attention", "linear", "bilinear"),
+    *(f"conv{turned}{axes}d" for turned in ("", "_transpose") for axes in (1, 2, 3)),
 )
-_SILENT = (
-    *("dropout", "dropout2d", "stochastic_depth", "permute", "transpose", "contiguous"),
-    *("relu", "relu_", "relu6", "leaky_relu", "elu", "silu", "gelu", "hardswish", "mish", "tanh"),
-)
+_PRICED = (*TRACED_CONVS, _NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, nn.PReLU)
 
 
 def find_blocks(walk: Walk, why_kept: Callable[[str], str | None]) -> list[Block]:
@@ -42,7 +43,14 @@ def find_blocks(walk: Walk, why_kept: Callable[[str], str | None]) -> list[Block
             if block is not None:
                 name = block.name if block.name not in found else block.modules[0]
                 found.setdefault(name, replace(block, name=name))
-    return list(found.values())
+    return [_innermost(block, found.values()) for block in found.values()]
+
+
+def _innermost(block: Block, others: Collection[Block]) -> Block:
+    """A branch that holds another one stays: that one can go alone, and its loss is less."""
+    held = (one for one in others if one.closed is None and set(one.modules) < set(block.modules))
+    inner = next(held, None) if block.closed is None else None
+    return block if inner is None else replace(block, closed=f"it holds '{inner.name}', which can be left out")
 
 
 def _operands(node: fx.Node) -> Iterator[tuple[fx.Node, fx.Node]]:
@@ -63,11 +71,13 @@ class _Branches:
         self._nodes: list[fx.Node] = list(walk.traced.graph.nodes)
         self._bit = {node: 1 << place for place, node in enumerate(self._nodes)}
         self._upstream: dict[fx.Node, int] = {}
+        self._inputs = sum(self._bit[node] for node in self._nodes if node.op == "placeholder")
         for node in self._nodes:
             mask = self._bit[node]
             for before in node.all_input_nodes:
                 mask |= self._upstream[before]
             self._upstream[node] = mask
+        self._parts = BranchParts(walk, self._is_tensor)
 
     def origin(self, node: fx.Node) -> fx.Node:
         """The node whose value this one hands on as it is."""
@@ -93,26 +103,46 @@ class _Branches:
         closed = self._why_closed(join, source, nodes) or next(
             (f"'{name}': {kept}" for name in modules if (kept := why_kept(name)) is not None), None
         )
-        return Block(_common(modules), tuple(modules), last, self._stream(source), closed)
+        block = Block(_common(modules), tuple(modules), last, self._stream(source), closed)
+        return block if closed is not None else self._taken_apart(block, source, nodes)
+
+    def _taken_apart(self, block: Block, source: fx.Node, nodes: list[fx.Node]) -> Block:
+        """With its parts, or closed."""
+        try:
+            parts = self._parts.of(lambda node: self.origin(node) is source, nodes, block.modules, block.last)
+        except NotWhole as why:
+            return replace(block, closed=str(why))
+        return replace(block, **vars(parts))
 
     def _between(self, source: fx.Node, end: fx.Node) -> list[fx.Node]:
         bit = self._bit[source]
         return [
             node
             for node in self._nodes
-            if self._upstream[end] & self._bit[node] and self._upstream[node] & bit and node is not source
+            if self._upstream[end] & self._bit[node] and self._upstream[node] & bit and self.origin(node) is not source
         ]
 
     def _why_closed(self, join: fx.Node, source: fx.Node, nodes: list[fx.Node]) -> str | None:
         inside = {*nodes, join}
+        if len(getattr(self._walk.values[source], "pieces", ())) > 1:
+            return "what it is added to are several streams side by side"
         for node in filter(self._is_tensor, nodes):
             if any(user not in inside and self._reads(user) for user in node.users):
-                return f"what {self._words(node)} gives is read outside of the branch, too"
+                return f"what {self._walk.words(node)} gives is read outside of the branch, too"
             for given in node.all_input_nodes:
-                other = self._is_tensor(given) and given.op != "get_attr"
-                if other and given is not source and given not in inside:
-                    return f"{self._words(node)} reads more than the branch"
+                other = self._is_tensor(given) and self._upstream[given] & self._inputs
+                if other and given not in inside and self.origin(given) is not source:
+                    return f"{self._walk.words(node)} reads more than the branch"
+            if self._unpriced(node):
+                return f"what {self._walk.words(node)} costs is not counted layer by layer"
         return None
+
+    def _unpriced(self, node: fx.Node) -> bool:
+        name = self._walk.layer(node)
+        if name is None:
+            return getattr(node.target, "__name__", str(node.target)) in _COSTLY
+        module = self._modules[name]
+        return bool(module.state_dict()) and not isinstance(module, _PRICED) and not is_linear(module)
 
     def _reads(self, user: fx.Node) -> bool:
         """Not what only asks for a size, nor an item that is fetched for nothing."""
@@ -122,22 +152,19 @@ class _Branches:
         """Sizes and what checks ask for stay as they are without the branch."""
         return isinstance(self._walk.values[node], Value | Outside)
 
-    def _words(self, node: fx.Node) -> str:
-        name = self._walk.layer(node)
-        return f"'{name}'" if name is not None else getattr(node.target, "__name__", str(node.target))
-
     def _last(self, end: fx.Node, nodes: Collection[fx.Node]) -> str | None:
         """The module that silences the branch where it gives zeros."""
         if end not in nodes:
             return None
         name = self._walk.layer(end)
-        if name is not None and not isinstance(self._modules[name], _SILENT_MODULES):
+        if name is not None and not isinstance(self._modules[name], ACTIVATIONS):
             return name
         silent = name is not None or getattr(end.target, "__name__", end.target) in _SILENT
-        if not silent and end.target not in _PRODUCTS:
+        if not silent and end.target not in PRODUCTS:
             return None
-        before = (self._last(one, nodes) for one in end.all_input_nodes)
-        return next((name for name in before if name is not None), None)
+        before = [name for one in end.all_input_nodes if (name := self._last(one, nodes)) is not None]
+        # Of a product the factor with weights: the other one may well be a gate's sigmoid.
+        return next((name for name in before if self._modules[name].state_dict()), before[0] if before else None)
 
     def _keeps_shape(self, first: str, last: str) -> bool:
         # Sorted, because a branch may put the channels last meanwhile; it was added, so that the axes agree.

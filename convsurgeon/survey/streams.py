@@ -87,6 +87,11 @@ class Block:
     them, gives zeros, so does the branch: behind it come at most activations, dropouts, scalings and changes of
     layout. ``stream`` is the stream that x is, None where it is not exactly one.
     ``closed`` says why it may not be left out; None if it may.
+
+    Of an open block ``parts`` are the largest modules that are called in the branch alone and hold all of its layers,
+    as they run. Each maps a tensor to a tensor, and without them nothing but activations and dropouts stays between x
+    and the last one's place; ``activates``: something does between the first one's place and the last one's. x has
+    ``channels`` on axis 1 of [N, C, …] and ``axes`` behind it; N times these make ``positions`` over all calls.
     """
 
     name: str
@@ -94,3 +99,8 @@ class Block:
     last: str
     stream: str | None
     closed: str | None
+    parts: tuple[str, ...] = ()
+    activates: bool = False
+    channels: int = 0
+    axes: int = 0
+    positions: int = 0

@@ -84,6 +84,11 @@ class Walk:
         module = self._called(node)
         return None if module is None else self.traced.names[module]
 
+    def words(self, node: fx.Node) -> str:
+        """What people call it: the module in quotes, or the function."""
+        name = self.layer(node)
+        return f"'{name}'" if name is not None else _operation(node)
+
     def _called(self, node: fx.Node) -> nn.Module | None:
         if node.op == "call_module":
             return self._modules[str(node.target)]

@@ -48,7 +48,7 @@ class AtOutputs:
     def with_weights(self, changes: Changes) -> float | None:
         """Relative error of the outputs with other weights in some layers; None where their shapes change, too."""
         with instead_of(self._work, changes):
-            return self._error()
+            return self.of(self._work)
 
     def with_noise(self, name: str) -> float | None:
         """Relative error of the outputs for each unit of relative error at one layer's output.
@@ -65,15 +65,16 @@ class AtOutputs:
 
         handle = self._work.get_submodule(name).register_forward_hook(noisy)
         try:
-            error = self._error()
+            error = self.of(self._work)
         finally:
             handle.remove()
         return None if error is None else error / NOISE
 
-    def _error(self) -> float | None:
+    def of(self, network: nn.Module) -> float | None:
+        """Relative error of the outputs of a network in eval mode; None where they have other shapes."""
         total = 0.0
         for inputs, wanted in zip(self._batches, self._wanted, strict=True):
-            found = outputs_of(inputs.call(self._work))
+            found = outputs_of(inputs.call(network))
             if [leaf.shape for leaf in found] != [leaf.shape for leaf in wanted]:
                 return None
             total += sum(float((a - b).double().square().sum()) for a, b in zip(found, wanted, strict=True))

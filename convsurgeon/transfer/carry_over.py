@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
@@ -15,7 +15,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from convsurgeon.base.copies import duplicate
 from convsurgeon.base.inputs import as_inputs
 from convsurgeon.base.progress import Progress, silent
-from convsurgeon.families.regression.patches import output_size
 from convsurgeon.families.regression.problems import unknowns_of
 from convsurgeon.families.regression.samples import Sample, Sampler, Samples
 from convsurgeon.planning.plan import Plan, PlanLayer
@@ -24,14 +23,15 @@ from convsurgeon.survey.sources import plainly
 from convsurgeon.transfer.agreement import Agreement, Comparison, agreement, noise_note
 from convsurgeon.transfer.batch_norm import fold, keeps_statistics
 from convsurgeon.transfer.calibration import Calibration
-from convsurgeon.transfer.capture import evaluating, site_calls, watch
+from convsurgeon.transfer.capture import evaluating, watch
 from convsurgeon.transfer.fit import FitResult, fit_samples
 from convsurgeon.transfer.memory import memory_named
 from convsurgeon.transfer.refine import refine
 from convsurgeon.transfer.refit import refit
+from convsurgeon.transfer.restore import restore
 from convsurgeon.transfer.stand_in import stand_down, stand_in
 from convsurgeon.transfer.subjects import Subject, subjects
-from convsurgeon.transfer.traffic import Traffic, count_traffic, groups_within, sample_targets
+from convsurgeon.transfer.traffic import Traffic, count_traffic, groups_within, joined, sample_targets
 from convsurgeon.transfer.variety import Variety
 
 __all__ = ["InheritSettings", "Inherited", "SiteFit", "inherit"]
@@ -228,6 +228,8 @@ class _Run:
 
     def _fitted(self, subject: Subject, samples: Samples | None, *, norm_behind: bool) -> FitResult:
         result = None
+        if subject.restores and samples is not None:
+            result = restore(subject.module, samples)
         if subject.reads_less and samples is not None:
             result = refit(subject, samples, norm_behind=norm_behind)
         if subject.swapped:
@@ -240,12 +242,7 @@ class _Run:
     def _samples(self, subject: Subject, targets: list[list[Sample]]) -> Iterator[Sample]:
         """The site's inputs in the converted prefix, joined with the sampled targets."""
         batches = self.calibration.fitting(self.converted)
-        for inputs, calls in zip(batches, targets, strict=False):
-            found = site_calls(self.converted, subject.name, inputs, len(calls))
-            for x, sample in zip(found, calls, strict=False):
-                # Where the data decides the shapes (a detector's proposals), the two models may part ways.
-                if (len(x), *output_size(x, subject.shape)) == (len(sample.x), *sample.x.shape[2:]):
-                    yield replace(sample, x=x)
+        return joined(self.converted, subject.name, subject.shape, batches, targets)
 
     def judged(self, others: Iterable[Any]) -> Inherited:
         """Errors left and agreement, on images held back from the fits and ``others``; on the fitted ones if there are

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import count
 
 from torch import Tensor, nn
 
 from convsurgeon.base.inputs import Inputs
+from convsurgeon.families.cost import ConvShape
+from convsurgeon.families.regression.patches import output_size
 from convsurgeon.families.regression.samples import HELD_EVERY, HELD_ROWS, Sample, Sampler, sample_cap
 from convsurgeon.transfer.calibration import inputs_for
-from convsurgeon.transfer.capture import watch
+from convsurgeon.transfer.capture import site_calls, watch
 
-__all__ = ["Supply", "Traffic", "count_traffic", "groups_within", "sample_targets"]
+__all__ = ["Supply", "Traffic", "count_traffic", "groups_within", "joined", "sample_targets"]
 
 # On fewer, what a candidate loses is chance.
 FEWEST_HELD = 128
@@ -114,6 +116,17 @@ def sample_targets(
             found[name].append([])
         watch(model, {name: _sampling(samplers[name], found[name][-1]) for name in samplers}, inputs)
     return found
+
+
+def joined(
+    model: nn.Module, name: str, shape: ConvShape, batches: Iterable[Inputs], targets: Iterable[Sequence[Sample]]
+) -> Iterator[Sample]:
+    """What a layer of another model reads on the same batches, joined with the targets that were sampled there."""
+    for inputs, calls in zip(batches, targets, strict=False):
+        for x, sample in zip(site_calls(model, name, inputs, len(calls)), calls, strict=False):
+            # Where the data decides the shapes (a detector's proposals), the two models may part ways.
+            if (len(x), *output_size(x, shape)) == (len(sample.x), *sample.x.shape[2:]):
+                yield replace(sample, x=x)
 
 
 def _sampling(sampler: Sampler, into: list[Sample]) -> Callable[[Tensor, Tensor], None]:

@@ -221,7 +221,10 @@ def test_a_layer_can_be_kept_by_hand() -> None:
     [
         ({"spec": None}, "layer 'conv2' is 'replaced' but has spec None"),
         ({"action": "kept"}, "layer 'conv2' is 'kept' but has spec"),
-        ({"action": "swapped"}, r"layers\.2\.action: Input should be 'replaced', 'narrowed', 'kept' or 'refused'"),
+        (
+            {"action": "swapped"},
+            r"layers\.2\.action: Input should be 'replaced', 'narrowed', 'dropped', 'kept' or 'refused'",
+        ),
         ({"spec": {"family": "ghost"}}, r"layers\.2\.spec: Input tag 'ghost'"),
         ({"spec": {"family": "dgconv", "grups": 2}}, r"layers\.2\.spec\.dgconv\.grups: Extra inputs are not permitted"),
     ],

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.ops.misc import SqueezeExcitation
 
 from convsurgeon import inspect
 from convsurgeon.models.loading import build_model
@@ -73,7 +74,6 @@ CONV = nn.Conv2d(8, 8, 1)
         (lambda net, x: x * net.conv(x), False),
         (lambda net, x: x + 0.5 * net.conv(x).relu(), True),
         (lambda net, x: x + net.conv(x).sigmoid(), False),
-        (lambda net, x: x + net.conv(F.avg_pool2d(x, 8)), True),
         (lambda net, x: F.adaptive_avg_pool2d(x, 1) + net.conv(F.interpolate(F.adaptive_avg_pool2d(x, 1), 8)), False),
         (lambda net, x: x + x.relu(), False),
         (lambda net, x: x + torch.sigmoid(x) * net.conv(x), True),
@@ -84,6 +84,58 @@ def test_what_a_block_is(branch: Callable[[Any, Tensor], Tensor], found: bool) -
     blocks = blocks_of(_around(branch, conv=CONV))
     assert set(blocks) == ({"conv"} if found else set())
     assert all(block.closed is None for block in blocks.values())
+
+
+@pytest.mark.parametrize(
+    ("branch", "closed"),
+    [
+        (lambda net, x: x + net.conv(net.mid(x).relu()), None),
+        (lambda net, x: x + net.conv(0.5 * net.mid(x)), None),
+        (lambda net, x: x + net.conv(F.avg_pool2d(net.mid(x), 1)), "avg_pool2d runs between its layers"),
+        (lambda net, x: x + net.conv(torch.matmul(net.mid(x), x)), "what matmul costs is not counted layer by layer"),
+        (lambda net, x: x + torch.sigmoid(net.mid(x)) * net.conv(x), "'mid' runs beside its last layer, not before it"),
+        (lambda net, x: x + net.conv(net.mid(x).permute(0, 1, 3, 2)), "permute runs between its layers"),
+    ],
+)
+def test_what_stays_between_the_layers_is_activations(
+    branch: Callable[[Any, Tensor], Tensor], closed: str | None
+) -> None:
+    """A branch whose forward does more than that without its layers is closed, and says what it does."""
+    (block,) = blocks_of(_around(branch, conv=CONV, mid=nn.Conv2d(8, 8, 1))).values()
+    assert block.closed == closed
+
+
+def test_parts_are_the_largest_modules_of_a_branch() -> None:
+    """A branch that is one module goes as a whole, its squeeze and excitation with it; one of several goes layer by
+    layer, and what stays between them is known; identities are no parts."""
+    assert {block.parts for block in _blocks("mobilenet_v3_small")} > {("features.3.block",), ("features.5.block",)}
+    first = _blocks("resnet18")[0]
+    assert (first.parts, first.activates) == (first.modules, True)
+    assert (first.channels, first.positions) == (64, 256)
+    inner = _around(
+        lambda net, x: x + net.gate(net.two(net.none(net.one(x)))), one=conv_bn(8, 8), none=nn.Identity(), two=CONV,
+        gate=SqueezeExcitation(8, 2),
+    )  # fmt: skip
+    (block,) = blocks_of(inner).values()
+    assert (block.parts, block.activates) == (("one", "two", "gate"), False)
+
+
+def test_of_nested_branches_the_inner_one_is_open() -> None:
+    """One that holds another stays, since less is lost without the inner one."""
+
+    class Inner(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(4, 4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x + self.conv(x)
+
+    outer = nn.Sequential(nn.Conv2d(8, 4, 1), Inner(), nn.Conv2d(4, 8, 1))
+    closed = {
+        block.name: block.closed for block in blocks_of(_around(lambda net, x: x + net.outer(x), outer=outer)).values()
+    }
+    assert closed == {"outer": "it holds 'outer.1.conv', which can be left out", "outer.1.conv": None}
 
 
 def test_a_branch_that_others_read_is_closed() -> None:

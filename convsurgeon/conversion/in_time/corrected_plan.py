@@ -18,7 +18,7 @@ from convsurgeon.base.progress import Progress
 from convsurgeon.conversion.in_time.latency_file import LatencyFile, entry_key
 from convsurgeon.conversion.in_time.layer_calls import LayerCase, layer_calls
 from convsurgeon.conversion.in_time.layer_times import LayerTimes, time_layers, wanted_specs
-from convsurgeon.conversion.in_time.narrowed_times import NarrowedTimes, time_widths
+from convsurgeon.conversion.in_time.narrowed_times import NarrowedTimes, changeable, time_widths
 from convsurgeon.conversion.in_time.timekeeper import Call, Timekeeper
 from convsurgeon.families.family import Spec
 from convsurgeon.planning.latencies import Latencies, worth_timing
@@ -26,7 +26,6 @@ from convsurgeon.planning.make import make_plan
 from convsurgeon.planning.plan import Plan
 from convsurgeon.planning.problem import Problem
 from convsurgeon.planning.targets import Target, human_ms
-from convsurgeon.planning.widths import Ends
 from convsurgeon.runtimes.machine import busy
 from convsurgeon.runtimes.timer import Spread
 from convsurgeon.surgery.operate import operate
@@ -87,7 +86,7 @@ def plan_in_time(task: TimedPlanning, keeper: Timekeeper, directory: Path | None
 
 def _choice(plan: Plan) -> object:
     """What is done to the network."""
-    return [row.spec for row in plan.layers], [row.kept for row in plan.streams]
+    return [row.spec for row in plan.layers], [row.kept for row in plan.streams], [row.action for row in plan.blocks]
 
 
 def measured_latencies(
@@ -103,8 +102,8 @@ def measured_latencies(
     place = keeper.place(copy)
     file = LatencyFile(directory, place)
     choices = worth_timing(task.problem.choices)
-    ends = Ends(task.problem.widths)
-    timed = [choice.site for choice in choices if choice.options or ends.of(choice.site.name)]
+    may_change = changeable(task.problem)
+    timed = [choice.site for choice in choices if choice.options or choice.site.name in may_change]
     cases = layer_calls(copy, task.inputs, timed)
 
     time_layers(copy, wanted_specs(choices, cases), keeper, file, progress)

@@ -24,7 +24,7 @@ from convsurgeon.planning.share_curve import ShareCurve
 from convsurgeon.planning.widths import Ends, narrowed_site
 from convsurgeon.survey.sites import Site
 
-__all__ = ["NarrowedTimes", "time_widths"]
+__all__ = ["NarrowedTimes", "changeable", "time_widths"]
 
 Cases = Mapping[str, Counter[LayerCase]]
 
@@ -74,28 +74,37 @@ def narrowed_cases(site: Site, cases: Counter[LayerCase]) -> Counter[LayerCase]:
     return found
 
 
+def changeable(problem: Problem) -> frozenset[str]:
+    """The convolutions that may lose channels, or go with a residual branch."""
+    ends = Ends(problem.widths)
+    goes = {name for row in problem.drops for name in row.block.modules}
+    names = (choice.site.name for choice in problem.choices)
+    return frozenset(name for name in names if ends.of(name) or name in goes)
+
+
 def time_widths(
     model: nn.Module, problem: Problem, cases: Cases, keeper: Timekeeper, file: LatencyFile, progress: Progress
 ) -> None:
     """Fill the file with the times of convolutions at all widths that they may have."""
     wanted = dict(_wanted(problem, cases))
+    whole = [choice.site for choice in problem.choices]
     for done, (case, site) in enumerate(wanted.items()):
         progress("timing widths", done, len(wanted), site.name)
         if entry_key(None) in file.entries.get(case.key(), {}):
             continue
-        conv = _conv(site, case, model.get_submodule(site.name))
+        own = model.get_submodule(site.name)
+        conv = own if site in whole else _conv(site, case, own)
         (took,) = keeper.layer(conv, case, [None])
         file.add(case.key(), {entry_key(None): took})
     progress("timing widths", len(wanted), len(wanted), "")
 
 
 def _wanted(problem: Problem, cases: Cases) -> Iterator[tuple[LayerCase, Site]]:
-    ends = Ends(problem.widths)
+    ends, may_change = Ends(problem.widths), changeable(problem)
     for choice in problem.choices:
-        for labels in ends.labels(choice.site.name):
+        for labels in ends.labels(choice.site.name) if choice.site.name in may_change else ():
             site = narrowed_site(choice.site, ends.gone(choice.site.name, labels))
-            if labels:
-                yield from ((case, site) for case in narrowed_cases(site, cases.get(choice.site.name, Counter())))
+            yield from ((case, site) for case in narrowed_cases(site, cases.get(choice.site.name, Counter())))
 
 
 def _conv(site: Site, case: LayerCase, like: nn.Module) -> nn.Module:

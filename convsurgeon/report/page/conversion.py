@@ -11,7 +11,7 @@ from convsurgeon.report.lines import goal_lines, note_lines, origin_lines, share
 from convsurgeon.report.page import draw
 from convsurgeon.report.page.blocks import Code, Figure, Page, PairOfBars, Section, Sentences, Table
 from convsurgeon.report.page.layers import layer_section, legend
-from convsurgeon.report.page.streams import stream_sections
+from convsurgeon.report.page.streams import block_sections, stream_sections
 from convsurgeon.report.page.training import training_section
 from convsurgeon.report.record import Report
 
@@ -43,6 +43,7 @@ def page_of(report: Report) -> Page:
             *training,
             layer_section(report),
             *stream_sections(report),
+            *block_sections(report),
             Section("What the words mean", (legend(report),)),
             Section("Make it again", (Code(_command(report)),)),
         ),
@@ -55,7 +56,8 @@ def _verdict(report: Report) -> str:
     return (
         f"{share(after.macs, before.macs)} of the MACs and {share(after.params, before.params)} of the parameters are "
         f"kept; {len(plan.replaced)} of {len(plan.layers)} convolutions are replaced"
-        + (f", {len(plan.narrowed)} of {len(plan.streams)} streams of channels narrowed." if plan.streams else ".")
+        + (f", {len(plan.narrowed)} of {len(plan.streams)} streams of channels narrowed" if plan.streams else "")
+        + (f", {len(plan.dropped)} of {len(plan.blocks)} residual branches dropped." if plan.blocks else ".")
     )
 
 

@@ -75,3 +75,5 @@ def _shared(report: Report) -> Iterator[tuple[str, str]]:
     if report.plan.streams:
         yield "narrowed", "a convolution that lost channels, since a stream at one of its ends keeps only some"
         yield "stream", "channels that all their writers and readers keep or lose together; closed: none can go"
+    if report.plan.blocks:
+        yield "residual branch", "the f of x + f(x); dropped: a 1×1 convolution stands in for its layers"
