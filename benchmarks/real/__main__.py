@@ -15,7 +15,7 @@ import click
 from rich.console import Console
 
 from benchmarks.real.cells import Bench
-from benchmarks.real.methods import METHODS, SHARES
+from benchmarks.real.methods import METHODS
 from benchmarks.real.page import filled
 from benchmarks.real.row import ORIGINAL, Row, merged
 from benchmarks.real.subjects import SUBJECTS
@@ -30,7 +30,7 @@ def fill(name: str, method: str | None, file: Path, cache: Path) -> None:
     """Add the rows of a subject that the file lacks."""
     known = {row.cell for row in read_rows(Row, file)}
     methods = [one for one in METHODS if method in (None, one)]
-    missing = [(one, share) for one in methods for share in SHARES if (name, one, share) not in known]
+    missing = [(one, share) for one in methods for share in SUBJECTS[name].shares if (name, one, share) not in known]
     if not missing and (name, ORIGINAL, 1.0) in known:
         return
     subject = SUBJECTS[name]
