@@ -13,7 +13,7 @@ import convsurgeon
 from convsurgeon.base.inputs import as_inputs
 from convsurgeon.survey.counting import count
 
-__all__ = ["pruned", "spatial_svd", "tucker2"]
+__all__ = ["low_rank", "pruned", "spatial_svd", "tucker2"]
 
 STEPS = 40
 
@@ -37,9 +37,25 @@ def tucker2(model: nn.Module, example: Any, share: float) -> nn.Module:
     return _factorised(model, example, share, _tucker2)
 
 
-def _factorised(model: nn.Module, example: Any, share: float, factors: Callable[[nn.Conv2d], Factored]) -> nn.Module:
+def low_rank(model: nn.Module, example: Any, share: float) -> nn.Module:
+    """Every convolution but the first as a thinner one and a 1×1: the truncated SVD of its weights, 1×1 kernels too.
+
+    Denton et al., NeurIPS 2014, arXiv 1404.0736. One share of the rank for all layers, as in ``spatial_svd``.
+    """
+    return _factorised(model, example, share, _low_rank, pointwise=True)
+
+
+def _factorised(
+    model: nn.Module,
+    example: Any,
+    share: float,
+    factors: Callable[[nn.Conv2d], Factored],
+    *,
+    pointwise: bool = False,
+) -> nn.Module:
     convs = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
-    found = {name: factors(conv) for name, conv in convs[1:] if conv.kernel_size != (1, 1) and conv.groups == 1}
+    dense = [(name, conv) for name, conv in convs[1:] if conv.groups == 1]
+    found = {name: factors(conv) for name, conv in dense if pointwise or conv.kernel_size != (1, 1)}
 
     def make(kept: float) -> nn.Module:
         new = copy.deepcopy(model)
@@ -91,6 +107,23 @@ def _tucker2(conv: nn.Conv2d) -> Factored:
             last.weight.copy_(behind[:, :wide, None, None])
         last.bias = copy.deepcopy(conv.bias)
         return nn.Sequential(first, thin, last)
+
+    return factored
+
+
+def _low_rank(conv: nn.Conv2d) -> Factored:
+    left, values, right = torch.linalg.svd(conv.weight.detach().flatten(1), full_matrices=False)
+
+    def factored(kept: float) -> nn.Sequential:
+        rank = max(1, round(kept * len(values)))
+        # A copy, since subclasses pad in a way of their own.
+        first, second = copy.deepcopy(conv), nn.Conv2d(rank, conv.out_channels, 1)
+        first.out_channels, first.bias = rank, None
+        first.weight = nn.Parameter(right[:rank].view(rank, *conv.weight.shape[1:]))
+        with torch.no_grad():
+            second.weight.copy_((left[:, :rank] * values[:rank])[:, :, None, None])
+        second.bias = copy.deepcopy(conv.bias)
+        return nn.Sequential(first, second)
 
     return factored
 

@@ -2,7 +2,7 @@
 
 pip install -r benchmarks/real/requirements.txt
 python -m benchmarks.real                                # all rows that are missing, then the tables of docs/real.md
-python -m benchmarks.real --subject craft --method auto
+python -m benchmarks.real --subject craft --method auto --share 0.25
 python -m benchmarks.real --times                        # times of the converted networks, on an idle machine
 python -m benchmarks.real --table-only                   # the tables alone
 """
@@ -15,7 +15,7 @@ import click
 from rich.console import Console
 
 from benchmarks.real.cells import Bench
-from benchmarks.real.methods import METHODS, SHARES
+from benchmarks.real.methods import METHODS
 from benchmarks.real.page import filled
 from benchmarks.real.row import ORIGINAL, Row, merged
 from benchmarks.real.subjects import SUBJECTS
@@ -26,20 +26,21 @@ LOG = Console(stderr=True)
 HERE = Path(__file__).parent
 
 
-def fill(name: str, method: str | None, file: Path, cache: Path) -> None:
+def fill(name: str, method: str | None, share: float | None, file: Path, cache: Path) -> None:
     """Add the rows of a subject that the file lacks."""
     known = {row.cell for row in read_rows(Row, file)}
     methods = [one for one in METHODS if method in (None, one)]
-    missing = [(one, share) for one in methods for share in SHARES if (name, one, share) not in known]
+    shares = [one for one in SUBJECTS[name].shares if share in (None, one)]
+    missing = [(one, kept) for one in methods for kept in shares if (name, one, kept) not in known]
     if not missing and (name, ORIGINAL, 1.0) in known:
         return
     subject = SUBJECTS[name]
     bench = Bench(name, subject.source(), subject.build(), cache)
     if (name, ORIGINAL, 1.0) not in known:
         keep(bench.original(), file)
-    for one, share in missing:
+    for one, kept in missing:
         of_subject = [row for row in read_rows(Row, file) if row.subject == name]
-        keep(bench.row(one, METHODS[one], share, of_subject), file)
+        keep(bench.row(one, METHODS[one], kept, of_subject), file)
 
 
 def keep(row: Row, file: Path) -> None:
@@ -51,13 +52,21 @@ def keep(row: Row, file: Path) -> None:
 @click.command()
 @click.option("--subject", type=click.Choice(list(SUBJECTS)))
 @click.option("--method", type=click.Choice(list(METHODS)))
+@click.option("--share", type=float, help="Of the MACs, one of the subject's.")
 @click.option("--times", is_flag=True, help="Time the converted networks that are in the cache, and make nothing.")
 @click.option("--table-only", is_flag=True, help="Make nothing: the tables of what is there.")
 @click.option("--rows", "file", type=click.Path(path_type=Path), default=HERE / "rows.jsonl")
 @click.option("--page", type=click.Path(path_type=Path), default=HERE.parents[1] / "docs" / "real.md")
 @click.option("--cache", type=click.Path(path_type=Path), default=HERE.parent / ".cache" / "real")
 def main(
-    subject: str | None, method: str | None, times: bool, table_only: bool, file: Path, page: Path, cache: Path
+    subject: str | None,
+    method: str | None,
+    share: float | None,
+    times: bool,
+    table_only: bool,
+    file: Path,
+    page: Path,
+    cache: Path,
 ) -> None:
     """Fill the missing rows, then the page's tables."""
     for name in [] if table_only else [one for one in SUBJECTS if subject in (None, one)]:
@@ -65,7 +74,7 @@ def main(
             for row in timed(name, method, read_rows(Row, file), cache):
                 keep(row, file)
         else:
-            fill(name, method, file, cache)
+            fill(name, method, share, file, cache)
     page.write_text(filled(page.read_text(encoding="utf-8"), read_rows(Row, file), SUBJECTS), encoding="utf-8")
 
 

@@ -9,12 +9,10 @@ from torch import nn
 
 import convsurgeon
 from benchmarks.real.subject import Case
-from benchmarks.rivals import pruned, spatial_svd, tucker2
+from benchmarks.rivals import low_rank, pruned, spatial_svd, tucker2
 from convsurgeon.planning.plan import Plan
 
-__all__ = ["METHODS", "SHARES", "Conversion", "Method", "Rival"]
-
-SHARES = (0.5, 0.25, 0.125)
+__all__ = ["METHODS", "Conversion", "Method", "Rival"]
 
 
 @dataclass(frozen=True)
@@ -61,8 +59,10 @@ METHODS: dict[str, Method] = {
     "spatial-svd": Rival(
         "spatial SVD of the weights", lambda case, share: spatial_svd(case.model, case.example_inputs, share)
     ),
+    "low-rank": Rival("low rank of the weights", lambda case, share: low_rank(case.model, case.example_inputs, share)),
     "tucker-hosvd": Rival("Tucker of the weights", lambda case, share: tucker2(case.model, case.example_inputs, share)),
     "auto-moves": Conversion("auto, and narrowing", moves="swap,narrow,streams"),
+    "narrow": Conversion("narrowing alone", moves="narrow,streams"),
     "spatial": Conversion("Spatial", "spatial"),
     "igc": Conversion("IGC", "igc"),
     "tucker": Conversion("Tucker", "tucker"),

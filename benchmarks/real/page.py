@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from benchmarks.real.methods import METHODS, SHARES
+from benchmarks.real.methods import METHODS
 from benchmarks.real.row import ORIGINAL, Row
 from benchmarks.real.subject import Subject
 
@@ -39,7 +39,7 @@ def table(subject: Subject, rows: Sequence[Row]) -> str:
         _line(["---"] * len(heads)),
         _line(_cells("original", original, original, subject, runtimes)),
     ]
-    for share in SHARES:
+    for share in subject.shares:
         for name, method in METHODS.items():
             if (row := known.get((name, share))) is not None:
                 lines.append(_line(_cells(f"{method.title}, {share:.3g}", row, original, subject, runtimes)))

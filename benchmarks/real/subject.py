@@ -42,12 +42,14 @@ class Subject:
         packages: the distributions that hold its code and weights.
         measures: the column's heading for each measure, in the table's order.
         build: reads the weights and draws the inputs; takes seconds, imports the packages.
+        shares: of its MACs, what the methods are to keep.
     """
 
     title: str
     packages: tuple[str, ...]
     measures: Mapping[str, str]
     build: Callable[[], Case]
+    shares: tuple[float, ...] = (0.5, 0.25, 0.125)
 
     def source(self) -> str:
         """Packages and their versions; raises PackageNotFoundError where one is not installed."""

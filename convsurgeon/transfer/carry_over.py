@@ -208,7 +208,8 @@ class _Run:
         }
 
     def _sampler(self, subject: Subject, traffic: Traffic) -> Sampler:
-        return Sampler(traffic.images, traffic.positions, unknowns_of(subject.shape), self.settings.seed)
+        unknowns, seed = unknowns_of(subject.shape), self.settings.seed
+        return Sampler(traffic.images, traffic.positions, unknowns, seed, held_out=subject.reads_less)
 
     def _fit(self, subject: Subject, targets: list[list[Sample]], norm: str | None) -> None:
         reached = any(len(sample.chosen) for calls in targets for sample in calls)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from benchmarks.real import __main__ as real
 from benchmarks.real import times
-from benchmarks.real.methods import METHODS, SHARES, Conversion, Rival
+from benchmarks.real.methods import METHODS, Conversion, Rival
 from benchmarks.real.page import filled, table
 from benchmarks.real.row import Row
 from benchmarks.real.subject import Case, Subject
@@ -73,10 +73,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-unt
 def test_rows_are_made_once_and_shown(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     """A plan made before gives its figures again, a rival that fails is a row, nothing is made twice, all is shown."""
     rows = run()
-    assert len(rows) == 1 + len(FEW) * len(SHARES)
+    assert len(rows) == 1 + len(FEW) * len(SUBJECT.shares)
     found = {(row.method, row.target): row for row in rows}
     assert found["original", 1.0].output_error == 0
-    for share in SHARES:
+    for share in SUBJECT.shares:
         auto, again, svd, broken = (found[name, share] for name in FEW)
         assert auto.failed or auto.macs <= share * found["original", 1.0].macs
         assert again.plan == auto.plan

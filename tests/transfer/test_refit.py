@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -33,3 +35,22 @@ def test_what_a_lost_input_gave_on_average_is_made_up_for(biased: bool) -> None:
     assert found.error is not None
     assert found.error < 1e-3
     torch.testing.assert_close(conv(first) + shift, y, rtol=0.01, atol=0.1)
+
+
+def test_few_images_that_are_held_out_tell_how_far_the_others_can_be_trusted() -> None:
+    """Errors of earlier layers are an image's own: all its positions repeat them, and least squares learns them."""
+    torch.manual_seed(0)
+    whole = nn.Conv2d(24, 4, 1)
+
+    def drawn(images: int) -> tuple[torch.Tensor, torch.Tensor]:
+        there = torch.randn(images, 24, 1, 1) + 0.2 * torch.randn(images, 24, 7, 7)
+        return there + 0.5 * torch.randn(images, 24, 1, 1), whole(there).detach()
+
+    data, (fresh, wanted) = SiteData.of([drawn(30)]), drawn(500)
+    errors = []
+    for held_out in (True, False):
+        conv = copy.deepcopy(whole)
+        subject = Subject("conv", conv_shape(conv), conv, conv, None, True)
+        refit(subject, data.samples(24, 0, held_out=held_out), norm_behind=False)
+        errors.append(float((conv(fresh).detach() - wanted).square().mean()))
+    assert errors[0] < 0.7 * errors[1]

@@ -1,0 +1,1 @@
+"""Networks that read photographs, and the photographs."""
