@@ -17,6 +17,7 @@ from convsurgeon.base.errors import ModelLoadError, UsageError
 from convsurgeon.base.files import write_folder
 from convsurgeon.base.tensor_file import read_tensors, write_tensors
 from convsurgeon.conversion.remembered import Facts, remember
+from convsurgeon.families.unit import GatedConv
 from convsurgeon.models.loading import build_model, is_code
 from convsurgeon.models.rebuild import Rebuild
 from convsurgeon.models.strict_fit import load_strictly
@@ -162,6 +163,16 @@ def _base(manifest: Manifest, folder: Path, model: nn.Module | None, trust_facto
     return build_model(rebuild.from_here())
 
 
+def _of_before(model: nn.Module) -> dict[str, torch.Tensor]:
+    """What the weights of an earlier version leave unsaid."""
+    return {
+        f"{name}.{buffer}" if name else buffer: unit.get_buffer(buffer)
+        for name, unit in model.named_modules()
+        if isinstance(unit, GatedConv)
+        for buffer in unit.newer_buffers
+    }
+
+
 def _restore(model: nn.Module, path: Path) -> None:
     """Copy the saved tensors in place, so that shared parameters stay shared; dtypes and formats follow the file."""
     state, about = read_tensors(path)
@@ -174,6 +185,7 @@ def _restore(model: nn.Module, path: Path) -> None:
             "has them. Save the conversion again."
         ) from error
     state |= {name: state[source] for name, source in aliases.items() if source in state}
+    state = _of_before(model) | state
     for name, tensor in model.state_dict(keep_vars=True).items():
         if name not in state or not isinstance(tensor, torch.Tensor):
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -84,6 +84,9 @@ class GatedConv(nn.Conv2d):
     ``latent_gates`` [K] are real numbers; a gate is open from 0 on. ``leak`` [] is what closed gates let through yet,
     from 1 (all of it) to 0, so that a network can be weaned off the connections that it loses.
     """
+
+    # Weights saved before these were there mean what a new unit has in them.
+    newer_buffers: ClassVar[tuple[str, ...]] = ()
 
     latent_gates: nn.Parameter
     leak: Tensor

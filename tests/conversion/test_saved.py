@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from convsurgeon import Conversion, convert, load
@@ -370,6 +370,22 @@ def test_a_flipped_bit_is_found(flipped: bool, tmp_path: Path) -> None:
     manifest = folder / "convsurgeon.json"
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "weights_sha256": None}))
     assert load(folder, model=network)
+
+
+@pytest.mark.parametrize("unsaid", ["leak", "latent_gates"])
+def test_gates_of_before_load_as_they_were(unsaid: str, tmp_path: Path) -> None:
+    """What gated weights left unsaid before is what a new unit has; anything else that is missing is refused."""
+    network, x = Residual().eval(), torch.rand(IMAGE)
+    done = _converted(network, "dgconv")
+    folder = done.save(tmp_path / "saved")
+    path, manifest = folder / "model.safetensors", folder / "convsurgeon.json"
+    save_file({name: t for name, t in load_file(path).items() if not name.endswith(unsaid)}, path)
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "weights_sha256": None}))
+    if unsaid == "leak":
+        assert torch.equal(load(folder, model=network)(x), done.model.eval()(x))
+        return
+    with pytest.raises(ModelLoadError, match="missing in the file"):
+        load(folder, model=network)
 
 
 @pytest.mark.parametrize("key", ["aliases", "strides"])

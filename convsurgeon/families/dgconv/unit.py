@@ -40,6 +40,8 @@ class DGConv(GatedConv):
     columns and rows: a trained network's neighbours have nothing in common, so that U needs channels that do.
     """
 
+    newer_buffers = ("leak", "input_order", "output_order")
+
     input_order: Tensor
     output_order: Tensor
 
