@@ -11,6 +11,7 @@ from convsurgeon.cli.admission import admit, load
 from convsurgeon.cli.conversion_screen import show_report, tell_next, with_outcome
 from convsurgeon.cli.data import DataRequest
 from convsurgeon.cli.screen import answer, progress_bar, say
+from convsurgeon.planning.plan_fits import check_fits
 from convsurgeon.planning.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class ConvertRun:
             inputs = loaded.example_inputs.reshaped(plan.input_shapes, self.recipe.seed)
             loaded = dataclasses.replace(loaded, example_inputs=inputs)
         patient = admit(loaded)
-        plan.check_fits(patient.survey)
+        check_fits(plan, patient.survey)
         if self.dry_run:
             self._tell_plan(plan, patient)
             return

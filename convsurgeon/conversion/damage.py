@@ -16,8 +16,10 @@ from convsurgeon.conversion.patient import Patient
 from convsurgeon.conversion.planner import latencies_on_disk
 from convsurgeon.conversion.too_few_inputs import refuse_too_few
 from convsurgeon.families.family import Spec
+from convsurgeon.planning.make import make_plan
 from convsurgeon.planning.options import PROXY, Damage
 from convsurgeon.planning.problem import Problem, pose
+from convsurgeon.planning.reach import within_reach
 from convsurgeon.planning.recipe import Recipe
 from convsurgeon.transfer import Calibration, DamageSettings, DamageTable, measure_damage
 
@@ -30,7 +32,7 @@ def posed(patient: Patient, recipes: Sequence[Recipe], data: Data, progress: Pro
     Where nothing is to be chosen, weights are random or there are no inputs, damage stays a data-free proxy.
 
     Raises:
-        UnknownName, TargetError: see ``pose``, ``refuse_too_few``.
+        UnknownName, TargetError: see ``pose``, ``make_plan``, ``refuse_too_few``.
     """
     problems = tuple(pose(patient.survey, recipe, model=patient.name) for recipe in recipes)
     if not patient.untrained:
@@ -61,8 +63,21 @@ def _with_damage(
     open_ones = [problem for problem in problems if _is_open(problem)]
     if data.calibration is None or not open_ones:
         return problems
+    if len(open_ones) == 1:
+        _refuse_out_of_reach(open_ones[0])
     table = _measured(patient, open_ones, data.calibration, progress)
     return tuple(problem.rated(_damage(problem, table)) if _is_open(problem) else problem for problem in problems)
+
+
+def _refuse_out_of_reach(problem: Problem) -> None:
+    """What no candidates reach together needs no measuring, which only takes some away; other moves reach further.
+
+    Raises:
+        TargetError: see ``make_plan``.
+    """
+    counted = tuple(target for target in problem.targets if target.metric != "latency")
+    if not problem.recipe.measures_outputs and not within_reach(problem, problem.choices, counted):
+        make_plan(replace(problem, targets=counted))
 
 
 def _is_open(problem: Problem) -> bool:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from convsurgeon.base.errors import TargetError
-from convsurgeon.planning.make import within_reach
 from convsurgeon.planning.options import Choices
 from convsurgeon.planning.problem import Problem
+from convsurgeon.planning.reach import within_reach
 from convsurgeon.planning.targets import Target
 from convsurgeon.transfer import Calibration, Supply
 

@@ -21,6 +21,7 @@ from convsurgeon.models.origin import WeightsOrigin
 from convsurgeon.planning.floors import Floor
 from convsurgeon.planning.grid import given_grid
 from convsurgeon.planning.plan import Plan
+from convsurgeon.planning.plan_fits import check_fits
 from convsurgeon.planning.recipe import Precision, Recipe, merged
 from convsurgeon.planning.rules import Rules
 from convsurgeon.planning.targets import Metric
@@ -94,7 +95,7 @@ def apply(
         UnknownName: the plan was made for another model.
     """
     patient = _admit(model, example_inputs, random_weights)
-    plan.check_fits(patient.survey)
+    check_fits(plan, patient.survey)
     data = Data.of(calibration, judging, evaluation)
     with telling(progress) as tell:
         return carry_out(patient, plan, data, seed=seed, refine=refine, progress=tell)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 
 from convsurgeon.base.errors import NothingToConvert, TargetError
-from convsurgeon.families.cost import Cost
 from convsurgeon.planning.latencies import Latencies, only_paying
-from convsurgeon.planning.menus import Menu, Menus, Pick
+from convsurgeon.planning.menus import Menus, Pick
 from convsurgeon.planning.options import Choices
 from convsurgeon.planning.plan import (
     Action,
@@ -22,13 +20,15 @@ from convsurgeon.planning.plan import (
 from convsurgeon.planning.plan_blocks import dropped_layers, goes_with
 from convsurgeon.planning.plan_streams import Gone
 from convsurgeon.planning.problem import Problem
+from convsurgeon.planning.reach import nothing_eligible, unreachable
 from convsurgeon.planning.solver import Infeasible, Option, Solution, solve
 from convsurgeon.planning.stream_rows import block_rows, stream_rows
-from convsurgeon.planning.targets import Metric, Target, human, human_ms
+from convsurgeon.planning.targets import Target
+from convsurgeon.planning.totals import Whole, as_options, costs_now, limits_for
 from convsurgeon.planning.widths import Labels
 from convsurgeon.survey.linears import LinearLayer
 
-__all__ = ["least_share", "make_plan", "within_reach"]
+__all__ = ["make_plan"]
 
 
 def make_plan(problem: Problem, latencies: Latencies | None = None) -> Plan:
@@ -51,8 +51,8 @@ def make_plan(problem: Problem, latencies: Latencies | None = None) -> Plan:
                 f"batch {latencies.batch}); --allow-slower takes them"
             )
     if not any(c.options for c in choices) and not problem.widths and not problem.drops:
-        raise NothingToConvert(_nothing(problem, choices))
-    whole = _Whole(survey.total, latencies)
+        raise NothingToConvert(nothing_eligible(problem, choices))
+    whole = Whole(survey.total, latencies)
     picked = _pick(Menus(problem, choices), targets, whole)
     layers = tuple(_layer(c, pick, bool(targets), latencies) for c, pick in zip(choices, picked.convs, strict=True))
     streams = stream_rows(problem, picked.labels)
@@ -99,43 +99,6 @@ def _latency(latencies: Latencies | None, layers: tuple[PlanLayer, ...]) -> Plan
 
 
 @dataclass(frozen=True)
-class _Whole:
-    """The whole model, and what its layers add to it, in every metric."""
-
-    cost: Cost
-    latencies: Latencies | None
-
-    @property
-    def latency_ns(self) -> int | None:
-        return None if self.latencies is None else self.latencies.total_ns
-
-    def of(self, target: Target) -> int:
-        return target.of(self.cost, self.latency_ns)
-
-    def spared(self, target: Target) -> int:
-        """What the layers must cost less in sum, for the model to keep within the target."""
-        limit = target.limit(self.cost, self.latency_ns)
-        if target.metric == "latency" and self.latencies is not None:
-            return self.latencies.needed(limit)
-        return self.of(target) - limit
-
-    def less(self, target: Target, spared: int) -> int:
-        """The model's value once its layers cost ``spared`` less."""
-        if target.metric == "latency" and self.latencies is not None:
-            return self.latencies.predicted(spared) or 0
-        return self.of(target) - spared
-
-    def part(self, target: Target, pick: Pick) -> int:
-        """One part's value; layers without options stay, and count as nothing where they were not timed."""
-        if target.metric != "latency" or self.latencies is None:
-            return target.of(pick.cost)
-        if pick.site is None:
-            return 0
-        took = self.latencies.of(pick.site, pick.candidate.spec if pick.candidate else None) or 0
-        return took if pick.branch is None else round(pick.share * took)
-
-
-@dataclass(frozen=True)
 class _Picked:
     """What every convolution becomes, at which widths and without which branches, the linear layers that this changes,
     and how it was found."""
@@ -146,12 +109,12 @@ class _Picked:
     linears: tuple[LinearLayer, ...] = ()
 
 
-def _pick(menus: Menus, targets: tuple[Target, ...], whole: _Whole) -> _Picked:
+def _pick(menus: Menus, targets: tuple[Target, ...], whole: Whole) -> _Picked:
     if not targets:
         return _Picked(tuple(menu[1] if len(menu) > 1 else menu[0] for menu in menus.at(())), "every eligible layer")
     everything = menus.all()
-    parts = _options(everything, targets, whole)
-    limits = _limits(_now(parts, targets), targets, whole)
+    parts = as_options(everything, targets, whole)
+    limits = limits_for(costs_now(parts, targets), targets, whole)
     found = _solved(parts, limits, targets, whole, menus)
     picks = [menu[i] for menu, i in zip(everything, found.picks, strict=True)]
     convs = len(menus.choices)
@@ -162,7 +125,7 @@ def _pick(menus: Menus, targets: tuple[Target, ...], whole: _Whole) -> _Picked:
     # Widths and branches stand; with every swap on the menu the convolutions come nearer to the limits.
     swaps = menus.at(labels)
     rest = [limit - used for limit, used in zip(limits, spent, strict=True)]
-    nearer = _solved(_options(swaps, targets, whole), rest, targets, whole, menus)
+    nearer = _solved(as_options(swaps, targets, whole), rest, targets, whole, menus)
     chosen = tuple(menu[i] for menu, i in zip(swaps, nearer.picks, strict=True))
     return _Picked(chosen, _words(found), labels, menus.linears)
 
@@ -172,96 +135,13 @@ def _words(found: Solution) -> str:
 
 
 def _solved(
-    parts: list[list[Option]], limits: list[int], targets: tuple[Target, ...], whole: _Whole, menus: Menus
+    parts: list[list[Option]], limits: list[int], targets: tuple[Target, ...], whole: Whole, menus: Menus
 ) -> Solution:
     answer = solve(parts, limits)
     if isinstance(answer, Infeasible):
-        spared = [have - low for have, low in zip(_now(parts, targets), answer.lowest, strict=True)]
-        raise TargetError(_unreachable(spared, targets, whole, menus))
+        spared = [have - low for have, low in zip(costs_now(parts, targets), answer.lowest, strict=True)]
+        raise TargetError(unreachable(spared, targets, whole, menus))
     return answer
-
-
-def within_reach(problem: Problem, choices: tuple[Choices, ...], targets: tuple[Target, ...]) -> bool:
-    """Whether some picks keep every target that is counted; what is timed is not known from candidates alone."""
-    counted = tuple(target for target in targets if target.metric != "latency")
-    whole = _Whole(problem.survey.total, None)
-    if not counted:
-        return True
-    parts = _options(Menus(problem, choices).all(), counted, whole)
-    return not isinstance(solve(parts, _limits(_now(parts, counted), counted, whole)), Infeasible)
-
-
-def least_share(problem: Problem, metric: Metric, latencies: Latencies | None = None) -> float:
-    """The share of the original's metric that the cheapest candidates keep, whatever damage they do.
-
-    The problem's own targets are not looked at; swaps that do not pay in time are left out as in ``make_plan``.
-    """
-    choices = problem.choices
-    if latencies is not None:
-        choices, _ = only_paying(choices, latencies, allow_slower=problem.recipe.allow_slower)
-    all_of_it, whole = Target(f"{metric}=100%", metric, share=Fraction(1)), _Whole(problem.survey.total, latencies)
-    parts = _options(Menus(problem, choices).all(), (all_of_it,), whole)
-    # No parts cost less than nothing, so that the answer holds the least that they can.
-    answer = solve(parts, (-1,))
-    spared = _now(parts, (all_of_it,))[0] - answer.lowest[0] if isinstance(answer, Infeasible) else 0
-    return whole.less(all_of_it, spared) / max(1, whole.of(all_of_it))
-
-
-def _options(menus: list[Menu], targets: tuple[Target, ...], whole: _Whole) -> list[list[Option]]:
-    """The same as the solver takes it."""
-    return [
-        [Option(tuple(whole.part(target, pick) for target in targets), pick.damage, pick.labels) for pick in menu]
-        for menu in menus
-    ]
-
-
-def _now(parts: list[list[Option]], targets: tuple[Target, ...]) -> list[int]:
-    """What all parts cost as they are, for each target."""
-    return [sum(part[0].costs[i] for part in parts) for i in range(len(targets))]
-
-
-def _limits(now: list[int], targets: tuple[Target, ...], whole: _Whole) -> list[int]:
-    return [have - whole.spared(target) for target, have in zip(targets, now, strict=True)]
-
-
-def _unreachable(spared: list[int], targets: tuple[Target, ...], whole: _Whole, menus: Menus) -> str:
-    choices, method = menus.choices, menus.problem.method
-    ranges = []
-    for target, most in zip(targets, spared, strict=True):
-        full, lowest = whole.of(target), whole.less(target, most)
-        asked = target.limit(whole.cost, whole.latency_ns)
-        ranges.append(
-            f"{target.metric} from {_bare(target, lowest)} ({lowest / full:.1%}) to {_bare(target, full)} (100 %), "
-            f"asked: {_bare(target, asked)}"
-        )
-    together = "" if len(targets) == 1 else " (each alone; together they may reach less)"
-    free = sum(bool(c.options) for c in choices)
-    narrowed = sum(len(widths.streams) for widths in menus.problem.widths)
-    drops = len({row.block.name for row in menus.problem.drops})
-    streams = f" and {narrowed} narrowed stream{'' if narrowed == 1 else 's'}" if narrowed else ""
-    streams += f" and {drops} dropped residual branch{'' if drops == 1 else 'es'}" if drops else ""
-    other = "" if method == "auto" else "choose a method with more reach (auto), "
-    slow = "" if whole.latencies is None else ", take swaps that do not pay in time (--allow-slower)"
-    return (
-        f"target {', '.join(t.text for t in targets)} can't be reached by {free} eligible of {len(choices)} "
-        f"convolutions{streams}. Reachable: {'; '.join(ranges)}{together}. "
-        f"Raise the target, {other}or free more layers (--shortcuts, --stem){slow}."
-    )
-
-
-def _bare(target: Target, value: int) -> str:
-    """A value without its metric's name, which stands beside it already."""
-    return human_ms(value) if target.metric == "latency" else human(value)
-
-
-def _nothing(problem: Problem, choices: tuple[Choices, ...]) -> str:
-    if not choices:
-        return "nothing to convert: the model has no convolution."
-    rows = [f"  {c.site.name}: {c.reason}" for c in choices]
-    rows += [f"  stream {stream.name}: {stream.closed}" for stream in problem.closed]
-    rows += [f"  residual branch {row.block.name}: {row.reason}" for row in problem.blocks]
-    listed = "\n".join(rows)
-    return f"nothing to convert: '{problem.method}' can replace none of the {len(choices)} convolutions:\n{listed}"
 
 
 def _layer(choices: Choices, pick: Pick, solved: bool, latencies: Latencies | None) -> PlanLayer:

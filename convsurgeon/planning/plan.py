@@ -5,29 +5,17 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from pydantic import (
-    NonNegativeInt,
-    SerializerFunctionWrapHandler,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from convsurgeon.base.errors import UnknownName, UsageError
 from convsurgeon.base.records import Record
-from convsurgeon.families import AnySpec
-from convsurgeon.families.cost import ConvShape, Cost
+from convsurgeon.families.cost import Cost
 from convsurgeon.planning.cost_record import CostRecord
 from convsurgeon.planning.floor_search import FloorSearch
 from convsurgeon.planning.plan_blocks import PlanBlock
+from convsurgeon.planning.plan_layers import Action, LayerLatency, PlanLatency, PlanLayer
 from convsurgeon.planning.plan_streams import Gone, PlanLinear, PlanStream
-from convsurgeon.planning.stream_fits import check_blocks, check_streams
-from convsurgeon.runtimes.place import Place
-
-if TYPE_CHECKING:
-    from convsurgeon.survey.sites import Site, Survey
 
 __all__ = [
     "Action",
@@ -41,85 +29,6 @@ __all__ = [
     "PlanStream",
     "plan_cost",
 ]
-
-Action = Literal["replaced", "narrowed", "dropped", "kept", "refused"]
-
-
-class LayerLatency(Record):
-    """Measured nanoseconds of one layer alone, over all its calls in one forward."""
-
-    before_ns: int
-    after_ns: int
-
-
-class PlanLatency(Record):
-    """Latency of the whole network in nanoseconds of one forward, as a plan promises it and as it was found.
-
-    Attributes:
-        place: where, and with what, everything was timed.
-        batch: the batch size.
-        before_ns: the original, measured.
-        predicted_ns: ``before_ns`` less what the layers save, times ``realised``.
-        measured_before_ns: the original again, in turn with the planned network (fresh weights).
-        measured_after_ns: the planned network.
-        realised: the share of the layers' saving that the whole network shows; 1 until measured otherwise.
-        rounds: how many plans were built and measured.
-    """
-
-    place: Place
-    batch: int
-    before_ns: int
-    predicted_ns: int
-    measured_before_ns: int | None = None
-    measured_after_ns: int | None = None
-    realised: float = 1.0
-    rounds: int = 0
-
-    @property
-    def ratio(self) -> float | None:
-        """Measured latency of the planned network over the original's; None before it was measured."""
-        if self.measured_after_ns is None or not self.measured_before_ns:
-            return None
-        return self.measured_after_ns / self.measured_before_ns
-
-
-class PlanLayer(Record):
-    """What happens to one convolution. To change it, edit ``spec``: costs are priced anew when a plan is read.
-
-    ``narrowed`` is its shape where streams at its ends lose channels; ``spec`` then belongs to that shape.
-    """
-
-    name: str
-    aliases: tuple[str, ...] = ()
-    kind: str
-    shape: ConvShape
-    narrowed: ConvShape | None = None
-    calls: NonNegativeInt
-    positions: NonNegativeInt
-    action: Action
-    reason: str
-    spec: AnySpec | None = None
-    damage: float | None = None
-    before: CostRecord
-    after: CostRecord
-    latency: LayerLatency | None = None
-
-    @field_validator("shape", "narrowed")
-    @classmethod
-    def _of_a_convolution(cls, shape: ConvShape | None) -> ConvShape | None:
-        if shape is not None and shape.flaw is not None:
-            raise ValueError(shape.flaw)
-        return shape
-
-    @property
-    def was(self) -> str:
-        """The convolution, e.g. ``Conv2d 64→128 3×3 /2``."""
-        return f"{self.kind} {self.shape.describe()}"
-
-    @property
-    def now(self) -> ConvShape:
-        """The shape of the convolution that stays, or that is swapped."""
-        return self.narrowed or self.shape
 
 
 class Plan(Record):
@@ -219,61 +128,6 @@ class Plan(Record):
     def to_json(self) -> str:
         """The plan as indented JSON."""
         return self.model_dump_json(indent=2) + "\n"
-
-    def check_fits(self, survey: Survey) -> None:
-        """Refuse a model, or inputs, that the plan was not made for.
-
-        Raises:
-            UnknownName: names the first layer that differs.
-            UsageError: inputs of other shapes, for which the plan's costs do not hold.
-        """
-        found = {site.name: site for site in survey.sites}
-        for layer in self.layers:
-            site = found.get(layer.name)
-            if site is None:
-                raise UnknownName(f"the plan was made for another model: '{layer.name}' is not in this one.")
-            if site.shape != layer.shape or site.kind != layer.kind:
-                raise UnknownName(
-                    f"the plan was made for another model: '{layer.name}' is {site.kind} {site.shape.describe()} "
-                    f"here and {layer.kind} {layer.shape.describe()} in the plan."
-                )
-        if extra := sorted(set(found) - {layer.name for layer in self.layers}):
-            raise UnknownName(f"the plan was made for another model: it does not know '{extra[0]}'.")
-        check_streams(self.streams, self.linears, survey)
-        check_blocks(self.blocks, self.linears, survey)
-        self._check_inputs(survey)
-        if self.counted_on == survey.counted_on == "meta":
-            self._check_counts(found)
-            if self.before.cost() != survey.total:
-                raise UsageError(
-                    f"the plan says that the model has {self.before.macs:,} MACs and {self.before.params:,} "
-                    f"parameters; it has {survey.total.macs:,} and {survey.total.params:,}. Edit only specs and "
-                    "actions, or make a new plan."
-                )
-
-    def _check_inputs(self, survey: Survey) -> None:
-        if survey.input_shapes != self.input_shapes:
-            planned, given = (
-                ", ".join(str(list(shape)) for shape in shapes) for shapes in (self.input_shapes, survey.input_shapes)
-            )
-            raise UsageError(
-                f"the plan was made for inputs {planned}, these are {given}: its costs hold for the former only. "
-                "Pass inputs of those shapes (--input N,C,H,W on the command line), or make a new plan."
-            )
-
-    def _check_counts(self, found: dict[str, Site]) -> None:
-        """Costs are priced from these, so a changed one would be a wrong cost."""
-        for layer in self.layers:
-            site = found[layer.name]
-            here = (site.calls, site.positions, site.cost)
-            planned = (layer.calls, layer.positions, layer.before.cost())
-            if here != planned:
-                raise UsageError(
-                    f"the plan says of '{layer.name}': {layer.calls} calls, {layer.positions} positions, "
-                    f"{layer.before.macs:,} MACs, {layer.before.params:,} parameters; this model has {site.calls}, "
-                    f"{site.positions}, {site.cost.macs:,} and {site.cost.params:,}. Edit only specs and actions, or "
-                    "make a new plan."
-                )
 
 
 def _without_narrowed(layer: dict[str, Any]) -> dict[str, Any]:

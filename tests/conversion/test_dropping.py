@@ -282,7 +282,7 @@ def test_a_network_without_a_branch_recovers_and_is_lowered(done: convsurgeon.Co
 def test_times_of_dropped_layers_are_planned_with(monkeypatch: pytest.MonkeyPatch) -> None:
     """Convolutions that no method touches are timed where their branch may go, and a stand-in takes its share."""
     table = TableKeeper()
-    monkeypatch.setattr("convsurgeon.conversion.planner.timekeeper", lambda runtime: table)
+    monkeypatch.setattr("convsurgeon.conversion.planner.timekeeper", lambda *_: table)
     found = _dropped(_deep(), target="latency=83%").plan
     assert [row.block.name for row in found.dropped] == ["branches.1"]
     taken = [

@@ -81,3 +81,16 @@ def test_layers_that_no_input_reaches_are_not_short_of_inputs() -> None:
     """A layer that runs on none of the calibration inputs can't be helped by more of them."""
     with pytest.raises(TargetError, match="can't be reached by"):
         plan(182, skip=(), target="macs=40%")
+
+
+def test_a_target_out_of_reach_of_all_candidates_is_refused_before_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many inputs there are; one within reach is measured."""
+
+    def measured(*_: object) -> None:
+        raise AssertionError("measured")
+
+    monkeypatch.setattr(Measurement, "run", measured)
+    with pytest.raises(TargetError, match=r"macs=1% can't be reached by \d eligible .* Reachable: macs from"):
+        plan(256, target="macs=1%")
+    with pytest.raises(AssertionError, match="measured"):
+        plan(256, target="macs=70%")

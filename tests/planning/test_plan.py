@@ -16,6 +16,7 @@ from convsurgeon.models.loading import build_model
 from convsurgeon.planning.make import make_plan
 from convsurgeon.planning.options import PROXY, Damage
 from convsurgeon.planning.plan_file import read_plan_file
+from convsurgeon.planning.plan_fits import check_fits
 from convsurgeon.planning.problem import pose
 from tests.families.table import ROWS
 from tests.nets import IMAGE, Plain, Residual, Shared
@@ -281,8 +282,8 @@ def test_another_model_is_refused_by_its_first_difference(other: nn.Module, word
     """A plan for another model names the first convolution that is missing, differs, or is unknown to it."""
     plan = _plan(method="compconv128")
     with pytest.raises(UnknownName, match=words):
-        plan.check_fits(inspect(other, torch.zeros(IMAGE)))
-    plan.check_fits(inspect(Residual(), torch.zeros(IMAGE)))
+        check_fits(plan, inspect(other, torch.zeros(IMAGE)))
+    check_fits(plan, inspect(Residual(), torch.zeros(IMAGE)))
 
 
 def test_another_shape_is_refused_with_both_shapes() -> None:
@@ -290,18 +291,18 @@ def test_another_shape_is_refused_with_both_shapes() -> None:
     plan, wider, longer = _plan(method="compconv128"), Residual(), Residual()
     wider.conv2 = nn.Conv2d(64, 64, 5, padding=2)
     with pytest.raises(UnknownName, match="'conv2' is Conv2d 64→64 5×5 here and Conv2d 64→64 3×3 in the plan"):
-        plan.check_fits(inspect(wider, torch.zeros(IMAGE)))
+        check_fits(plan, inspect(wider, torch.zeros(IMAGE)))
     longer.extra = nn.Conv2d(1, 1, 1)
     with pytest.raises(UnknownName, match="it does not know 'extra'"):
-        plan.check_fits(inspect(longer, torch.zeros(IMAGE)))
+        check_fits(plan, inspect(longer, torch.zeros(IMAGE)))
 
 
 def test_inputs_of_another_shape_are_refused() -> None:
     """A plan's costs hold for its own input shapes; other shapes are refused, the same ones are not."""
     plan = _plan(method="compconv128")
     with pytest.raises(UsageError, match=r"made for inputs \[1, 3, 16, 16\], these are \[2, 3, 20, 20\]"):
-        plan.check_fits(inspect(Residual(), torch.zeros(2, 3, 20, 20)))
-    plan.check_fits(inspect(Residual(), torch.ones(IMAGE)))
+        check_fits(plan, inspect(Residual(), torch.zeros(2, 3, 20, 20)))
+    check_fits(plan, inspect(Residual(), torch.ones(IMAGE)))
 
 
 def test_a_convolution_has_one_row() -> None:
@@ -316,11 +317,11 @@ def test_a_convolution_has_one_row() -> None:
 def test_rows_that_do_not_count_this_model_are_refused() -> None:
     """Costs are priced from a row's numbers, so other numbers than the model's are refused by the layer's name."""
     found, plan = inspect(Residual(), torch.zeros(IMAGE)), _plan(method="compconv128")
-    plan.check_fits(found)
+    check_fits(plan, found)
     data = json.loads(plan.to_json())
     data["layers"][2]["positions"] += 1
     with pytest.raises(UsageError, match=r"the plan says of 'conv2': 1 calls, 65 positions, .* this model has 1, 64"):
-        read_plan(json.dumps(data)).check_fits(found)
+        check_fits(read_plan(json.dumps(data)), found)
 
 
 def test_a_truth_is_no_number_in_a_plan() -> None:

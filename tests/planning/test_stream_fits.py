@@ -16,6 +16,7 @@ from convsurgeon.base.errors import UsageError
 from convsurgeon.planning.make import make_plan
 from convsurgeon.planning.plan import Plan
 from convsurgeon.planning.plan_file import read_plan
+from convsurgeon.planning.plan_fits import check_fits
 from convsurgeon.planning.problem import pose
 from convsurgeon.planning.recipe import merged
 from convsurgeon.planning.widths import Widths
@@ -87,7 +88,7 @@ def test_what_is_kept_may_be_edited(
 ) -> None:
     """Action, reason and layers follow from the channels alone, and the network has them."""
     edited = _read(plan, _row("kept", kept))
-    edited.check_fits(surveyed)
+    check_fits(edited, surveyed)
     row = edited.streams[0]
     assert (row.action, row.reason) == (action, reason)
     network = narrowed(Chain(), edited)
@@ -135,7 +136,7 @@ def test_any_other_edit_is_refused(plan: dict[str, Any], surveyed: Survey, edit:
 
 
 def _applied(plan: Plan, surveyed: Survey) -> nn.Module:
-    plan.check_fits(surveyed)
+    check_fits(plan, surveyed)
     return narrowed(Chain(), plan)
 
 
@@ -148,4 +149,4 @@ def test_a_stream_that_has_to_stay_is_not_opened_by_a_plan(plan: dict[str, Any],
         row["stream"]["closed"] = None
 
     with pytest.raises(UsageError, match="has to stay: the network gives it back"):
-        _read(plan, opened).check_fits(surveyed)
+        check_fits(_read(plan, opened), surveyed)

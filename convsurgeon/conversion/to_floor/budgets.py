@@ -12,9 +12,10 @@ from convsurgeon.conversion.in_time import measured_latencies, measured_plan, pl
 from convsurgeon.conversion.patient import Patient
 from convsurgeon.conversion.planner import latencies_on_disk, timed_planning
 from convsurgeon.planning.latencies import Latencies
-from convsurgeon.planning.make import least_share, make_plan
+from convsurgeon.planning.make import make_plan
 from convsurgeon.planning.plan import Plan
 from convsurgeon.planning.problem import Problem
+from convsurgeon.planning.reach import least_share
 from convsurgeon.planning.targets import Metric, Target
 
 __all__ = ["SHARE_DIGITS", "Budgets", "reached"]

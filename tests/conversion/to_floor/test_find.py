@@ -175,7 +175,7 @@ def test_a_latency_target_stands_beside_a_floor(monkeypatch: pytest.MonkeyPatch)
     from tests.conversion.time_table import TableKeeper, by_macs
 
     table = TableKeeper(by_macs, rest=0, realised=0.8)
-    monkeypatch.setattr("convsurgeon.conversion.planner.timekeeper", lambda runtime: table)
+    monkeypatch.setattr("convsurgeon.conversion.planner.timekeeper", lambda *_: table)
     done = _converted(small_net(), at_least="output-error=50%", target="latency=60%")
     latency = done.plan.latency
     assert latency is not None
