@@ -8,7 +8,7 @@ from convsurgeon.base.batch_axis import batch_of
 from convsurgeon.base.errors import ModelRunError, UsageError
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.report.record import Timing
-from convsurgeon.runtimes.machine import device_of, dtype_name, dtype_of, place, synchroniser
+from convsurgeon.runtimes.machine import busy, device_of, dtype_name, dtype_of, place, synchroniser
 from convsurgeon.runtimes.registry import find_runtime
 from convsurgeon.runtimes.timer import QUICK, Spread, Stopwatch, time_in_turn
 from convsurgeon.transfer.capture import evaluating
@@ -34,7 +34,8 @@ def quick_timing(original: nn.Module, converted: nn.Module, inputs: Inputs) -> T
         return None
     if times is None:
         return None
-    return Timing(place=place("eager", precision, device), batch=batch, original=times[0], converted=times[1])
+    where, others = place("eager", precision, device), busy() is not None
+    return Timing(place=where, batch=batch, original=times[0], converted=times[1], busy=others)
 
 
 def _in_turn(

@@ -186,8 +186,12 @@ def _timing_line(timing: Timing) -> str:
     """What the conversion brought in time, and a plain word where that is nothing."""
     before, after = timing.original.median_ns, timing.converted.median_ns
     verdict = "measured" if timing.ratio < _AS_FAST else "measured, NOT FASTER"
+    if timing.busy:
+        verdict = "measured on a BUSY machine"
     words = f"{verdict}: one forward takes {human_ms(after)} of {human_ms(before)} ({share(after, before)}; "
     words += f"{timing.place.describe()}, batch {timing.batch})"
+    if timing.busy:
+        return f"{words}: such a ratio means little; 'convsurgeon bench' again when it is idle"
     return words if timing.ratio < _AS_FAST else f"{words}; 'convsurgeon lower' or --target latency=60% may help"
 
 

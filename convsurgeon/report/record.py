@@ -38,12 +38,14 @@ class Fidelity(Record):
 
 
 class Timing(Record):
-    """One forward of both networks, timed in turn right after the conversion, on ``batch`` inputs."""
+    """One forward of both networks, timed in turn right after the conversion, on ``batch`` inputs; ``busy`` where other
+    programs kept the processor from it."""
 
     place: Place
     batch: int
     original: Spread
     converted: Spread
+    busy: bool = False
 
     @property
     def ratio(self) -> float:

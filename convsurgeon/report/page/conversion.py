@@ -83,6 +83,8 @@ def _time(report: Report) -> list[Figure]:
     else:
         return [Figure("Time", "not measured", "'convsurgeon bench' measures it")]
     title = "Time kept" if new < old else "Time: not faster"
+    if report.timing is not None and report.timing.busy:
+        title = "Time, on a busy machine"
     return [Figure(title, share(new, old), f"{human_ms(old)} → {human_ms(new)}, {place.runtime_in_words()}")]
 
 
