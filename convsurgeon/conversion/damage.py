@@ -26,17 +26,20 @@ from convsurgeon.transfer import Calibration, DamageSettings, DamageTable, measu
 __all__ = ["posed"]
 
 
-def posed(patient: Patient, recipes: Sequence[Recipe], data: Data, progress: Progress) -> tuple[Problem, ...]:
+def posed(
+    patient: Patient, recipes: Sequence[Recipe], data: Data, progress: Progress, *, binding: bool = True
+) -> tuple[Problem, ...]:
     """What each recipe asks of a model; candidates are measured together, in one go through the calibration inputs.
 
-    Where nothing is to be chosen, weights are random or there are no inputs, damage stays a data-free proxy.
+    Targets that are not ``binding`` are not refused: those of them that are within reach shall be planned. Where
+    nothing is to be chosen, weights are random or there are no inputs, damage stays a data-free proxy.
 
     Raises:
         UnknownName, TargetError: see ``pose``, ``make_plan``, ``refuse_too_few``.
     """
     problems = tuple(pose(patient.survey, recipe, model=patient.name) for recipe in recipes)
     if not patient.untrained:
-        problems = _with_damage(patient, tuple(problem.fitted() for problem in problems), data, progress)
+        problems = _with_damage(patient, tuple(problem.fitted() for problem in problems), data, binding, progress)
     calibration = calibration_of(patient, data)
     return tuple(
         _with_other_moves(patient, problem, calibration, progress) if problem.recipe.measures_outputs else problem
@@ -58,14 +61,14 @@ def calibration_of(patient: Patient, data: Data) -> Calibration | None:
 
 
 def _with_damage(
-    patient: Patient, problems: tuple[Problem, ...], data: Data, progress: Progress
+    patient: Patient, problems: tuple[Problem, ...], data: Data, binding: bool, progress: Progress
 ) -> tuple[Problem, ...]:
     open_ones = [problem for problem in problems if _is_open(problem)]
     if data.calibration is None or not open_ones:
         return problems
-    if len(open_ones) == 1:
-        _refuse_out_of_reach(open_ones[0])
-    table = _measured(patient, open_ones, data.calibration, progress)
+    for problem in open_ones if binding else ():
+        _refuse_out_of_reach(problem)
+    table = _measured(patient, open_ones, data.calibration, binding, progress)
     return tuple(problem.rated(_damage(problem, table)) if _is_open(problem) else problem for problem in problems)
 
 
@@ -85,11 +88,10 @@ def _is_open(problem: Problem) -> bool:
 
 
 def _measured(
-    patient: Patient, problems: Sequence[Problem], calibration: Iterable[Any], progress: Progress
+    patient: Patient, problems: Sequence[Problem], calibration: Iterable[Any], binding: bool, progress: Progress
 ) -> DamageTable:
     data = Calibration.of(calibration, patient.inputs)
-    # Of several problems none is refused for its targets: those that are within reach shall be planned.
-    alone = problems[0] if len(problems) == 1 else replace(problems[0], targets=())
+    alone = problems[0] if binding and len(problems) == 1 else replace(problems[0], targets=())
     return measure_damage(
         patient.model,
         _requests(problems),

@@ -111,7 +111,7 @@ class _Run:
         recipes = [
             order.recipe.model_copy(update={"method": method, "target": order.grid.targets}) for method in methods
         ]
-        problems = posed(order.patient, recipes, order.data, self.tell) if recipes else ()
+        problems = posed(order.patient, recipes, order.data, self.tell, binding=False) if recipes else ()
         return {method.name: problem for method, problem in zip(methods, problems, strict=True)}
 
     def _finish(self, problem: Problem) -> Finished:
