@@ -26,6 +26,7 @@ from benchmarks.frontier.rows import Row, merged
 from benchmarks.frontier.times import RUNTIMES, milliseconds
 from benchmarks.recovery.run import STEPS
 from benchmarks.rows import read_rows, write_rows
+from convsurgeon.base.errors import TargetError
 from convsurgeon.runtimes.machine import busy, device_name
 
 ROWS = Path(__file__).with_name("rows.jsonl")
@@ -51,8 +52,13 @@ def make(net: str, cache: Path, data: Path, steps: int, in_time: bool) -> None:
     model, splits = load_trained(net, SEED, cache), (load_train(data), load_test(data))
     sample = Sample.of(splits[0], SEED)
     for point in points():
-        if point.in_time == in_time and not (_folder(cache, net, point) / "made.json").is_file():
-            LOG.print(keep(_folder(cache, net, point), point, model, sample, splits, steps))
+        folder = _folder(cache, net, point)
+        if point.in_time != in_time or (folder / "made.json").is_file():
+            continue
+        try:
+            LOG.print(keep(folder, point, model, sample, splits, steps))
+        except TargetError as reason:
+            LOG.print(f"{point.method}: {reason}", markup=False)
 
 
 @main.command()

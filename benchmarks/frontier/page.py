@@ -62,5 +62,5 @@ def _picture(rows: Sequence[Row], net: str, runtime: str) -> str:
         )
         for row in rows
     ]
-    changed = Axis("images with another class than before, %", lambda y: f"{10**y:.2g}")
+    changed = Axis("images with another class than before, %", lambda y: f"{10**y:.3g}")
     return scatter(points, Axis(f"time in {runtime}, % of the original's", "{:.0f}".format), changed, title=net)

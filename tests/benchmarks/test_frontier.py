@@ -4,9 +4,11 @@ import torch
 from torch import nn
 
 from benchmarks.accuracy.nets import build
+from benchmarks.frontier.__main__ import ROWS
 from benchmarks.frontier.networks import of_these_widths
 from benchmarks.frontier.page import pictures, tables
 from benchmarks.frontier.rows import Row, merged
+from benchmarks.rows import read_rows
 
 
 def row(machine: str, changed: float) -> Row:
@@ -57,3 +59,11 @@ def test_page(tmp_path):
     (path,) = pictures(found, tmp_path)
     # Less than the test images resolve is drawn as what they resolve.
     assert "% 61, images with another class than before, % 0.1" in path.read_text().replace("of the original's ", "")
+
+
+def test_the_lab_book_shows_the_rows_that_are_kept():
+    """Every line of the tables stands in the lab book."""
+    book = (ROWS.parents[2] / "docs" / "lab" / "accuracy.md").read_text(encoding="utf-8").splitlines()
+    found = [line for line in tables(read_rows(Row, ROWS)).splitlines() if line]
+    assert found
+    assert set(found) <= set(book)
