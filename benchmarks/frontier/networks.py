@@ -15,7 +15,7 @@ import convsurgeon
 from benchmarks.accuracy.data import Split
 from benchmarks.accuracy.nets import build
 from benchmarks.accuracy.rivals import torch_pruning
-from benchmarks.accuracy.run import Sample, plan_for, top1
+from benchmarks.accuracy.run import MOVES, Sample, plan_for, top1
 from benchmarks.accuracy.train import replace_file
 from benchmarks.recovery.run import FROM_ANEW, trained
 from convsurgeon.base.inputs import as_inputs
@@ -63,11 +63,6 @@ class Made:
     lost: float
     lost_after_training: float | None = None
 
-    @property
-    def point(self) -> Point:
-        """Which one."""
-        return Point(self.method, self.percent, self.in_time)
-
 
 def points() -> Iterator[Point]:
     """Those of MACs first, which a busy machine can make."""
@@ -78,14 +73,13 @@ def points() -> Iterator[Point]:
             yield from (Point(method, target, in_time=True) for target in TARGETS)
 
 
-def converted(point: Point, model: nn.Module, sample: Sample, seed: int) -> convsurgeon.Converted:
+def converted(point: Point, model: nn.Module, sample: Sample, seed: int) -> convsurgeon.Conversion:
     """The conversion behind one of our points, without any training."""
     if point.in_time:
-        moves = "swap,narrow,streams" if point.method == "auto-moves" else "swap"
         plan = convsurgeon.plan(
             model,
             sample.example,
-            moves=moves,
+            moves=MOVES.get(point.method, "swap"),
             target=point.target,
             calibration=sample.batches(),
             latency_batch=LATENCY_BATCH,
