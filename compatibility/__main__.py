@@ -1,18 +1,18 @@
 """Rebuild the compatibility matrix.
 
-    scripts/matrix                                  # what is not there yet, then docs/matrix.md and .jsonl
+    scripts/matrix                                  # what docs/matrix.jsonl lacks, then docs/matrix.md
     scripts/matrix --library timm --only 'resnet*'
-    scripts/matrix --redo-failed --jobs 2
-    scripts/matrix --page-only                      # both files and the summary from what is there
+    scripts/matrix --method narrow --jobs 2         # one column
+    scripts/matrix --page-only                      # the page and the summary from what is there
 
-It goes on where it was stopped: a network that was examined by this version of convsurgeon is not examined again
-unless ``--redo`` or ``--redo-failed`` asks for it.
+Every network's line is written as soon as it is known, so that a run goes on where it was stopped: methods that were
+examined by this version of convsurgeon are not examined again unless ``--redo`` or ``--redo-failed`` asks for it, and
+methods that are not asked for keep what was found of them.
 """
 
 from __future__ import annotations
 
 import fnmatch
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,15 +22,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from compatibility.examine import Settings
 from compatibility.libraries import LIBRARIES, subjects_of
+from compatibility.matrix import Matrix
 from compatibility.page import page, summary
-from compatibility.pool import Cache, examine_all
-from compatibility.published import published, write_published
+from compatibility.pool import examine_all
 from compatibility.records import NetworkRow
 from compatibility.subjects import Subject
-from convsurgeon import __version__
+from convsurgeon.base.files import write_whole
 
 ROOT = Path(__file__).parents[1]
 CACHE = ROOT / "benchmarks" / ".cache" / "matrix"
+ROWS = "matrix.jsonl"
 PAGE = ROOT / "docs" / "matrix.md"
 DEFAULTS = Settings()
 SCREEN = Console(stderr=True)
@@ -41,6 +42,9 @@ SCREEN = Console(stderr=True)
 @click.option("--only", multiple=True, metavar="GLOB", help="networks whose name matches; may be given several times")
 @click.option("--limit", type=click.IntRange(min=1), help="at most so many networks of each library")
 @click.option("--method", "methods", multiple=True, default=DEFAULTS.methods, show_default=True)
+@click.option(
+    "--calibrated/--not-calibrated", default=DEFAULTS.calibrated, show_default=True, help="the calibrated check"
+)
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="networks at a time")
 @click.option(
     "--seconds", type=click.IntRange(min=1), default=DEFAULTS.seconds, show_default=True, help="CPU, per network"
@@ -50,13 +54,14 @@ SCREEN = Console(stderr=True)
 @click.option("--redo", is_flag=True, help="examine again what is there already")
 @click.option("--redo-failed", is_flag=True, help="examine again what failed")
 @click.option("--page-only", is_flag=True, help="examine nothing")
-@click.option("--cache", type=click.Path(path_type=Path), default=CACHE, help="one JSON file per network")
-@click.option("--output", type=click.Path(path_type=Path), default=PAGE, help="the page; its data beside it")
+@click.option("--cache", type=click.Path(path_type=Path), default=CACHE, help="what the scan of timm found")
+@click.option("--output", type=click.Path(path_type=Path), default=PAGE, help="the page; matrix.jsonl is beside it")
 def main(
     libraries: Sequence[str],
     only: Sequence[str],
     limit: int | None,
     methods: Sequence[str],
+    calibrated: bool,
     jobs: int,
     seconds: int,
     gib: int,
@@ -68,19 +73,14 @@ def main(
     output: Path,
 ) -> None:
     """Examine, then write the page and print the summary."""
-    kept = Cache(cache)
-    subjects = _subjects(libraries or LIBRARIES, only, limit, cache)
+    matrix = Matrix(output.with_name(ROWS))
     if not page_only:
-        open_ones = [s for s in subjects if _is_open(kept.read(s.library, s.name), redo, redo_failed)]
-        settings = Settings(methods=tuple(methods), most_macs=int(gmacs * 1e9), seconds=seconds, gib=gib)
-        _examine(open_ones, settings, kept, jobs)
-    rows = [row for s in subjects if (row := kept.read(s.library, s.name)) is not None]
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(page(rows), encoding="utf-8")
-    write_published(map(published, rows), output.with_suffix(".jsonl"))
-    everything = [row.model_dump(mode="json") for row in rows]
-    (cache / "matrix.json").write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
-    click.echo(summary(rows))
+        settings = Settings(tuple(methods), int(gmacs * 1e9), seconds=seconds, gib=gib, calibrated=calibrated)
+        subjects = _subjects(libraries or LIBRARIES, only, limit, cache)
+        open_ones = [s for s in subjects if redo or matrix.lacks(s, settings, redo_failed)]
+        _examine(open_ones, settings, matrix, jobs)
+    write_whole(output, page(matrix.rows))
+    click.echo(summary(matrix.rows))
 
 
 def _subjects(libraries: Sequence[str], only: Sequence[str], limit: int | None, cache: Path) -> list[Subject]:
@@ -101,23 +101,17 @@ def _subjects(libraries: Sequence[str], only: Sequence[str], limit: int | None, 
     return found
 
 
-def _is_open(row: NetworkRow | None, redo: bool, redo_failed: bool) -> bool:
-    if row is None or redo:
-        return True
-    # A row without versions is one of a process that did not end by itself.
-    return row.versions.get("convsurgeon", __version__) != __version__ or (redo_failed and not row.green)
-
-
-def _examine(subjects: Sequence[Subject], settings: Settings, cache: Cache, jobs: int) -> None:
+def _examine(subjects: Sequence[Subject], settings: Settings, matrix: Matrix, jobs: int) -> None:
     with _bar() as bar:
         task = bar.add_task("", total=len(subjects))
 
         def finished(row: NetworkRow) -> None:
+            matrix.add(row)
             bar.update(task, advance=1, description=row.name)
             for reason in row.failures():
                 bar.console.print(f"{row.library} {row.name}: {reason}", style="red", markup=False, highlight=False)
 
-        examine_all(subjects, settings, cache, jobs, finished)
+        examine_all(subjects, settings, jobs, finished)
 
 
 def _bar() -> Progress:

@@ -60,8 +60,7 @@ def examined_cell(patient: Patient, method: str, export_macs: int | None, at: Ca
     return Cell(
         method=method,
         outcome=made.outcome,
-        replaced=len(plan.replaced),
-        kept=plan.after.macs / plan.before.macs,
+        kept=round(plan.after.macs / plan.before.macs, 4),
         reachable=made.reachable,
         note=made.note,
         checks=stages.checks,

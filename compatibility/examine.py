@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from compatibility.sizes import Sized, resize, sized
 from compatibility.stages import LeftOut, Stages, Wrong
 from compatibility.subjects import Subject
 from compatibility.training import TRAINING_BATCH, graded, step
-from compatibility.witness import convolutions, digest, params, wide_convolutions
+from compatibility.witness import convolutions, digest, params
 
 __all__ = ["Settings", "examine"]
 
@@ -64,9 +63,8 @@ def examine(subject: Subject, settings: Settings, at: Callable[[str], None] = la
         for method in settings.methods:
             export_macs = settings.export_macs if method == settings.export_method else None
             cells.append(examined_cell(patient, method, export_macs, at))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     seconds = round(time.process_time() - start, 1)
-    return NetworkRow(**row, checks=stages.checks, cells=tuple(cells), seconds=seconds, peak_mib=peak)
+    return NetworkRow(**row, checks=stages.checks, cells=tuple(cells), seconds=seconds)
 
 
 def versions(library: str) -> dict[str, str]:
@@ -87,9 +85,7 @@ def _facts(subject: Subject, model: nn.Module, size: Sized) -> dict[str, Any]:
         "inputs": ", ".join(map(str, shapes)),
         "reduced": size.side != subject.sides[0],
         "macs": size.original.macs,
-        "params": params(model),
         "convolutions": len(convolutions(model)),
-        "wide": len(wide_convolutions(model)),
     }
 
 

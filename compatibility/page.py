@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from compatibility.records import NetworkRow
+from compatibility.records import Cell, NetworkRow
 
 __all__ = ["page", "summary"]
 
@@ -41,8 +41,8 @@ Inputs are of batch 1 and of the library's own size, smaller where a forward wou
 
 _NETWORKS = """\
 [matrix.jsonl](matrix.jsonl) has a line for each network: its input (`reduced` where that is smaller than the
-library's own), MACs, convolutions and, for each method, the share of the MACs that is kept, or the least that can be
-reached where the target was refused. The site shows them as tables, under "Networks, one by one"."""
+library's own), MACs, convolutions, every check and, for each method, the share of the MACs that is kept, or the least
+that can be reached where the target was refused. The site shows them as tables, under "Networks, one by one"."""
 
 
 def summary(rows: Iterable[NetworkRow]) -> str:
@@ -58,12 +58,27 @@ def summary(rows: Iterable[NetworkRow]) -> str:
 
 
 def _counts(label: str, rows: Sequence[NetworkRow]) -> str:
-    cells = [cell for row in rows for cell in row.cells]
-    green = [cell for cell in cells if cell.green]
-    kinds = [sum(cell.outcome == kind for cell in green) for kind in ("converted", "refused", "nothing")]
-    failed = len(cells) - len(green) + sum(not row.cells for row in rows)
+    kinds, failed = _outcomes([cell for row in rows for cell in row.cells])
+    failed += sum(not row.cells for row in rows)
     handled = sum(row.green for row in rows)
-    return f"| {label} | {len(rows)} | {handled} | " + " | ".join(map(str, (*kinds, failed))) + " |"
+    return f"| {label} | {len(rows)} | {handled} | {kinds} | {failed} |"
+
+
+def _outcomes(cells: Sequence[Cell]) -> tuple[str, int]:
+    """How many are converted, refused and nothing, and how many failed."""
+    green = [cell.outcome for cell in cells if cell.green]
+    kinds = " | ".join(str(green.count(kind)) for kind in ("converted", "refused", "nothing"))
+    return kinds, len(cells) - len(green)
+
+
+def _by_method(rows: Sequence[NetworkRow]) -> str:
+    lines = ["| method | networks | converted | refused, with the range | nothing to convert | failed |"]
+    lines.append("|---|---|---|---|---|---|")
+    for method in dict.fromkeys(cell.method for row in rows for cell in row.cells):
+        cells = [cell for row in rows for cell in row.cells if cell.method == method]
+        kinds, failed = _outcomes(cells)
+        lines.append(f"| {method} | {len(cells)} | {kinds} | {failed} |")
+    return "\n".join(lines)
 
 
 def page(rows: Iterable[NetworkRow]) -> str:
@@ -72,6 +87,7 @@ def page(rows: Iterable[NetworkRow]) -> str:
     parts = ["# Compatibility", _HOW, _setting(everything)]
     parts += ["Networks are counted in the first columns, conversions (networks × methods) in the others.", ""]
     parts[-1] = summary(everything)
+    parts += ["Conversions by method, as far as it was asked for:", _by_method(everything)]
     parts += ["## Failures", _failures(everything), "## Checks", _checks(everything), "## Networks", _NETWORKS]
     return "\n\n".join(parts) + "\n"
 

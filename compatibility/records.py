@@ -1,10 +1,10 @@
-"""What one examination writes down; one JSON file per network."""
+"""What is known of each network: one line of docs/matrix.jsonl."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, model_serializer, model_validator
 
 __all__ = ["Cell", "Check", "NetworkRow", "State"]
 
@@ -18,12 +18,23 @@ class _Record(BaseModel):
 class Check(_Record):
     """One question and its answer; ``why`` gives the error's class and first line, or the reason it was left out.
 
-    ``seconds`` are of CPU time, which other programs on the machine hardly change.
+    Written as one text, ``ok`` or ``failed: ValueError: …``.
     """
 
     state: State
     why: str = ""
-    seconds: float = 0.0
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _read(cls, value: object, handler: ModelWrapValidatorHandler[Check]) -> Check:
+        if isinstance(value, str):
+            state, _, why = value.partition(": ")
+            return handler({"state": state, "why": why})
+        return handler(value)
+
+    @model_serializer
+    def _written(self) -> str:
+        return f"{self.state}: {self.why}" if self.why else self.state
 
 
 class Cell(_Record):
@@ -36,20 +47,27 @@ class Cell(_Record):
 
     method: str
     outcome: Literal["converted", "refused", "nothing", "failed"]
-    replaced: int = 0
     kept: float | None = None
     reachable: float | None = None
     note: str = ""
     checks: dict[str, Check] = {}
 
     @property
+    def failed(self) -> dict[str, str]:
+        """The checks that failed, and why."""
+        return _failed(self.checks)
+
+    @property
     def green(self) -> bool:
         """Whether nothing failed."""
-        return self.outcome != "failed" and all(check.state != "failed" for check in self.checks.values())
+        return self.outcome != "failed" and not self.failed
 
 
 class NetworkRow(_Record):
-    """Everything found out about one network; MACs of one forward on ``inputs``."""
+    """Everything found out about one network; MACs of one forward on ``inputs``, seconds of CPU time.
+
+    ``reduced`` says that the inputs are smaller than the library's own.
+    """
 
     library: str
     name: str
@@ -57,26 +75,41 @@ class NetworkRow(_Record):
     inputs: str = ""
     reduced: bool = False
     macs: int = 0
-    params: int = 0
     convolutions: int = 0
-    wide: int = 0
     checks: dict[str, Check] = {}
     cells: tuple[Cell, ...] = ()
     seconds: float = 0.0
-    peak_mib: int = 0
 
     @property
     def green(self) -> bool:
         """Whether the network is handled: every check of every method passed."""
-        complete = bool(self.cells) and all(cell.green for cell in self.cells)
-        return complete and all(check.state != "failed" for check in self.checks.values())
+        return bool(self.cells) and all(cell.green for cell in self.cells) and not _failed(self.checks)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Of the network."""
+        return self.library, self.name
+
+    def cell(self, method: str) -> Cell | None:
+        """What was found of one method."""
+        return next((cell for cell in self.cells if cell.method == method), None)
 
     def failures(self) -> list[str]:
         """Method, stage and reason of everything that failed."""
-        own = [f"{stage}: {check.why}" for stage, check in self.checks.items() if check.state == "failed"]
-        return own + [
-            f"{cell.method}, {stage}: {check.why}"
-            for cell in self.cells
-            for stage, check in cell.checks.items()
-            if check.state == "failed"
-        ]
+        own = [f"{stage}: {why}" for stage, why in _failed(self.checks).items()]
+        return own + [f"{cell.method}, {stage}: {why}" for cell in self.cells for stage, why in cell.failed.items()]
+
+    def beside(self, earlier: NetworkRow | None) -> NetworkRow:
+        """With those methods and checks of an ``earlier`` examination that were not asked for again."""
+        if earlier is None or not self.cells:
+            return self
+        others = tuple(cell for cell in earlier.cells if self.cell(cell.method) is None)
+        if not others:
+            return self
+        seconds = round(earlier.seconds + self.seconds, 1)
+        checks = earlier.checks | self.checks
+        return self.model_copy(update={"checks": checks, "cells": others + self.cells, "seconds": seconds})
+
+
+def _failed(checks: dict[str, Check]) -> dict[str, str]:
+    return {stage: check.why for stage, check in checks.items() if check.state == "failed"}

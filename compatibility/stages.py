@@ -1,12 +1,11 @@
-"""Runs the stages of an examination: times each, turns what it raises into a row, and says where it is."""
+"""Runs the stages of an examination: turns what each raises into a check, and says where it is."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from compatibility.records import Check
+from compatibility.records import Check, State
 
 __all__ = ["LeftOut", "Stages", "Wrong", "said"]
 
@@ -37,9 +36,9 @@ class Stages:
     def run(self, name: str, stage: Callable[[], T]) -> T | None:
         """The stage's value, or None where it failed or was left out."""
         self._at(f"{self._prefix}{name}")
-        start = time.process_time()
         value = None
-        state, why = "ok", ""
+        state: State = "ok"
+        why = ""
         try:
             value = stage()
         except LeftOut as reason:
@@ -49,6 +48,5 @@ class Stages:
         except Exception as error:
             # Any code may stand in a network, and no failure may pass silently: it becomes a named row.
             state, why = "failed", said(error)
-        seconds = round(time.process_time() - start, 2)
-        self.checks[name] = Check.model_validate({"state": state, "why": why, "seconds": seconds})
+        self.checks[name] = Check(state=state, why=why)
         return value

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from benchmarks.latency.rows import Row
 from benchmarks.latency.table import tables as latency_tables
-from compatibility.published import read_published
-from compatibility.published import tables as network_tables
+from compatibility.matrix import Matrix
+from compatibility.tables import tables as network_tables
 from convsurgeon import __version__
 
 HERE = Path(__file__).parent
@@ -26,7 +26,7 @@ html_show_sphinx = False
 
 def _write_rows() -> None:
     """The pages that show the data row by row; nobody reads them but on the site."""
-    networks = network_tables(read_published(HERE / "matrix.jsonl"))
+    networks = network_tables(Matrix(HERE / "matrix.jsonl").rows)
     (HERE / "lab" / "matrix-rows.md").write_text(f"# Networks, one by one\n\n{networks}", encoding="utf-8")
     rows = (HERE / "latency.jsonl").read_text(encoding="utf-8").splitlines()
     times = latency_tables([Row.model_validate_json(row) for row in rows])

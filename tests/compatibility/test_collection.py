@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,12 @@ from click.testing import CliRunner
 
 from compatibility.__main__ import main
 from compatibility.examine import Settings
+from compatibility.matrix import Matrix
 from compatibility.page import page, summary
-from compatibility.pool import Cache, examine_all
-from compatibility.published import published, read_published, tables
+from compatibility.pool import examine_all
 from compatibility.records import Cell, Check, NetworkRow
 from compatibility.subjects import sides_from
+from compatibility.tables import tables
 from compatibility.timm_families import Scanned, chosen
 from convsurgeon import __version__
 from tests.compatibility.networks import endless, subject, wide
@@ -24,6 +26,7 @@ GOOD = NetworkRow(
     library="torchvision",
     name="resnet18",
     versions=VERSIONS,
+    checks={"calibrated": Check(state="left out", why="nothing to convert")},
     cells=(
         Cell(method="auto", outcome="converted", kept=0.4999),
         Cell(method="igc", outcome="refused", kept=0.64, reachable=0.634),
@@ -38,28 +41,60 @@ BAD = NetworkRow(
 )
 
 
-def test_each_network_has_its_own_process(tmp_path: Path) -> None:
+def test_each_network_has_its_own_process() -> None:
     """A network over its time is a row that says at which stage, and the others are examined."""
     rows: list[NetworkRow] = []
     settings = Settings(methods=("compconv",), seconds=20)
-    examine_all([subject(wide)], settings, Cache(tmp_path), 1, rows.append)
-    examine_all([subject(endless)], Settings(seconds=1), Cache(tmp_path), 1, rows.append)
+    examine_all([subject(wide)], settings, 1, rows.append)
+    examine_all([subject(endless)], Settings(seconds=1), 1, rows.append)
     assert [row.green for row in rows] == [True, False]
     assert rows[1].failures() == ["build: over 1 s of CPU time"]
-    assert Cache(tmp_path).read("torchvision", "endless") == rows[1]
-    assert sorted(path.name for path in (tmp_path / "torchvision").iterdir()) == ["endless.json", "wide.json"]
 
 
 def test_what_is_there_is_not_examined_again(tmp_path: Path) -> None:
-    """A row of this version is taken from the cache; page and summary are made from it."""
-    Cache(tmp_path).write(GOOD)
+    """A network is open until all that is asked is known of this version; the page is made from what is known."""
     output = tmp_path / "matrix.md"
+    Matrix(tmp_path / "matrix.jsonl").add(GOOD)
     arguments = ["--library", "torchvision", "--only", "resnet18", "--cache", str(tmp_path), "--output", str(output)]
-    result = CliRunner().invoke(main, arguments)
+    known = [option for cell in GOOD.cells for option in ("--method", cell.method)]
+    result = CliRunner().invoke(main, [*arguments, *known])
     assert result.exit_code == 0, result.output
     assert "| torchvision | 1 | 1 | 1 | 1 | 1 | 0 |" in result.output
     assert output.read_text() == page([GOOD])
-    assert read_published(output.with_suffix(".jsonl")) == [published(GOOD)]
+    assert Matrix(tmp_path / "matrix.jsonl").rows == [GOOD]
+
+
+def test_what_is_not_known_is_open(tmp_path: Path) -> None:
+    """Another method, the calibrated check, another version, a failure that is to be done again; and nothing else."""
+    matrix = Matrix(tmp_path / "matrix.jsonl")
+    known = Settings(methods=("auto", "igc"))
+    network = replace(subject(wide), name="resnet18")
+    assert matrix.lacks(network, known, redo_failed=False)
+    matrix.add(GOOD)
+    assert not matrix.lacks(network, known, redo_failed=False)
+    assert not matrix.lacks(network, known, redo_failed=True)
+    assert matrix.lacks(network, replace(known, methods=("spatial",)), redo_failed=False)
+    matrix.add(GOOD.model_copy(update={"checks": {}}))
+    assert matrix.lacks(network, known, redo_failed=False)
+    assert not matrix.lacks(network, replace(known, calibrated=False), redo_failed=False)
+    matrix.add(GOOD.model_copy(update={"versions": {"convsurgeon": "0.0"}}))
+    assert matrix.lacks(network, known, redo_failed=False)
+    other = replace(network, name=BAD.name)
+    matrix.add(BAD)
+    assert not matrix.lacks(other, replace(known, methods=("auto",), calibrated=False), redo_failed=False)
+    assert matrix.lacks(other, replace(known, methods=("auto",), calibrated=False), redo_failed=True)
+
+
+def test_a_method_examined_later_stands_beside_the_others(tmp_path: Path) -> None:
+    """What was not asked for again is kept, what was is replaced, and the file says so after reading, too."""
+    matrix = Matrix(tmp_path / "matrix.jsonl")
+    matrix.add(GOOD.model_copy(update={"seconds": 3.0}))
+    later = GOOD.model_copy(update={"cells": (Cell(method="auto", outcome="converted", kept=0.25),), "seconds": 2.0})
+    matrix.add(later)
+    (row,) = Matrix(tmp_path / "matrix.jsonl").rows
+    assert [(cell.method, cell.kept) for cell in row.cells] == [("igc", 0.64), ("dgconv", None), ("auto", 0.25)]
+    assert row.seconds == 5.0
+    assert row.checks == GOOD.checks
 
 
 def test_the_smallest_of_each_family_is_chosen() -> None:
@@ -89,18 +124,18 @@ def test_the_page_shows_failures_first() -> None:
 
 def test_a_networks_own_line() -> None:
     """The share that is kept, the least that can be reached, nothing to convert, or the checks that failed."""
-    text = tables([published(GOOD), published(BAD)])
-    assert "| 50.0 % | ≥ 63 % | – |" in text
+    text = tables([GOOD, BAD])
+    assert "| 50.0 % | ≥ 63 % | – |  | – |" in text
     assert "| **failed**: reload |" in text
 
 
 def test_the_published_page_counts_the_published_rows() -> None:
     """docs/matrix.md and docs/matrix.jsonl come from the same run: networks and outcomes agree, library by library."""
-    rows = read_published(DOCS / "matrix.jsonl")
+    rows = Matrix(DOCS / "matrix.jsonl").rows
     text = (DOCS / "matrix.md").read_text(encoding="utf-8")
     for library in {row.library for row in rows}:
         own = [row for row in rows if row.library == library]
-        outcomes = [cell.outcome for row in own for cell in row.methods.values()]
+        outcomes = [cell.outcome for row in own for cell in row.cells]
         counts = " | ".join(str(outcomes.count(kind)) for kind in ("converted", "refused", "nothing"))
         assert f"| {library} | {len(own)} | {len(own)} | {counts} | 0 |" in text
 
