@@ -186,16 +186,12 @@ class DataRequest:
         """Calibration batches; None without ``--calibrate``, or where the weights are random."""
         if self.calibrate is None:
             return None
-        from convsurgeon.base.batch_axis import batch_of, image_list
-        from convsurgeon.models.images import calibration_images
+        from convsurgeon.base.batch_axis import batch_of
         from convsurgeon.transfer.image_count import images_needed
 
         limit = self.images or images_needed(survey, batch_of(loaded.example_inputs))
         judged = max([_JUDGED, *(_ROOM * floor.fewest for floor in recipe.at_least)])
-        listed = image_list(loaded.example_inputs) is not None
-        found = calibration_images(
-            self.calibrate, self.transform(loaded), limit=limit + judged, seed=recipe.seed, listed=listed
-        )
+        found = self.unlabelled(self.calibrate, loaded, limit=limit + judged, seed=recipe.seed)
         if loaded.weights.origin == "random":
             warn("--calibrate is ignored: random weights are not worth fitting.")
             return None
@@ -211,6 +207,14 @@ class DataRequest:
         if self.evaluate is None:
             return None
         return self.labelled(self.evaluate, self.transform(loaded, announced=announced), loaded)
+
+    def unlabelled(self, folder: Path, loaded: LoadedModel, *, limit: int, seed: int) -> ImageBatches:
+        """So many images of a folder, as a batch or as the list that detectors take."""
+        from convsurgeon.base.batch_axis import image_list
+        from convsurgeon.models.images import calibration_images
+
+        listed = image_list(loaded.example_inputs) is not None
+        return calibration_images(folder, self.transform(loaded), limit=limit, seed=seed, listed=listed)
 
     def labelled(self, folder: Path, transform: Transform, loaded: LoadedModel) -> ImageBatches:
         """A folder with a subfolder a class; which is which output is said where it was assumed.

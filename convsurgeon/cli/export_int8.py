@@ -107,11 +107,9 @@ class Int8Request:
         return done
 
     def _images(self, loaded: LoadedModel) -> Unlabelled:
-        from convsurgeon.models.images import calibration_images
-
-        transform = DataRequest(self.calibrate, preprocessing=self.preprocessing).transform(loaded)
         limit = self.images or _MEASURED
-        found = calibration_images(self.calibrate, transform, limit=limit + _JUDGED, seed=_SEED)
+        request = DataRequest(self.calibrate, preprocessing=self.preprocessing)
+        found = request.unlabelled(self.calibrate, loaded, limit=limit + _JUDGED, seed=_SEED)
         return Unlabelled(found.part(0, limit), found.part(limit))
 
 

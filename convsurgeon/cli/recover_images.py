@@ -41,17 +41,11 @@ class Pictures:
         return found.among(train), found.among(held) if held else None
 
     def _all(self, loaded: LoadedModel) -> ImageBatches:
-        from convsurgeon.base.batch_axis import image_list
-        from convsurgeon.models.images import calibration_images
-
-        listed = image_list(loaded.example_inputs) is not None
-        transform = self.request.transform(loaded)
-        everything = calibration_images(
-            self.folder, transform, limit=sys.maxsize, seed=self.settings.seed, listed=listed
-        )
+        everything = self.request.unlabelled(self.folder, loaded, limit=sys.maxsize, seed=self.settings.seed)
         if not self._are_classes(everything, loaded):
             return everything
         try:
+            transform = self.request.transform(loaded, announced=True)
             return self.request.labelled(self.folder, transform, loaded)
         except UnknownName as error:
             raise UnknownName(f"{error} Or train without labels: --no-labels.") from error

@@ -13,7 +13,7 @@ from convsurgeon.base.errors import UsageError
 from convsurgeon.base.inputs import Inputs, as_inputs
 from convsurgeon.conversion.data import Data
 from convsurgeon.conversion.patient import Patient
-from convsurgeon.transfer.calibration import Calibration, images_in, rows_of
+from convsurgeon.transfer.calibration import Calibration, images_in, listed_apart, rows_of
 
 __all__ = ["Unseen", "UnseenBatch"]
 
@@ -95,6 +95,10 @@ def _refuse_shuffled(calibration: Calibration) -> None:
 
 def _keys(inputs: Inputs) -> tuple[bytes, ...]:
     """A digest of each input; one of all where they can't be told apart."""
+    return tuple(key for part in listed_apart(inputs) for key in _batch_keys(part))
+
+
+def _batch_keys(inputs: Inputs) -> Iterator[bytes]:
     count = images_in(inputs)
     rows = [tensor.detach().cpu().contiguous() for tensor in inputs.tensors()]
     digests = [hashlib.blake2b(digest_size=16) for _ in range(count)]
@@ -102,4 +106,4 @@ def _keys(inputs: Inputs) -> tuple[bytes, ...]:
         for digest, row in zip(digests, tensor if count > 1 else [tensor], strict=True):
             digest.update(f"{row.dtype}{tuple(row.shape)}".encode())
             digest.update(row.reshape(-1).view(torch.uint8).numpy().data if row.numel() else b"")
-    return tuple(digest.digest() for digest in digests)
+    yield from (digest.digest() for digest in digests)

@@ -51,13 +51,11 @@ def agreement_of(batches: Iterable[tuple[Inputs, list[Tensor], list[Tensor]]], *
     leaves: dict[int, _Leaf] = defaultdict(_Leaf)
     for inputs, wanted, found in batches:
         # Not those of the outputs: a detector's are as many as it finds.
-        listed = image_list(inputs)
-        images += images_in(inputs) if listed is None else len(listed)
+        images += images_in(inputs)
         for i, (y, other) in enumerate(zip(wanted, found, strict=False)):
             if y.shape == other.shape:
                 leaves[i].add(y.double(), other.double())
-        classified &= len(wanted) == 1 and wanted[0].dim() == 2 and wanted[0].shape[1] > 1
-        classified = classified and len(found) == 1 and found[0].shape == wanted[0].shape
+        classified = classified and _classes(inputs, wanted) and len(found) == 1 and found[0].shape == wanted[0].shape
         if classified:
             rows += len(wanted[0])
             same += int((wanted[0].argmax(1) == found[0].argmax(1)).sum())
@@ -68,6 +66,14 @@ def agreement_of(batches: Iterable[tuple[Inputs, list[Tensor], list[Tensor]]], *
         top1=same / rows if classified and rows else None,
         held_back=held_back,
     )
+
+
+def _classes(inputs: Inputs, outputs: list[Tensor]) -> bool:
+    """Whether the outputs are one tensor [N, classes]; of a list of images, N are the images, not what is on them."""
+    if len(outputs) != 1 or outputs[0].dim() != 2 or outputs[0].shape[1] == 1:
+        return False
+    images = image_list(inputs)
+    return images is None or len(images) == len(outputs[0])
 
 
 def noise_note(model: Callable[..., Any], batches: Iterable[Inputs]) -> str | None:

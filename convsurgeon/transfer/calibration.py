@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
+from convsurgeon.base.batch_axis import image_list
 from convsurgeon.base.errors import UsageError
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.families.regression.samples import HELD_EVERY
@@ -23,6 +24,7 @@ __all__ = [
     "images_in",
     "in_batches",
     "inputs_for",
+    "listed_apart",
     "refuse_single",
     "rows_of",
 ]
@@ -136,7 +138,9 @@ def inputs_for(fitted: int) -> int:
 
 
 def images_in(inputs: Inputs) -> int:
-    """The common batch size of all tensors; 1 where there is none, so that the batch stays whole."""
+    """The images of a list, or the common batch size of all tensors; 1 where there is none, which stays whole."""
+    if (images := _listed(inputs)) is not None:
+        return len(images)
     sizes = {len(tensor) if tensor.dim() > 1 else 0 for tensor in inputs.tensors()}
     size = sizes.pop() if len(sizes) == 1 else 0
     whole = any(isinstance(value, list) for value in (*inputs.args, *inputs.kwargs.values()))
@@ -144,7 +148,9 @@ def images_in(inputs: Inputs) -> int:
 
 
 def rows_of(inputs: Inputs, rows: Tensor) -> Inputs:
-    """Some images of a batch, by their numbers [N]."""
+    """Some images of a batch or list, by their numbers [N]."""
+    if (images := _listed(inputs)) is not None:
+        return Inputs(([images[row] for row in rows.tolist()], *inputs.args[1:]), inputs.kwargs)
 
     def pick(tensor: Tensor) -> Tensor:
         return tensor[rows.to(tensor.device)]
@@ -152,3 +158,18 @@ def rows_of(inputs: Inputs, rows: Tensor) -> Inputs:
     return Inputs(
         tree_map_only(torch.Tensor, pick, inputs.args), tree_map_only(torch.Tensor, pick, dict(inputs.kwargs))
     )
+
+
+def listed_apart(inputs: Inputs) -> Iterator[Inputs]:
+    """Each image of a list by itself, since they differ in size; a batch as it is."""
+    if _listed(inputs) is None:
+        yield inputs
+        return
+    for number in range(images_in(inputs)):
+        yield rows_of(inputs, torch.tensor([number]))
+
+
+def _listed(inputs: Inputs) -> list[Tensor] | None:
+    """The list of images that is all that a detector is given."""
+    images = image_list(inputs)
+    return images if images is not None and len(images) == len(inputs.tensors()) else None

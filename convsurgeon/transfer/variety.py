@@ -9,7 +9,7 @@ from torch import Tensor
 
 from convsurgeon.base.errors import UsageError
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.transfer.calibration import images_in
+from convsurgeon.transfer.calibration import images_in, listed_apart
 
 __all__ = ["Variety"]
 
@@ -27,7 +27,8 @@ class Variety:
     def watch(self, batches: Iterable[Inputs]) -> Iterator[Inputs]:
         """The same batches."""
         for inputs in batches:
-            self._look(inputs)
+            for part in listed_apart(inputs):
+                self._look(part)
             yield inputs
 
     def _look(self, inputs: Inputs) -> None:

@@ -62,7 +62,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_networks_names_are_shown_in_every_output(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Whatever the network is taken through, its names are escaped; pages hold them as text."""
     again = ["--trust-factory", "--force"]
-    convert = ["convert", "net.py:build", "--method", "igc-l4m2", "--target", "macs=90%", "--calibrate", "images"]
+    images = ["--calibrate", "images"]
+    convert = ["convert", "net.py:build", "--method", "igc-l4m2", "--target", "macs=90%", *images]
+    explore = ["explore", "net.py:build", "--methods", "igc-l4m2", "--targets", "90", *images]
     for command in (
         ["inspect", "net.py:build"],
         ["inspect", "net.py:build", "--json"],
@@ -73,13 +75,15 @@ def test_a_networks_names_are_shown_in_every_output(home: Path, capsys: pytest.C
         ["apply", "out/plan.json", "-o", "applied"],
         ["recover", "out", "--data", "images", "--steps", "1", "-o", "recovered", *again],
         ["compare", "out", "recovered"],
+        [*explore, "--html", "explore.html"],
+        [*explore, "--json"],
     ):
         assert run_on_hostile(command, capsys) == 0, command
     # torch.export reads no file with such names, and that is said of it.
     assert run_on_hostile(["lower", "out", "-o", "low.pt2", *again], capsys) == 3
-    page = (home / "out.html").read_text()
-    assert "b[/red]|`&lt;b&gt;" in page
-    assert "`<b>" not in page
+    assert "b[/red]|`&lt;b&gt;" in (home / "out.html").read_text()
+    for page in ("out.html", "explore.html"):
+        assert "`<b>" not in (home / page).read_text()
 
 
 def test_a_check_of_such_a_network(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

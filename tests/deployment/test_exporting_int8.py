@@ -147,6 +147,24 @@ def test_a_file_of_one_batch_size_is_given_batches_of_that(
         convsurgeon.export(net, torch.randn(200, 3, 4, 4), path, int8=convsurgeon.Int8(images), force=True)
 
 
+def test_lists_of_images_are_cut_to_what_the_file_takes(
+    images: list[Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: ImitatedFormat
+) -> None:
+    """A network that takes a list, as detectors do, is measured on the images of lists of any length, one at a time."""
+    monkeypatch.setattr(formats, "FORMATS", (replace(kind, free=()),))
+
+    class Listed(Delicate):
+        def forward(self, x: list[Tensor]) -> list[dict[str, Tensor]]:  # type: ignore[override]
+            """[3, 4, 4] each → what is on it, each."""
+            return [{"boxes": super(Listed, self).forward(image[None])} for image in x]
+
+    path = tmp_path / "net.imitated"
+    wanted = convsurgeon.Int8([list(images[0]), list(images[1][:8])])
+    done = convsurgeon.export(Listed().eval(), [images[0][0]], path, int8=wanted)
+    assert done.int8 is not None
+    assert (done.int8.calibrated_on, done.int8.float_file.inputs) == (56, 8)
+
+
 def test_inputs_of_another_size_are_refused(images: list[Tensor], tmp_path: Path, kind: ImitatedFormat) -> None:
     """Inputs of another height end in one sentence with both sizes; another batch size does not matter."""
     net, path = Delicate().eval(), tmp_path / "net.imitated"

@@ -21,6 +21,8 @@ def test_images_are_counted_not_what_is_found_on_them() -> None:
     batches: list[Any] = [[images[0]], images[1:]]
     detected = agreement(_found, _found, map(as_inputs, batches), held_back=True)
     assert (detected.images, detected.top1) == (3, None)
+    found_alone = agreement(lambda x: torch.rand(5, 4), lambda x: torch.rand(5, 4), [as_inputs(images)], held_back=True)
+    assert (found_alone.images, found_alone.top1) == (3, None)
     batch = torch.eye(4)
     turned = nn.Linear(4, 4, bias=False)
     turned.weight.data = torch.eye(4)[[0, 1, 3, 2]]

@@ -240,6 +240,16 @@ def test_held_back_images_are_never_fitted_on() -> None:
     assert not list(Calibration.of([x[:7]]).held_back(model))
 
 
+def test_images_of_lists_are_held_back_one_by_one() -> None:
+    """Of the lists that a detector takes, of images of any size, every eighth image is held back, too."""
+    images = [torch.full((3, 2, 2 + i % 3), float(i)) for i in range(20)]
+    calibration = Calibration.of([images[:5], images[5:]])
+    held = [tensor for inputs in calibration.held_back(nn.Identity()) for tensor in inputs.tensors()]
+    fitted = [tensor for inputs in calibration.fitting(nn.Identity()) for tensor in inputs.tensors()]
+    assert [float(tensor.mean()) for tensor in held] == [7.0, 15.0]
+    assert (len(fitted), calibration.count()) == (18, 20)
+
+
 def test_the_callers_random_state_stays() -> None:
     """Measuring draws nothing from the caller's random numbers."""
     model = One()

@@ -36,12 +36,12 @@ class Int8Data:
         calibration = Calibration.of(wanted.calibration, example)
         others = list(_judging(wanted.judging, calibration, network))
         measured, judged = list(calibration.fitting(network)), [*calibration.held_back(network), *others]
-        _refuse_other_sizes([*measured, *judged], example, free)
         if "batch" not in free:
             size = batch_of(example)
             measured, judged = list(in_batches(measured, size)), list(in_batches(judged, size))
             if not measured:
                 raise UsageError(f"the file takes {size} inputs at once, and no calibration batch holds so many.")
+        _refuse_other_sizes([*measured, *judged], example, free)
         return cls(measured, judged or measured, held_back=bool(judged))
 
 
