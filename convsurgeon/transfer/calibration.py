@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from convsurgeon.base.batch_axis import image_list
+from convsurgeon.base.batch_axis import channels_last, image_list
 from convsurgeon.base.errors import UsageError
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.families.regression.samples import HELD_EVERY
@@ -23,6 +24,7 @@ __all__ = [
     "held_out",
     "images_in",
     "in_batches",
+    "in_portions",
     "inputs_for",
     "listed_apart",
     "refuse_single",
@@ -30,6 +32,9 @@ __all__ = [
 ]
 
 HELD_BACK_EVERY = 8
+# Of inputs, in one forward: the maps of larger ones outgrow what malloc keeps (32 MiB), and fresh pages for every layer
+# take a third of the time.
+PORTION_BYTES = 2 << 20
 
 
 @dataclass(frozen=True)
@@ -64,18 +69,19 @@ class Calibration:
         return cls(kept, elements, elements.left_out(first))
 
     def fitting(self, model: nn.Module) -> Iterator[Inputs]:
-        """The images to fit on, on the model's device and in its dtype."""
-        return self._part(model, held_back=False)
+        """The images to fit on, on the model's device and in its dtype, as many at a time as run fast."""
+        return in_portions(self.part(model, held_back=False))
 
     def held_back(self, model: nn.Module) -> Iterator[Inputs]:
         """Every eighth image; none where there are fewer than eight."""
-        return self._part(model, held_back=True)
+        return in_portions(self.part(model, held_back=True))
 
     def count(self) -> int:
         """All images, held back or not."""
         return sum(images_in(self.elements.read(element)) for element in self.source)
 
-    def _part(self, model: nn.Module, *, held_back: bool) -> Iterator[Inputs]:
+    def part(self, model: nn.Module, *, held_back: bool) -> Iterator[Inputs]:
+        """One or the other in the batches that were given."""
         first = 0
         for number, element in enumerate(self.source, 1):
             inputs = self.elements.read(element)
@@ -125,6 +131,18 @@ def held_out(batches: Iterable[Inputs]) -> Iterator[Inputs]:
             yield rows_of(inputs, held) if images > 1 else inputs
 
 
+def in_portions(batches: Iterable[Inputs]) -> Iterator[Inputs]:
+    """The same images, on a CPU a few at a time, of large ones two at least: some forwards squeeze a batch of one."""
+    for inputs in batches:
+        images, tensors = images_in(inputs), inputs.tensors()
+        large = sum(tensor.nbytes for tensor in tensors if tensor.device.type == "cpu")
+        portions = min(math.ceil(large / PORTION_BYTES), images // 2)
+        if portions < 2:
+            yield inputs
+        else:
+            yield from (rows_of(inputs, rows) for rows in torch.arange(images).tensor_split(portions))
+
+
 def in_batches(batches: Iterable[Inputs], size: int) -> Iterator[Inputs]:
     """The same images in batches of one size, for what takes no other; what is left of each batch is dropped."""
     for inputs in batches:
@@ -153,7 +171,9 @@ def rows_of(inputs: Inputs, rows: Tensor) -> Inputs:
         return Inputs(([images[row] for row in rows.tolist()], *inputs.args[1:]), inputs.kwargs)
 
     def pick(tensor: Tensor) -> Tensor:
-        return tensor[rows.to(tensor.device)]
+        picked = tensor[rows.to(tensor.device)]
+        # Kernels choose by the memory format, which indexing loses.
+        return picked.contiguous(memory_format=torch.channels_last) if channels_last(tensor) else picked
 
     return Inputs(
         tree_map_only(torch.Tensor, pick, inputs.args), tree_map_only(torch.Tensor, pick, dict(inputs.kwargs))

@@ -22,13 +22,14 @@ from convsurgeon.survey.roles import norms_behind
 from convsurgeon.survey.sources import plainly
 from convsurgeon.transfer.agreement import Agreement, Comparison, agreement, noise_note
 from convsurgeon.transfer.batch_norm import fold, keeps_statistics
-from convsurgeon.transfer.calibration import Calibration
+from convsurgeon.transfer.calibration import Calibration, in_portions
 from convsurgeon.transfer.capture import evaluating, watch
-from convsurgeon.transfer.fit import FitResult, fit_samples
+from convsurgeon.transfer.fit import FitResult, fit_samples, holds_out
 from convsurgeon.transfer.memory import memory_named
 from convsurgeon.transfer.refine import refine
 from convsurgeon.transfer.refit import refit
 from convsurgeon.transfer.restore import restore
+from convsurgeon.transfer.settled import Settled
 from convsurgeon.transfer.stand_in import stand_down, stand_in
 from convsurgeon.transfer.subjects import Subject, subjects
 from convsurgeon.transfer.traffic import Traffic, count_traffic, groups_within, joined, sample_targets
@@ -39,13 +40,15 @@ __all__ = ["InheritSettings", "Inherited", "SiteFit", "inherit"]
 
 @dataclass(frozen=True)
 class InheritSettings:
-    """``seed`` draws the positions; ``memory_bytes`` bounds what is kept between passes.
+    """``seed`` draws the positions; ``memory_bytes`` bounds the samples that are kept between passes, and
+    ``settled_bytes`` the outputs of layers that are fitted.
 
     ``refine_steps`` are taken by gradient at each layer after its closed-form fit.
     """
 
     seed: int = 0
     memory_bytes: int = 1 << 30
+    settled_bytes: int = 1 << 30
     refine_steps: int = 0
 
 
@@ -155,6 +158,7 @@ class _Run:
         self.calibration = calibration
         self.settings = settings
         self.variety = Variety()
+        self.settled = Settled(settings.settled_bytes)
         self.results: dict[str, FitResult] = {}
         self.folded: dict[str, str] = {}
         self.images = 0
@@ -209,7 +213,8 @@ class _Run:
 
     def _sampler(self, subject: Subject, traffic: Traffic) -> Sampler:
         unknowns, seed = unknowns_of(subject.shape), self.settings.seed
-        return Sampler(traffic.images, traffic.positions, unknowns, seed, held_out=subject.reads_less)
+        held_out = subject.reads_less or holds_out(subject.module)
+        return Sampler(traffic.images, traffic.positions, unknowns, seed, held_out=held_out)
 
     def _fit(self, subject: Subject, targets: list[list[Sample]], norm: str | None) -> None:
         reached = any(len(sample.chosen) for calls in targets for sample in calls)
@@ -243,12 +248,12 @@ class _Run:
     def _samples(self, subject: Subject, targets: list[list[Sample]]) -> Iterator[Sample]:
         """The site's inputs in the converted prefix, joined with the sampled targets."""
         batches = self.calibration.fitting(self.converted)
-        return joined(self.converted, subject.name, subject.shape, batches, targets)
+        return joined(self.converted, subject.name, subject.shape, batches, targets, self.settled)
 
     def judged(self, others: Iterable[Any]) -> Inherited:
         """Errors left and agreement, on images held back from the fits and ``others``; on the fitted ones if there are
         none."""
-        unseen = (as_inputs(element).like(self.reference) for element in others)
+        unseen = in_portions(as_inputs(element).like(self.reference) for element in others)
         others = list(islice(unseen, 1))
         held = list(islice(self.calibration.held_back(self.reference), 1))
         apart = bool(held or others)

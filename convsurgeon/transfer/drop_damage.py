@@ -78,7 +78,7 @@ def _measured(
     def inputs() -> Iterator[Inputs]:
         return first_images(data.fitting(reference), FITTED_ON)
 
-    at_outputs = AtOutputs(reference, first_images(held_out(data.fitting(reference)), IMAGES))
+    at_outputs = AtOutputs(reference, first_images(held_out(data.part(reference, held_back=False)), IMAGES))
     traffic = count_traffic(reference, {row.block.parts[-1] for row in rows}, inputs())
     sizes = [traffic[row.block.parts[-1]].sampled_bytes(row.block.channels) for row in rows]
     for group in groups_within(sizes, settings.memory_bytes):

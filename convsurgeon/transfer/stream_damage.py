@@ -126,7 +126,7 @@ class _Measurement:
         names = dict.fromkeys(name for streams in sets for name in _readers(streams))
         self.traffic = count_traffic(reference, names, data.fitting(reference))
         self.convs = {name: as_conv(reference.get_submodule(name)) for name in names}
-        outputs = AtOutputs(reference, first_images(held_out(data.fitting(reference)), IMAGES))
+        outputs = AtOutputs(reference, first_images(held_out(data.part(reference, held_back=False)), IMAGES))
         self.outputs = outputs if outputs.comparable else None
 
     def run(self, sets: Sequence[tuple[Stream, ...]], progress: Progress) -> None:

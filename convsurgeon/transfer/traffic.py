@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import count
@@ -17,6 +18,7 @@ from convsurgeon.families.regression.patches import output_size
 from convsurgeon.families.regression.samples import HELD_EVERY, HELD_ROWS, Sample, Sampler, sample_cap
 from convsurgeon.transfer.calibration import inputs_for
 from convsurgeon.transfer.capture import site_calls, watch
+from convsurgeon.transfer.settled import Settled
 
 __all__ = ["Supply", "Traffic", "count_traffic", "groups_within", "joined", "sample_targets"]
 
@@ -119,11 +121,19 @@ def sample_targets(
 
 
 def joined(
-    model: nn.Module, name: str, shape: ConvShape, batches: Iterable[Inputs], targets: Iterable[Sequence[Sample]]
+    model: nn.Module,
+    name: str,
+    shape: ConvShape,
+    batches: Iterable[Inputs],
+    targets: Iterable[Sequence[Sample]],
+    settled: Settled | None = None,
 ) -> Iterator[Sample]:
     """What a layer of another model reads on the same batches, joined with the targets that were sampled there."""
-    for inputs, calls in zip(batches, targets, strict=False):
-        for x, sample in zip(site_calls(model, name, inputs, len(calls)), calls, strict=False):
+    for number, (inputs, calls) in enumerate(zip(batches, targets, strict=False)):
+        ahead = nullcontext() if settled is None else settled.ahead_of(model.get_submodule(name), model, number)
+        with ahead:
+            maps = site_calls(model, name, inputs, len(calls))
+        for x, sample in zip(maps, calls, strict=False):
             # Where the data decides the shapes (a detector's proposals), the two models may part ways.
             if (len(x), *output_size(x, shape)) == (len(sample.x), *sample.x.shape[2:]):
                 yield replace(sample, x=x)

@@ -25,6 +25,13 @@ def site_data(conv: nn.Conv2d, x: Tensor, batch: int = 16) -> SiteData:
 
 
 @torch.no_grad()
+def drifted(conv: nn.Module, images: int, channels: int) -> tuple[Tensor, Tensor]:
+    """Inputs that earlier layers moved, image by image and the same at all its positions, and outputs without that."""
+    there = torch.randn(images, channels, 1, 1) + 0.2 * torch.randn(images, channels, 7, 7)
+    return there + 0.5 * torch.randn(images, channels, 1, 1), conv(there)
+
+
+@torch.no_grad()
 def distance(module: nn.Module, conv: nn.Module, x: Tensor, result: FitResult | None = None) -> float:
     """‖y − ŷ‖² / ‖y − mean(y)‖², with what a batch norm behind would take up."""
     y, found = conv(x).double(), module(x).double()

@@ -12,6 +12,7 @@ from convsurgeon.families.regression.samples import SiteData
 from convsurgeon.families.torch_convs import conv_shape
 from convsurgeon.transfer.refit import refit
 from convsurgeon.transfer.subjects import Subject
+from tests.transfer.sites import drifted
 
 
 @pytest.mark.parametrize("biased", [True, False])
@@ -41,12 +42,7 @@ def test_few_images_that_are_held_out_tell_how_far_the_others_can_be_trusted() -
     """Errors of earlier layers are an image's own: all its positions repeat them, and least squares learns them."""
     torch.manual_seed(0)
     whole = nn.Conv2d(24, 4, 1)
-
-    def drawn(images: int) -> tuple[torch.Tensor, torch.Tensor]:
-        there = torch.randn(images, 24, 1, 1) + 0.2 * torch.randn(images, 24, 7, 7)
-        return there + 0.5 * torch.randn(images, 24, 1, 1), whole(there).detach()
-
-    data, (fresh, wanted) = SiteData.of([drawn(30)]), drawn(500)
+    data, (fresh, wanted) = SiteData.of([drifted(whole, 30, 24)]), drifted(whole, 500, 24)
     errors = []
     for held_out in (True, False):
         conv = copy.deepcopy(whole)

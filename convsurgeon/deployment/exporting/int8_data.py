@@ -35,7 +35,8 @@ class Int8Data:
         """
         calibration = Calibration.of(wanted.calibration, example)
         others = list(_judging(wanted.judging, calibration, network))
-        measured, judged = list(calibration.fitting(network)), [*calibration.held_back(network), *others]
+        measured = list(calibration.part(network, held_back=False))
+        judged = [*calibration.part(network, held_back=True), *others]
         if "batch" not in free:
             size = batch_of(example)
             measured, judged = list(in_batches(measured, size)), list(in_batches(judged, size))

@@ -201,19 +201,30 @@ class Gathering:
         self._shape = shape
         self._sums = [MomentSum(original) for original in originals]
         self._columns = sum(original.weight.shape[1] for original in originals)
+        self._rows = max(1, CHUNK_BYTES // (4 * self._columns))
+        self._waiting: list[tuple[Tensor, Tensor]] = []
         self._held: list[tuple[Tensor, Tensor]] = []
 
     def add(self, sample: Sample, x: Tensor | None = None) -> None:
         """Add one batch's sample; with ``x``, u is a patch of that map instead."""
         x = sample.x if x is None else x
-        rows = max(1, CHUNK_BYTES // (4 * self._columns))
-        for chosen, y in zip(torch.split(sample.chosen, rows), torch.split(sample.y_chosen, rows), strict=True):
-            u, wanted = self._problem(x, chosen, y)
-            for sums, u_group, y_group in zip(self._sums, *self._cut(u, wanted), strict=True):
-                sums.add(u_group, y_group)
+        parts = torch.split(sample.chosen, self._rows), torch.split(sample.y_chosen, self._rows)
+        for chosen, y in zip(*parts, strict=True):
+            if sum(len(u) for u, _ in self._waiting) + len(chosen) > self._rows:
+                self._settle()
+            self._waiting.append(self._problem(x, chosen, y))
         if len(sample.held):
             u, wanted = self._problem(x, sample.held, sample.y_held)
             self._held.append((u.cpu(), wanted.cpu()))
+
+    def _settle(self) -> None:
+        """Sum up what waits, at once: of a few rows alone, adding a wide layer's [D, D] takes longer than making it."""
+        if not self._waiting:
+            return
+        u, y = (torch.cat(parts) for parts in zip(*self._waiting, strict=True))
+        self._waiting.clear()
+        for sums, u_group, y_group in zip(self._sums, *self._cut(u, y), strict=True):
+            sums.add(u_group, y_group)
 
     def _problem(self, x: Tensor, chosen: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Rows of the linear problem: what a chosen output position reads, and what should come out.
@@ -231,6 +242,7 @@ class Gathering:
 
     def collected(self) -> tuple[Collected, ...]:
         """What the pass brought, group by group."""
+        self._settle()
         outputs = sum(len(sums.original.bias) for sums in self._sums)
         held = [(torch.zeros(0, self._columns), torch.zeros(0, outputs)), *self._held]
         pairs = self._cut(torch.cat([u for u, _ in held]), torch.cat([y for _, y in held]))

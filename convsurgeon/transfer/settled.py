@@ -1,0 +1,117 @@
+"""What a network computes ahead of the site that is being fitted, kept from one site to the next.
+
+Sites are fitted in the order in which they run. Whatever modules returned before the next one runs is final, so that
+running it again for every site would make the time grow with the square of their number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+__all__ = ["Settled"]
+
+# The number of the batch, and then which call of a module within the call around it, from the outside in: modules that
+# are called in several places have several.
+Key = tuple[int, ...]
+_PLAIN = (Tensor, int, float, bool, str, type(None))
+
+
+@dataclass
+class _Call:
+    """A call that is under way, and how many it has made so far."""
+
+    key: Key
+    made: int = 0
+
+    def next(self) -> Key:
+        key = (*self.key, self.made)
+        self.made += 1
+        return key
+
+
+@dataclass
+class Settled:
+    """Outputs of the largest modules that ended before a site ran, up to ``budget`` bytes."""
+
+    budget: int
+    _kept: dict[Key, Any] = field(default_factory=dict)
+    _bytes: int = 0
+
+    @contextmanager
+    def ahead_of(self, site: nn.Module, network: nn.Module, batch: int) -> Iterator[None]:
+        """While the network runs on one batch, what is settled is not computed again, and what ends before the site
+        runs is settled from then on."""
+        calls, reached = [_Call((batch,))], [False]
+
+        def instead(module: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
+            def run(*args: Any, **kwargs: Any) -> Any:
+                key = calls[-1].next()
+                if key in self._kept:
+                    return _copied(self._kept[key])
+                reached[0] |= module is site
+                given = _tensors((args, kwargs))
+                before = _versions(given)
+                calls.append(_Call(key))
+                try:
+                    output = forward(*args, **kwargs)
+                finally:
+                    calls.pop()
+                if not reached[0] and _versions(given) == before and _is_new(output, given):
+                    self._keep(key, output)
+                return output
+
+            return run
+
+        modules = [module for module in network.modules() if not isinstance(module, torch.jit.ScriptModule)]
+        own = [vars(module).get("forward") for module in modules]
+        for module in modules:
+            vars(module)["forward"] = instead(module, module.forward)
+        try:
+            yield
+        finally:
+            for module, forward in zip(modules, own, strict=True):
+                if forward is None:
+                    del vars(module)["forward"]
+                else:
+                    vars(module)["forward"] = forward
+
+    def _keep(self, key: Key, output: Any) -> None:
+        """Keep a copy, for what runs next may write into it; what the call was made of is needed no longer."""
+        for inner in [other for other in self._kept if other[: len(key)] == key]:
+            self._bytes -= _size(self._kept.pop(inner))
+        size = _size(output)
+        if self._bytes + size <= self.budget:
+            self._kept[key] = _copied(output)
+            self._bytes += size
+
+
+def _is_new(output: Any, given: list[Tensor]) -> bool:
+    """Whether the output is made of tensors and numbers, none of them a part of what was given."""
+    memory = {tensor.untyped_storage().data_ptr() for tensor in given}
+    leaves = tree_leaves(output)
+    shared = any(leaf.untyped_storage().data_ptr() in memory for leaf in leaves if isinstance(leaf, Tensor))
+    return not shared and all(isinstance(leaf, _PLAIN) for leaf in leaves)
+
+
+def _versions(given: list[Tensor]) -> list[int]:
+    """What tells whether they were written into; inference tensors can't be."""
+    return [tensor._version for tensor in given if not tensor.is_inference()]
+
+
+def _tensors(values: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
+
+
+def _size(output: Any) -> int:
+    return sum(tensor.nbytes for tensor in _tensors(output))
+
+
+def _copied(output: Any) -> Any:
+    return tree_map_only(Tensor, torch.clone, output)
