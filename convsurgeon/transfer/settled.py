@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_leaves
 
 __all__ = ["Settled"]
 
@@ -36,13 +36,20 @@ class _Call:
         return key
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """An output, and what tells whether it still is what the call returned."""
+
+    output: Any
+    versions: list[int]
+
+
 @dataclass
 class Settled:
     """Outputs of the largest modules that ended before a site ran, up to ``budget`` bytes."""
 
     budget: int
-    _kept: dict[Key, Any] = field(default_factory=dict)
-    _bytes: int = 0
+    _kept: dict[Key, _Kept] = field(default_factory=dict)
 
     @contextmanager
     def ahead_of(self, site: nn.Module, network: nn.Module, batch: int) -> Iterator[None]:
@@ -53,8 +60,8 @@ class Settled:
         def instead(module: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
             def run(*args: Any, **kwargs: Any) -> Any:
                 key = calls[-1].next()
-                if key in self._kept:
-                    return _copied(self._kept[key])
+                if (settled := self._whole(key)) is not None:
+                    return settled.output
                 reached[0] |= module is site
                 given = _tensors((args, kwargs))
                 before = _versions(given)
@@ -82,14 +89,21 @@ class Settled:
                 else:
                     vars(module)["forward"] = forward
 
+    def _whole(self, key: Key) -> _Kept | None:
+        """What was kept of a call, unless something that runs behind it wrote into it."""
+        kept = self._kept.get(key)
+        if kept is not None and kept.versions != _versions(_tensors(kept.output)):
+            del self._kept[key]
+            return None
+        return kept
+
     def _keep(self, key: Key, output: Any) -> None:
-        """Keep a copy, for what runs next may write into it; what the call was made of is needed no longer."""
-        for inner in [other for other in self._kept if other[: len(key)] == key]:
-            self._bytes -= _size(self._kept.pop(inner))
-        size = _size(output)
-        if self._bytes + size <= self.budget:
-            self._kept[key] = _copied(output)
-            self._bytes += size
+        """Keep a call's output; what the call was made of is needed no longer."""
+        self._kept = {other: kept for other, kept in self._kept.items() if other[: len(key)] != key}
+        tensors = _tensors(output)
+        held = sum(tensor.nbytes for kept in self._kept.values() for tensor in _tensors(kept.output))
+        if held + sum(tensor.nbytes for tensor in tensors) <= self.budget:
+            self._kept[key] = _Kept(output, _versions(tensors))
 
 
 def _is_new(output: Any, given: list[Tensor]) -> bool:
@@ -107,11 +121,3 @@ def _versions(given: list[Tensor]) -> list[int]:
 
 def _tensors(values: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
-
-
-def _size(output: Any) -> int:
-    return sum(tensor.nbytes for tensor in _tensors(output))
-
-
-def _copied(output: Any) -> Any:
-    return tree_map_only(Tensor, torch.clone, output)

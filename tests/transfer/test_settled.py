@@ -39,7 +39,7 @@ class Tangled(nn.Module):
         x += short
         x = self.twice(x).relu_()
         first, second = self.pair(x)
-        x = self.twice(F.relu(first, inplace=True) + second["half"])
+        x = self.twice(F.relu(first) + second["half"])
         return self.end(self.last["conv"](self.relu(x))).mean((2, 3))
 
 
