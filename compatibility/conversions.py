@@ -47,7 +47,7 @@ def attempt(model: nn.Module, inputs: Any, method: str) -> Attempt:
     try:
         freed = _convert(model, inputs, method, convsurgeon.Rules(stem=True, shortcuts=True))
     except NothingToConvert as refusal:
-        return Attempt("nothing", note=_justified(model, refusal))
+        return Attempt("nothing", note=_justified(model, method, refusal))
     return Attempt(freed.outcome, freed.done, freed.share, freed.reachable, "with stems and shortcuts")
 
 
@@ -70,10 +70,10 @@ def _convert(model: nn.Module, inputs: Any, method: str, rules: convsurgeon.Rule
     return Attempt("refused", to(min(share, 1.0)), min(share, 1.0), reachable)
 
 
-def _justified(model: nn.Module, refusal: NothingToConvert) -> str:
+def _justified(model: nn.Module, method: str, refusal: NothingToConvert) -> str:
     """The reason, where there is really nothing to convert."""
     lines = str(refusal).splitlines()
-    wide = wide_convolutions(model)
+    wide = wide_convolutions(model, method)
     if not wide:
         return lines[0]
     first = next(iter(wide))

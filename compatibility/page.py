@@ -14,7 +14,7 @@ For each method and a target of `macs=50%` it asks:
 
 - **convert**: a conversion, or a refused target with the reachable range; then everything below is asked of a
   conversion to just that range, which shows that the range is true. Or nothing to convert, which counts only where no
-  convolution with groups=1 and at least 16 channels on both sides exists.
+  convolution with groups=1 and at least 16 channels on both sides exists (for spatial and tucker: none of 3×3, say).
 - **unchanged**: weights, buffers, flags, classes and hooks of the caller's model are as before.
 - **forward**: outputs of the same types and shapes (a detector's boxes vary: the same number of axes).
 - **counts**: plan, `convsurgeon.count` and PyTorch's `FlopCounterMode` / 2 say the same MACs and parameters.

@@ -29,6 +29,8 @@ __all__ = [
 _FORWARD = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _LEAST_CHANNELS = 16
+# Of a kernel, longer than one.
+_AXES = {"spatial": 2, "tucker": 1}
 
 
 def convolutions(model: nn.Module) -> dict[str, nn.Module]:
@@ -36,17 +38,20 @@ def convolutions(model: nn.Module) -> dict[str, nn.Module]:
     return {name: module for name, module in model.named_modules() if isinstance(module, (*_FORWARD, *TRANSPOSED))}
 
 
-def wide_convolutions(model: nn.Module) -> dict[str, nn.Conv1d | nn.Conv2d | nn.Conv3d]:
+def wide_convolutions(model: nn.Module, method: str = "") -> dict[str, nn.Conv1d | nn.Conv2d | nn.Conv3d]:
     """Those with groups=1 and at least 16 channels on both sides: where one is, there is something to convert.
 
-    Transposed ones are left out: not every method has a form for them.
+    Transposed ones are left out: not every method has a form for them. ``spatial`` and
+    ``tucker`` have nothing to split of a 1×1 kernel, nor ``spatial`` of one that is long along one axis.
     """
+    axes = _AXES.get(method, 0)
     return {
         name: conv
         for name, conv in model.named_modules()
         if isinstance(conv, _FORWARD)
         and conv.groups == 1
         and min(conv.in_channels, conv.out_channels) >= _LEAST_CHANNELS
+        and sum(length > 1 for length in conv.kernel_size) >= axes
     }
 
 
