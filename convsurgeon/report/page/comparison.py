@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from convsurgeon.planning.targets import Metric, human
-from convsurgeon.report import chart
+from convsurgeon.report import plot
 from convsurgeon.report.comparison import METRICS, Comparison, Point
 from convsurgeon.report.comparison_terminal import (
     cells,
@@ -74,7 +74,7 @@ def _chart(comparison: Comparison, metric: Metric) -> Chart:
     quality = comparison.quality
     assert quality is not None
     points = [
-        chart.Point(
+        plot.Point(
             label=point.name,
             x=point.cost(metric) or 0.0,
             y=abs(point.quality(quality) or 0.0),
@@ -85,8 +85,8 @@ def _chart(comparison: Comparison, metric: Metric) -> Chart:
         for point in comparison.points
         if point.cost(metric) is not None and point.quality(quality) is not None
     ]
-    x = chart.Axis(_TITLES[metric], _shown(metric))
-    svg = chart.scatter(points, x, chart.Axis(quality, "{:.1%}".format), title=f"{quality} against {metric}")
+    x = plot.Axis(_TITLES[metric], _shown(metric))
+    svg = plot.scatter(points, x, plot.Axis(quality, "{:.1%}".format), title=f"{quality} against {metric}")
     knee = comparison.knees.get(metric)
     caption = "Rings: nobody beats these. Lines: 95 % intervals." + (f" Knee: {knee}." if knee else "")
     return Chart(svg, caption)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from convsurgeon.recovery.history import History, HistoryRow, Score
-from convsurgeon.report.chart import Axis, Point, curves
 from convsurgeon.report.page.blocks import Block, Chart, Section, Sentences, Table
+from convsurgeon.report.plot import Axis, Point, curves
 
 __all__ = ["training_section"]
 
