@@ -62,12 +62,10 @@ class Measurement:
         self.settings = settings
         self.kept = kept
         self.costs = costs
-
-        def takes_up(name: str) -> bool:
-            return name in norms and keeps_statistics(reference.get_submodule(norms[name]))
-
         self.sites = {
-            name: MeasuredSite(conv_at(reference, name), specs, takes_up(name), settings.seed)
+            name: MeasuredSite(
+                conv_at(reference, name), specs, keeps_statistics(reference, norms.get(name)), settings.seed
+            )
             for name, specs in requests.items()
         }
 

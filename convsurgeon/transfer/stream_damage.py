@@ -218,8 +218,7 @@ class _Measurement:
     def _site(self, name: str, gathering: Gathering) -> LinearSite:
         (collected,) = gathering.collected()
         _, shape = self.convs[name]
-        norm = self.norms.get(name)
-        takes_up = norm is not None and keeps_statistics(self.reference.get_submodule(norm))
+        takes_up = keeps_statistics(self.reference, self.norms.get(name))
         ridge = ridge_for(collected.fitted.count, _unknowns(shape))
         return LinearSite.of(collected, ridge, centred=shape.bias or takes_up)
 
