@@ -78,9 +78,8 @@ def _refuse_out_of_reach(problem: Problem) -> None:
     Raises:
         TargetError: see ``make_plan``.
     """
-    counted = tuple(target for target in problem.targets if target.metric != "latency")
-    if not problem.recipe.measures_outputs and not within_reach(problem, problem.choices, counted):
-        make_plan(replace(problem, targets=counted))
+    if not problem.recipe.measures_outputs and not within_reach(problem):
+        make_plan(replace(problem, targets=tuple(t for t in problem.targets if t.metric != "latency")))
 
 
 def _is_open(problem: Problem) -> bool:
@@ -100,7 +99,7 @@ def _measured(
         norms=patient.survey.norms(),
         settings=DamageSettings(seed=alone.recipe.seed, directory=cache_directory()),
         costs=_costs(patient, problems),
-        counted=partial(refuse_too_few, alone, alone.choices, alone.targets, data),
+        counted=partial(refuse_too_few, alone, data),
         progress=progress,
     )
 

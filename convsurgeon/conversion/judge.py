@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from convsurgeon.base.copies import duplicate
 from convsurgeon.base.progress import Progress
@@ -21,6 +20,7 @@ from convsurgeon.conversion.patient import Patient
 from convsurgeon.conversion.unseen import Unseen, UnseenBatch
 from convsurgeon.report.record import Fidelity
 from convsurgeon.transfer.accuracy import CHANCE
+from convsurgeon.transfer.agreement import outputs_of
 from convsurgeon.transfer.capture import evaluating
 
 __all__ = ["Judge", "Judgement"]
@@ -112,7 +112,7 @@ class Judge:
                     self._digest.update(b"".join(batch.keys))
                     self._digest.update(b"" if batch.labels is None else repr(batch.labels.tolist()).encode())
                 wanted = self._original(batch)
-                tally.add(wanted, wanted if network is None else _leaves(batch.inputs.call(network)), batch)
+                tally.add(wanted, wanted if network is None else outputs_of(batch.inputs.call(network)), batch)
         self._batches = max(1, number)
         self._progress("judging", self._batches, self._batches, "")
         return tally.judgement()
@@ -122,7 +122,7 @@ class Judge:
         rows = [self._outputs[key] for key in batch.keys if key in self._outputs]
         if len(rows) == len(batch.keys):
             return [torch.stack(leaf) for leaf in zip(*rows, strict=True)]
-        leaves = _leaves(batch.inputs.call(self._reference))
+        leaves = outputs_of(batch.inputs.call(self._reference))
         if _apart(leaves, len(batch.keys)):
             size = sum(leaf.numel() * leaf.element_size() for leaf in leaves)
             if self._kept_bytes + size <= _KEPT_BYTES:
@@ -208,10 +208,6 @@ class _Tally:
             gained=self.gained,
             lost=self.lost,
         )
-
-
-def _leaves(output: object) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
 
 
 def _apart(leaves: Sequence[Tensor], count: int) -> bool:

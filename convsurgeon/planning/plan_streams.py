@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -113,18 +112,12 @@ class Gone:
     def __init__(self, streams: Iterable[PlanStream]) -> None:
         streams = tuple(streams)
         self.by_stream = {row.stream.name: row.gone for row in streams}
-        self._inputs: dict[str, int] = defaultdict(int)
-        self._outputs: dict[str, int] = defaultdict(int)
+        self._layers: dict[str, tuple[int, int]] = {}
         for row in streams:
-            for producer in row.stream.producers:
-                self._outputs[producer.name] += row.gone
-            for reader in row.stream.readers:
-                self._inputs[reader.name] += row.gone * reader.span
-            for carrier in row.stream.carriers:
-                if carrier.kind == "depthwise":
-                    self._inputs[carrier.name] += row.gone
-                    self._outputs[carrier.name] += row.gone
+            for name, each_in, each_out in row.stream.ends:
+                inputs, outputs = self.of(name)
+                self._layers[name] = inputs + row.gone * each_in, outputs + row.gone * each_out
 
     def of(self, layer: str) -> tuple[int, int]:
         """Inputs and outputs that are gone."""
-        return self._inputs.get(layer, 0), self._outputs.get(layer, 0)
+        return self._layers.get(layer, (0, 0))
