@@ -31,8 +31,8 @@ def posed(
 ) -> tuple[Problem, ...]:
     """What each recipe asks of a model; candidates are measured together, in one go through the calibration inputs.
 
-    Targets that are not ``binding`` are not refused: those of them that are within reach shall be planned. Where
-    nothing is to be chosen, weights are random or there are no inputs, damage stays a data-free proxy.
+    Unless ``binding``, targets out of reach are not refused here. Where nothing is to be chosen, weights are random or
+    there are no inputs, damage stays a data-free proxy.
 
     Raises:
         UnknownName, TargetError: see ``pose``, ``make_plan``, ``refuse_too_few``.
@@ -73,7 +73,9 @@ def _with_damage(
 
 
 def _refuse_out_of_reach(problem: Problem) -> None:
-    """What no candidates reach together needs no measuring, which only takes some away; other moves reach further.
+    """Refuse a target that all candidates together can't reach: measuring only takes some of them away.
+
+    Where other moves are asked for as well they may reach further, so nothing is refused here.
 
     Raises:
         TargetError: see ``make_plan``.
@@ -105,7 +107,7 @@ def _measured(
 
 
 def _costs(patient: Patient, problems: Sequence[Problem]) -> dict[str, dict[Spec, tuple[int, ...]]] | None:
-    """All that a candidate costs; None where time counts, too, or for several problems."""
+    """MACs and parameters of each candidate; None where time counts as well, or for several problems."""
     problem = problems[0]
     if len(problems) > 1 or problem.timed or latencies_on_disk(patient, problem) is not None:
         return None

@@ -60,7 +60,7 @@ class Judgement:
         return float(self.errors.sum()) / spread if spread > 0 else None
 
     def fidelity(self, fitted: int) -> Fidelity:
-        """As a report has it, of a network that was fitted on so many inputs."""
+        """The judgement as a report has it; ``fitted`` inputs were fitted on."""
         before, after = (right / self.labelled if self.labelled else None for right in self.right)
         return Fidelity(
             fitted=fitted,
@@ -73,7 +73,7 @@ class Judgement:
         )
 
     def doubts(self) -> list[str]:
-        """What makes the accuracies of a trained original worthless."""
+        """Why the accuracies say nothing, if so: the original is no better than chance."""
         if not self.labelled:
             return []
         chance = no_better_than_chance(self.right[0] / self.labelled, self.labelled, self.classes)
@@ -98,7 +98,7 @@ class Judge:
 
     @property
     def digest(self) -> str:
-        """Of all inputs, to fit and to judge on, and their labels."""
+        """A hash of all inputs, to fit and to judge on, and of their labels."""
         return self._digest.hexdigest()
 
     def judged(self, network: nn.Module | None) -> Judgement:
@@ -134,7 +134,7 @@ class Judge:
 
 @dataclass
 class _Leaf:
-    """One of the output tensors: sums over each input."""
+    """Sums over one of the output tensors, for each input."""
 
     errors: list[Tensor] = field(default_factory=list)
     squares: list[Tensor] = field(default_factory=list)
@@ -142,7 +142,7 @@ class _Leaf:
     counts: list[Tensor] = field(default_factory=list)
 
     def add(self, wanted: Tensor, found: Tensor) -> None:
-        """Of [inputs, values] of both networks."""
+        """Count one batch: [inputs, values] of both networks."""
         self.errors.append((wanted - found).square().sum(1).cpu())
         self.squares.append(wanted.square().sum(1).cpu())
         self.totals.append(wanted.sum(1).cpu())

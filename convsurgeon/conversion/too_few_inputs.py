@@ -15,10 +15,10 @@ __all__ = ["refuse_too_few"]
 
 
 def refuse_too_few(problem: Problem, data: Calibration, supply: Supply) -> None:
-    """Refuse a target that is out of reach only because damage can't be told at some layers from so few inputs.
+    """Refuse targets that are out of reach only because so few inputs can't tell the damage at some layers.
 
-    ``supply`` holds the layers that are still to be measured; the others are known already. Where no layer's damage
-    can be told there is no measured plan to refuse, and layers that no input reaches are not short of inputs.
+    ``supply`` holds the layers that are still to be measured; the others are known already. Nothing is refused where
+    no layer's damage can be told: the plan then goes by the data-free proxy. Layers that no input reaches do not count.
 
     Raises:
         TargetError: how many inputs are given, how many the target and every layer need, and which needs most.
@@ -47,7 +47,7 @@ def _fewest(problem: Problem, told: set[str], short: Mapping[str, int]) -> int |
 
 
 def _only(problem: Problem, names: set[str]) -> Problem:
-    """With the options of these sites alone."""
+    """The problem with the options of these sites alone."""
     choices = (c if c.site.name in names else replace(c, options=()) for c in problem.choices)
     return replace(problem, choices=tuple(choices))
 

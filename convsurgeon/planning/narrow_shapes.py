@@ -8,7 +8,7 @@ __all__ = ["narrowed_conv_cost", "narrowed_shape"]
 
 
 def narrowed_shape(shape: ConvShape, gone: tuple[int, int]) -> ConvShape:
-    """Without so many input and output channels; a depthwise convolution stays one."""
+    """The shape without ``gone`` input and output channels; a depthwise convolution stays one."""
     if gone == (0, 0):
         return shape
     inputs, outputs = gone

@@ -44,7 +44,7 @@ class PlanBlock(Record):
 
     @classmethod
     def closed(cls, block: Block, reason: str) -> PlanBlock:
-        """Of a branch that has to stay."""
+        """The row of a branch that has to stay."""
         return cls(block=block, action="closed", reason=reason)
 
     def as_dropped(self, dropped: bool) -> PlanBlock:

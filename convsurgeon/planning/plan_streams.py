@@ -47,7 +47,7 @@ class PlanStream(Record):
 
     @classmethod
     def of(cls, stream: Stream, kept: Sequence[int], carried: int, damage: float | None) -> PlanStream:
-        """Of a stream that may be narrowed to the channels ``kept``, ascending."""
+        """The row of an open stream that keeps the channels ``kept``, ascending."""
         action, reason = _fate(stream, len(kept))
         text = write_channels(kept)
         return cls(stream=stream, action=action, reason=reason, kept=text, carried=carried, damage=damage)
@@ -93,7 +93,7 @@ class PlanLinear(Record):
 
     @classmethod
     def of(cls, layer: LinearLayer, gone: tuple[int, int], *, dropped: bool = False) -> PlanLinear:
-        """Without so many inputs and outputs, or without all of them where it is dropped with its branch."""
+        """The row of a layer that loses ``gone`` inputs and outputs, or all of them where it is dropped."""
         if dropped:
             nothing = CostRecord(macs=0, params=0)
             return cls(layer=layer, in_features=0, out_features=0, before=CostRecord.of(layer.cost), after=nothing)

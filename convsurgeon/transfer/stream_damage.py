@@ -145,8 +145,8 @@ class _Measurement:
         progress("measuring streams", done, len(told), "")
 
     def _enough(self, name: str) -> bool:
-        """Whether what a layer's loss of inputs hurts can be told. A linear layer has one sample an image, and errs at
-        the outputs, where it is judged: it takes enough of them to be fitted again."""
+        """Whether it can be told what a layer's loss of inputs hurts. A linear layer has one sample an image; it is
+        judged at the network's outputs, so all it takes is enough samples to fit it again."""
         seen, unknowns = self.traffic[name], _unknowns(self.convs[name][1])
         if seen.positions > seen.images:
             return seen.enough
@@ -199,7 +199,7 @@ class _Measurement:
         )
 
     def _damage(self, elimination: Elimination, readers: list[str]) -> float:
-        """At the outputs, where they can be compared; else at the layers that read."""
+        """The error at the network's outputs where they can be compared, else at the layers that read."""
         found = None
         if self.outputs is not None:
             found = self.outputs.with_weights(dict(zip(readers, elimination.solutions(), strict=True)))

@@ -1,4 +1,4 @@
-"""Where to look next: budgets that keep the floor and budgets that do not close in on the smallest one that does."""
+"""Where to look next: budgets that keep the floor, and budgets that fail, close in on the smallest that keeps it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Bracket:
     proven: bool
 
     def narrowed(self, tried: Sequence[Probe]) -> Bracket:
-        """With what was tried. A failure speaks for all smaller budgets: their predicted damage is larger.
+        """The bracket after these probes. A failure speaks for all smaller budgets: their predicted damage is larger.
 
         Where strain does not grow with damage a smaller network may be missed; one that failed is never returned.
         """
@@ -51,7 +51,7 @@ class Bracket:
         return self.proven and self.high - self.low <= TOLERANCE
 
     def inside(self, share: float, *, last: bool) -> float:
-        """The nearest share to look at; ``last`` for the last probe, which shall end with a network if any does."""
+        """The nearest share worth a probe; the ``last`` one should find a network if any is to be had."""
         if not self.proven:
             # The gentlest plan is worth a probe, for without it nothing may be found at all.
             gap = _MARGIN * (self.high - self.low)

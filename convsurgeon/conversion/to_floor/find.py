@@ -78,7 +78,7 @@ class _Search:
     best: Found | None = None
 
     def run(self) -> Found:
-        """All probes, and what they found."""
+        """Make all probes; the smallest network that kept the floor."""
         low, high = self.budgets.range()
         # Just below the lowest share, so that it may be tried itself.
         start = Bracket(low - 1e-9, high, proven=high == 1.0)

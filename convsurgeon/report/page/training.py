@@ -63,7 +63,7 @@ def _groups(rows: Sequence[HistoryRow]) -> Table:
 
 
 def _some(items: Sequence[T], most: int) -> list[T]:
-    """All of them, or ``most`` at even distances, the first and the last among them."""
+    """All items, or ``most`` at even distances, with the first and the last."""
     if len(items) <= most:
         return list(items)
     return [items[round(number * (len(items) - 1) / (most - 1))] for number in range(most)]
