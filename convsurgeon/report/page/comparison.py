@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from convsurgeon.planning.targets import Metric, human
 from convsurgeon.report import plot
-from convsurgeon.report.comparison import METRICS, Comparison, Point
+from convsurgeon.report.comparison import Comparison
 from convsurgeon.report.comparison_terminal import (
     cells,
     header,
@@ -55,11 +55,10 @@ def _page(comparison: Comparison) -> Page:
 
 
 def _figures(comparison: Comparison) -> tuple[Figure, ...]:
-    """Of the knee; without one, of no network more than of another."""
-    metric = next((metric for metric in reversed(METRICS) if metric in comparison.knees), None)
-    knee = next((p for p in comparison.points if metric and p.name == comparison.knees[metric]), None)
-    if knee is None or comparison.quality is None:
+    """The knee's headline numbers; none where there is no knee."""
+    if comparison.knee is None or comparison.quality is None:
         return ()
+    _, knee = comparison.knee
     figures = [
         Figure("MACs kept", share(knee.after.macs, knee.before.macs), human(knee.after.macs)),
         Figure("Parameters kept", share(knee.after.params, knee.before.params), human(knee.after.params)),
@@ -99,9 +98,5 @@ def _shown(metric: Metric) -> Callable[[float], str]:
 def _table(comparison: Comparison) -> Table:
     titles = header(comparison)
     rows = tuple(cells(comparison, point) for point in comparison.points)
-    styles = tuple(_style(comparison, point) for point in comparison.points)
+    styles = tuple("replaced" if marks(comparison, point) else "" for point in comparison.points)
     return Table("Costs with the share of the original's.", titles, rows, frozenset(range(1, len(titles) - 1)), styles)
-
-
-def _style(comparison: Comparison, point: Point) -> str:
-    return "replaced" if marks(comparison, point) else ""
