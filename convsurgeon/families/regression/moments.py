@@ -7,8 +7,9 @@ shrinks a fit towards the original weights: no information means no correction.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -107,15 +108,12 @@ class MomentSum:
 
     def __init__(self, original: Linear) -> None:
         outputs, inputs = original.weight.shape
-        self.original = original
-        self.count = 0
-        self._from_u, self._from_y, self._from_e = (
-            torch.zeros(n, dtype=torch.float64) for n in (inputs, outputs, outputs)
-        )
-        self._u, self._y, self._e = (torch.zeros(n, dtype=torch.float64) for n in (inputs, outputs, outputs))
-        self._uu = torch.zeros(inputs, inputs, dtype=torch.float64)
-        self._eu = torch.zeros(outputs, inputs, dtype=torch.float64)
-        self._ee, self._yy = torch.zeros(outputs, dtype=torch.float64), torch.zeros(outputs, dtype=torch.float64)
+        self.original, self.count = original, 0
+        zeros = partial(torch.zeros, dtype=torch.float64)
+        self._from_u, self._from_y, self._from_e = zeros(inputs), zeros(outputs), zeros(outputs)
+        self._u, self._y, self._e = zeros(inputs), zeros(outputs), zeros(outputs)
+        self._uu, self._eu = zeros(inputs, inputs), zeros(outputs, inputs)
+        self._ee, self._yy = zeros(outputs), zeros(outputs)
 
     def add(self, u: Tensor, y: Tensor) -> None:
         """Add samples u [P, D] and y [P, C_out]."""
@@ -201,18 +199,18 @@ class Gathering:
         self._shape = shape
         self._sums = [MomentSum(original) for original in originals]
         self._columns = sum(original.weight.shape[1] for original in originals)
-        self._held: list[tuple[Tensor, Tensor]] = []
+        outputs = sum(len(original.bias) for original in originals)
+        self._held = [(torch.zeros(0, self._columns), torch.zeros(0, outputs))]
 
-    def add(self, sample: Sample, x: Tensor | None = None) -> None:
-        """Add one batch's sample; with ``x``, u is a patch of that map instead."""
-        x = sample.x if x is None else x
+    def add(self, sample: Sample) -> None:
+        """Add one batch's sample."""
         rows = max(1, CHUNK_BYTES // (4 * self._columns))
         for chosen, y in zip(torch.split(sample.chosen, rows), torch.split(sample.y_chosen, rows), strict=True):
-            u, wanted = self._problem(x, chosen, y)
+            u, wanted = self._problem(sample.x, chosen, y)
             for sums, u_group, y_group in zip(self._sums, *self._cut(u, wanted), strict=True):
                 sums.add(u_group, y_group)
         if len(sample.held):
-            u, wanted = self._problem(x, sample.held, sample.y_held)
+            u, wanted = self._problem(sample.x, sample.held, sample.y_held)
             self._held.append((u.cpu(), wanted.cpu()))
 
     def _problem(self, x: Tensor, chosen: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -231,23 +229,19 @@ class Gathering:
 
     def collected(self) -> tuple[Collected, ...]:
         """What the pass brought, group by group."""
-        outputs = sum(len(sums.original.bias) for sums in self._sums)
-        held = [(torch.zeros(0, self._columns), torch.zeros(0, outputs)), *self._held]
-        pairs = self._cut(torch.cat([u for u, _ in held]), torch.cat([y for _, y in held]))
-        return tuple(Collected(sums, u, y) for sums, u, y in zip(self._sums, *pairs, strict=True))
+        u, y = (torch.cat(parts) for parts in zip(*self._held, strict=True))
+        return tuple(Collected(sums, *held) for sums, *held in zip(self._sums, *self._cut(u, y), strict=True))
 
 
 def collect(
     samples: Samples, shape: ConvShape, original: Linear, features: Callable[[Tensor], Tensor] | None = None
 ) -> Collected:
     """One pass over the samples; with ``features``, u is a patch of that map of x instead of x itself."""
-    gathering = Gathering(shape, original)
-    for sample in samples:
-        gathering.add(sample, None if features is None else features(sample.x))
-    return gathering.collected()[0]
+    maps = samples if features is None else (replace(sample, x=features(sample.x)) for sample in samples)
+    return collect_groups(maps, shape, [original])[0]
 
 
-def collect_groups(samples: Samples, shape: ConvShape, originals: Sequence[Linear]) -> tuple[Collected, ...]:
+def collect_groups(samples: Iterable[Sample], shape: ConvShape, originals: Sequence[Linear]) -> tuple[Collected, ...]:
     """One pass over the samples, every group of the convolution by itself."""
     gathering = Gathering(shape, *originals)
     for sample in samples:
