@@ -13,7 +13,8 @@ import click
 from torch import Tensor, nn
 
 from benchmarks.accuracy.data import DEFAULT_DIR, load_test, load_train
-from benchmarks.accuracy.run import CELLS, MOVES, Sample, operate, plan_with_moves
+from benchmarks.accuracy.run import MOVES, Sample, operate, plan_with_moves
+from benchmarks.accuracy.tables import CELLS
 from benchmarks.accuracy.train import DEFAULT_CACHE, load_trained
 from convsurgeon.base.inputs import as_inputs
 from convsurgeon.transfer.agreement import agreement

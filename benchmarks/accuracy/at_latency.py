@@ -18,8 +18,9 @@ from torch import nn
 import convsurgeon
 from benchmarks.accuracy.data import DEFAULT_DIR, load_test, load_train
 from benchmarks.accuracy.rivals import torch_pruning
-from benchmarks.accuracy.run import CELLS, METHODS, Sample, operate, top1
-from benchmarks.accuracy.train import DEFAULT_CACHE, load_trained
+from benchmarks.accuracy.run import Sample, operate
+from benchmarks.accuracy.tables import CELLS, METHODS
+from benchmarks.accuracy.train import DEFAULT_CACHE, load_trained, top1
 from convsurgeon.base.inputs import Inputs, as_inputs
 from convsurgeon.deployment.lowering.choice import stopwatch_for
 from convsurgeon.runtimes.registry import find_runtime

@@ -11,9 +11,7 @@ rivals' gradients see training images only: 2,048 unlabelled ones (labelled for 
 from __future__ import annotations
 
 import json
-import statistics
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,9 +24,11 @@ from torch import Tensor, nn
 import convsurgeon
 from benchmarks.accuracy.data import DEFAULT_DIR, Split, load_test, load_train
 from benchmarks.accuracy.rivals import torch_pruning
-from benchmarks.accuracy.train import DEFAULT_CACHE, load_trained, replace_file
+from benchmarks.accuracy.tables import CELLS, METHODS, SHARES, Result, results, table
+from benchmarks.accuracy.train import DEFAULT_CACHE, load_trained, top1
 from benchmarks.conversions import plan_key, reachable
 from benchmarks.rivals import spatial_svd
+from convsurgeon.base.files import write_whole
 from convsurgeon.base.inputs import as_inputs
 from convsurgeon.planning.make import make_plan
 from convsurgeon.planning.options import PROXY, Damage
@@ -39,51 +39,9 @@ from convsurgeon.transfer.agreement import agreement
 
 IMAGES = 2048
 BATCH = 128
-CELLS = (("vgg", 0), ("vgg", 1), ("vgg", 2), ("resnet18", 0))
-SHARES = (0.50, 0.25)
 REFINE_STEPS = 100
-METHODS = {
-    "random": "IGC, fresh weights",
-    "igc-weights-only": "IGC, fitted to the weights alone",
-    "spatial-weights-only": "Spatial, fitted to the weights alone",
-    "spatial-svd": "spatial SVD of the weights",
-    "torch-pruning": "Torch-Pruning, Taylor importance",
-    "igc": "IGC, measured damage, fitted",
-    "compconv": "CompConv, measured damage, fitted",
-    "compconv-refined": "CompConv, the same, then 100 gradient steps a layer",
-    "dgconv": "DGConv (hardened), measured damage, fitted",
-    "spatial": "Spatial, measured damage, fitted",
-    "tucker": "Tucker, measured damage, fitted",
-    "auto": "auto, measured damage, fitted",
-    "auto-narrow": "narrowing alone, measured damage, fitted",
-    "auto-moves": "auto and narrowing, measured damage, fitted",
-    "igc-proxy": "IGC, data-free proxy, fitted",
-    "igc-uniform": "IGC, one share for all layers, fitted",
-}
 # What the others do is to swap.
 MOVES = {"auto-narrow": "narrow,streams", "auto-moves": "swap,narrow,streams"}
-
-
-@dataclass(frozen=True)
-class Result:
-    """One cell; top-1 in percent, ``share`` of the MACs really kept, seconds of the whole conversion.
-
-    ``same`` is the percent of test images that get the original's class, ``output_error`` the relative error of the
-    outputs in percent (see ``Agreement``): both need no labels and scatter less than top-1.
-    """
-
-    net: str
-    seed: int
-    method: str
-    target: float
-    share: float
-    before: float
-    after: float
-    same: float
-    output_error: float
-    seconds: float
-    threads: int
-    plan: str = ""
 
 
 @dataclass(frozen=True)
@@ -148,12 +106,6 @@ def operate(method: str, model: nn.Module, plan: Plan, sample: Sample, seed: int
 UNIFORM = Damage("uniform", lambda site, spec: (site.cost.macs / spec.cost(site.shape, site.positions).macs) ** 8)
 
 
-def top1(model: nn.Module, test: Split) -> float:
-    """Percent of the 10,000 test images."""
-    batches = zip(test.images.split(500), test.labels.split(500), strict=True)
-    return 100 * convsurgeon.top1_accuracy(model, batches).top1
-
-
 def run_cell(net: str, seed: int, method: str, target: float, cache: Path, data: Path) -> Result:
     """Convert and test one network; a plan that another method has carried out already is not carried out twice."""
     model, train, test = load_trained(net, seed, cache), load_train(data), load_test(data)
@@ -178,12 +130,6 @@ def run_cell(net: str, seed: int, method: str, target: float, cache: Path, data:
     same, output_error = 100 * (close.top1 or 0.0), 100 * (close.output_error or 0.0)
     threads = torch.get_num_threads()
     return Result(net, seed, method, target, share, before, after, same, output_error, seconds, threads, key)
-
-
-def results(cache: Path, pattern: str = "*") -> Iterator[Result]:
-    """What is there already."""
-    for path in sorted((cache / "results").glob(f"{pattern}.json")):
-        yield Result(**json.loads(path.read_text()))
 
 
 def fitting_of(method: str) -> str:
@@ -211,46 +157,6 @@ def result_path(cache: Path, net: str, seed: int, method: str, target: float) ->
     return cache / "results" / f"{net}-seed{seed}-{method}-{target:.2f}.json"
 
 
-def table(cache: Path) -> str:
-    """The Markdown tables, one for each network and share, over whatever results there are."""
-    groups: dict[tuple[str, float, str], list[Result]] = defaultdict(list)
-    for result in results(cache):
-        groups[result.net, result.target, result.method].append(result)
-    lines = []
-    for net in dict.fromkeys(net for net, _ in CELLS):
-        known = {r.seed: r.before for (name, _, _), rs in groups.items() if name == net for r in rs}
-        for share in SHARES if known else ():
-            seeds = ", ".join(map(str, sorted(known)))
-            lines.append(f"\n## {net} at {share:.0%} of the MACs")
-            lines.append(f"\nOriginal: top-1 {spread(list(known.values()))} %, seeds {seeds}\n")
-            lines.append("| method | seeds | top-1, % | points lost | same class, % | output error, % | s |")
-            lines.append("|---|---|---|---|---|---|---|")
-            lines += [f"| {title} | {_row(groups[net, share, method], share)} |" for method, title in METHODS.items()]
-    return "\n".join(lines)
-
-
-def _row(results: list[Result], target: float) -> str:
-    if not results:
-        return "– | – | – | – | – | –"
-    kept = statistics.mean(r.share for r in results)
-    note = f" (at {kept:.1%})" if abs(kept - target) > 0.01 else ""
-    columns = [
-        ", ".join(str(seed) for seed in sorted(r.seed for r in results)),
-        spread([r.after for r in results]) + note,
-        spread([r.before - r.after for r in results]),
-        spread([r.same for r in results]),
-        spread([r.output_error for r in results]),
-        f"{statistics.median(r.seconds for r in results):.0f}",
-    ]
-    return " | ".join(columns)
-
-
-def spread(values: list[float]) -> str:
-    """Mean, and half of the range where there is more than one value."""
-    mean = f"{statistics.mean(values):.2f}"
-    return mean if len(values) == 1 else f"{mean} ± {(max(values) - min(values)) / 2:.2f}"
-
-
 @click.command()
 @click.option("--net", type=click.Choice(sorted({net for net, _ in CELLS})))
 @click.option("--seed", type=int)
@@ -267,8 +173,7 @@ def main(net: str | None, seed: int | None, method: str | None, cache: Path, dat
             continue
         result = run_cell(*cell, cache, data)
         log.print(f"{cell}: {result.before:.2f} → {result.after:.2f} at {result.share:.1%}, {result.seconds:.0f} s")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, lambda file, r=result: file.write_text(json.dumps(asdict(r), indent=2) + "\n"))
+        write_whole(path, json.dumps(asdict(result), indent=2) + "\n")
     click.echo(table(cache))
 
 

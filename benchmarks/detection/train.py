@@ -12,13 +12,13 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
-from benchmarks.accuracy.train import replace_file
 from benchmarks.detection.coco import Batches, Split, average_precision
 from benchmarks.detection.nets import detector
 from benchmarks.detection.scenes import write_scenes
+from convsurgeon.base.files import write_whole
 
 DEFAULT_CACHE = Path("benchmarks/.cache/detection")
 EPOCHS, BATCH, RATE, CLIP = 4, 16, 2e-3, 5.0
@@ -35,7 +35,7 @@ def load_trained(cache: Path, epochs: int = EPOCHS) -> nn.Module:
     weights = cache / f"fasterrcnn-{epochs}.safetensors"
     if not weights.is_file():
         model = trained(Split.of(scenes_in(cache), "train2017"), epochs)
-        replace_file(weights, lambda path: save_file(model.state_dict(), path))
+        write_whole(weights, save(model.state_dict()))
     model = detector()
     model.load_state_dict(load_file(weights))
     return model.eval()

@@ -8,16 +8,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 import convsurgeon
 from benchmarks.accuracy.data import Split
 from benchmarks.accuracy.nets import build
 from benchmarks.accuracy.rivals import torch_pruning
-from benchmarks.accuracy.run import MOVES, Sample, plan_for, top1
-from benchmarks.accuracy.train import replace_file
+from benchmarks.accuracy.run import MOVES, Sample, plan_for
+from benchmarks.accuracy.train import top1
 from benchmarks.recovery.run import FROM_ANEW, trained
+from convsurgeon.base.files import write_whole
 from convsurgeon.base.inputs import as_inputs
 from convsurgeon.survey.counting import count
 from convsurgeon.transfer.agreement import agreement
@@ -99,7 +100,7 @@ def made(folder: Path, point: Point, model: nn.Module, sample: Sample, seed: int
         return done.model
     pruned = torch_pruning(model, sample.example, point.percent / 100, sample.images, sample.labels)
     state = {name: tensor.contiguous() for name, tensor in pruned.state_dict().items()}
-    replace_file(folder / "pruned.safetensors", lambda path: save_file(state, path))
+    write_whole(folder / "pruned.safetensors", save(state))
     return pruned
 
 
@@ -144,5 +145,5 @@ def keep(folder: Path, point: Point, model: nn.Module, sample: Sample, splits: t
         lost=before - after,
         lost_after_training=lost_after_training,
     )
-    replace_file(folder / "made.json", lambda path: path.write_text(json.dumps(asdict(found), indent=2) + "\n"))
+    write_whole(folder / "made.json", json.dumps(asdict(found), indent=2) + "\n")
     return found

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from benchmarks.frontier.networks import METHODS
 from benchmarks.frontier.rows import Row
-from convsurgeon.report.chart import Axis, Point, scatter, standalone
+from convsurgeon.report.chart import standalone
+from convsurgeon.report.plot import Axis, Point, scatter
 
 __all__ = ["pictures", "tables"]
 

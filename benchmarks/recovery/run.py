@@ -28,8 +28,11 @@ from torch import Tensor, nn
 import convsurgeon
 from benchmarks.accuracy.data import DEFAULT_DIR, Split, load_test, load_train
 from benchmarks.accuracy.rivals import torch_pruning
-from benchmarks.accuracy.run import CELLS, SHARES, Sample, operate, plan_for, spread, top1
-from benchmarks.accuracy.train import DEFAULT_CACHE, augment, load_trained, replace_file
+from benchmarks.accuracy.run import Sample, operate, plan_for
+from benchmarks.accuracy.tables import CELLS, SHARES, spread
+from benchmarks.accuracy.train import DEFAULT_CACHE, load_trained, top1
+from benchmarks.accuracy.training import augment
+from convsurgeon.base.files import write_whole
 from convsurgeon.base.inputs import as_inputs
 from convsurgeon.survey.counting import count
 
@@ -200,8 +203,7 @@ def main(
         log.print(
             f"{cell}: {result.before:.2f} → {result.converted:.2f} → {result.recovered:.2f}, {result.seconds:.0f} s"
         )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, lambda file, r=result: file.write_text(json.dumps(asdict(r), indent=2) + "\n"))
+        write_whole(path, json.dumps(asdict(result), indent=2) + "\n")
     click.echo(table(folder))
 
 

@@ -17,7 +17,8 @@ import torch
 from rich.progress import track
 
 from benchmarks.accuracy.data import DEFAULT_DIR, load_test, load_train
-from benchmarks.accuracy.run import CELLS, Sample
+from benchmarks.accuracy.run import Sample
+from benchmarks.accuracy.tables import CELLS
 from benchmarks.accuracy.train import DEFAULT_CACHE, load_trained
 from benchmarks.selection.cases import cases
 from benchmarks.selection.judge import Found, Judge

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from convsurgeon import inspect
 from convsurgeon.base.copies import duplicate
+from convsurgeon.families.regression.gathering import Gathering
 from convsurgeon.families.regression.linear_site import LinearSite
-from convsurgeon.families.regression.moments import Gathering
 from convsurgeon.families.regression.problems import linears_of, unknowns_of
 from convsurgeon.families.regression.samples import Sampler
 from convsurgeon.survey.streams import Stream

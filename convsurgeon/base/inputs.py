@@ -15,7 +15,7 @@ from convsurgeon.base.machine_memory import require_room
 from convsurgeon.base.observe import SeenEnough
 from convsurgeon.base.working_folder import staying_here
 
-__all__ = ["Inputs", "as_inputs"]
+__all__ = ["Inputs", "as_inputs", "tensors_in"]
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Inputs:
 
     def tensors(self) -> list[torch.Tensor]:
         """Every tensor in the inputs, in order."""
-        return [leaf for leaf in tree_leaves((self.args, dict(self.kwargs))) if isinstance(leaf, torch.Tensor)]
+        return tensors_in((self.args, dict(self.kwargs)))
 
     def finite(self) -> bool:
         """Whether no tensor holds NaN or infinity."""
@@ -119,6 +119,11 @@ class Inputs:
     def describe(self) -> str:
         """The shapes as text, e.g. ``[1, 3, 224, 224]``."""
         return ", ".join(str(list(shape)) for shape in self.shapes()) or "without tensors"
+
+
+def tensors_in(value: object) -> list[torch.Tensor]:
+    """Every tensor in arguments, or in what a module returned, in order."""
+    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor)]
 
 
 def as_inputs(example_inputs: Any) -> Inputs:

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from convsurgeon.base.inputs import tensors_in
 from convsurgeon.base.observe import observe
 
 __all__ = ["WHOLE_MODEL", "Recorder"]
@@ -111,10 +111,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.varies |= starts
         if not self.varies:
             return False
-        given = _tensors((args, kwargs))
+        given = tensors_in((args, kwargs))
         varying = any(tensor in self._varying for tensor in given)
         if varying or starts:
-            for tensor in _tensors(result):
+            for tensor in tensors_in(result):
                 # What is only written into keeps its size, so it counts only where it was made for such things.
                 into = func._overloadpacket.__name__.rstrip("_") in _WRITES or any(tensor is one for one in given)
                 if not into or (tensor.dim() and len(tensor) in self._lengths):
@@ -126,7 +126,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return self._stack[-1] if self._stack else WHOLE_MODEL
 
     def _note(self, values: Any) -> None:
-        for leaf in _tensors(values):
+        for leaf in tensors_in(values):
             if leaf.layout is not torch.strided:
                 continue
             storage = leaf.untyped_storage()
@@ -143,10 +143,6 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._alive -= size
 
 
-def _tensors(values: Any) -> list[torch.Tensor]:
-    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor)]
-
-
 def _has_dynamic_output(func: Any, args: Any) -> bool:
     if func._schema.name == "torchvision::nms":
         return True
@@ -154,4 +150,4 @@ def _has_dynamic_output(func: Any, args: Any) -> bool:
         return False
     if func is not torch.ops.aten.index.Tensor:
         return True
-    return any(index.dtype in (torch.bool, torch.uint8) for index in _tensors(args[1]))
+    return any(index.dtype in (torch.bool, torch.uint8) for index in tensors_in(args[1]))

@@ -36,7 +36,7 @@ def load(recipe: Recipe, device: str) -> LoadedModel:
 
 
 def admit(loaded: LoadedModel) -> Patient:
-    """Counted, and ready for an operation."""
+    """The loaded model, surveyed and counted."""
     with working(f"counting {loaded.spec}"):
         from convsurgeon.conversion.patient import Patient
         from convsurgeon.models.rebuild import Rebuild

@@ -15,7 +15,7 @@ from convsurgeon.cli.options import json_option
 from convsurgeon.cli.page_file import html_option, refuse_foreign_page, write_page
 from convsurgeon.cli.screen import answer, progress_bar, show, working
 from convsurgeon.cli.sections import CommandWithSections
-from convsurgeon.cli.subject import open_original
+from convsurgeon.cli.subject import Subject, open_original
 
 if TYPE_CHECKING:
     from torch import nn
@@ -75,7 +75,8 @@ def bench_command(
     sizes = _sizes(batches)
     refuse_foreign_page(page)
     with working(f"loading {subject}"):
-        first, second, inputs = _subjects(subject, original, input_shape, device, trust_factory)
+        opened = Subject(subject, input_shape, original=original, trust_factory=trust_factory)
+        first, second, inputs = _networks(opened, device)
         from convsurgeon.deployment.benching import bench
     from convsurgeon.deployment.benching.terminal import render
 
@@ -111,19 +112,14 @@ def _sizes(text: str) -> tuple[int, ...]:
     return tuple(int(word) for word in words)
 
 
-def _subjects(
-    subject: str, original: str | None, input_shape: str | None, device: str, trust_factory: bool
-) -> tuple[nn.Module, nn.Module | None, Inputs]:
+def _networks(subject: Subject, device: str) -> tuple[nn.Module, nn.Module | None, Inputs]:
     """The original, its converted twin, and inputs for both; a model named alone has no twin."""
     from convsurgeon.cli.loading import load_telling
-    from convsurgeon.report.folder import MANIFEST
 
-    if not (Path(subject) / MANIFEST).is_file():
-        if original is not None:
-            raise UsageError(f"--original belongs to a saved conversion, and '{subject}' is none; leave it out.")
-        loaded = load_telling(subject, weights="none", input_shape=input_shape, device=device)
+    if not subject.is_folder:
+        loaded = load_telling(subject.name, weights="none", input_shape=subject.input_shape, device=device)
         return loaded.model, None, loaded.example_inputs
     from convsurgeon.conversion.saved import load
 
-    loaded = open_original(Path(subject), original, input_shape, trust_factory, device)
-    return loaded.model, load(subject, model=loaded.model).to(device), loaded.example_inputs
+    loaded = open_original(subject, device)
+    return loaded.model, load(subject.folder, model=loaded.model).to(device), loaded.example_inputs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ import click
 
 from convsurgeon.base.errors import ConvsurgeonError, UsageError
 from convsurgeon.cli.command_line import command_line
-from convsurgeon.cli.options import json_option
+from convsurgeon.cli.options import json_option, together
 from convsurgeon.cli.page_file import html_option, refuse_foreign_page, write_page
 from convsurgeon.cli.screen import answer, progress_bar, show, tell, warn
 from convsurgeon.cli.sections import CommandWithSections
@@ -34,11 +34,12 @@ _LIMITS = {
 }
 
 
-def _limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for key, (example, words) in reversed(_LIMITS.items()):
-        option = click.option(f"--max-{key.replace('_', '-')}", f"max_{key}", metavar=example, help=words)
-        command = option(command)
-    return command
+_limit_options = together(
+    *(
+        click.option(f"--max-{key.replace('_', '-')}", f"max_{key}", metavar=example, help=words)
+        for key, (example, words) in _LIMITS.items()
+    )
+)
 
 
 @click.command("check", cls=CommandWithSections)

@@ -37,7 +37,7 @@ def complete_model(context: click.Context, parameter: click.Parameter, incomplet
 
 
 def _models() -> list[str]:
-    """Listing them takes the seconds that torch takes to come, so they are kept."""
+    """Listing them takes the seconds that torch takes to import, so the names are kept in a file."""
     cache = CacheFile(cache_directory(), "models", [version("torchvision")], list[str])
     if "torchvision" not in cache.entries:
         from convsurgeon.models.loading import known_models

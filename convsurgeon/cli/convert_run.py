@@ -37,7 +37,7 @@ class ConvertRun:
     as_json: bool
 
     def refuse_existing(self) -> None:
-        """Before any work is done."""
+        """Refuse to replace what is there, before any work is done."""
         if not self.dry_run:
             from convsurgeon.base.files import refuse_existing
             from convsurgeon.report.folder import SAVED_FILES
@@ -104,7 +104,7 @@ class ConvertRun:
 
 
 def planned_report(plan: Plan, patient: Patient) -> Report:
-    """Of a plan that was not carried out."""
+    """The report of a plan that was not carried out."""
     from convsurgeon.report.record import Report
 
     return Report(plan=plan, weights=patient.weights, inherited="planned only, no weight was changed")

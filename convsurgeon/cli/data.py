@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from convsurgeon.base.errors import UsageError
 from convsurgeon.cli.given_images import GivenImages, Unlabelled
+from convsurgeon.cli.options import together
 from convsurgeon.cli.screen import tell, warn
 from convsurgeon.cli.setting_options import setting_options, settings_given
 from convsurgeon.models.preprocessing import Preparation, Preprocessing
@@ -33,61 +34,43 @@ __all__ = [
     "taken_preprocessing",
 ]
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
 # Enough to tell shares of 2 % apart; more would take longer than they tell.
 _JUDGED = 500
 # A floor's fewest inputs show it only where all of them agree, which a smaller network's never do.
 _ROOM = 4
 
 
-def calibration_options(command: Command) -> Command:
-    """Images to calibrate on."""
-    for option in (
-        click.option(
-            "--images",
-            type=click.IntRange(min=1),
-            help="Images to calibrate on, at most.  [default: what the layers' unknowns call for, 64 to 2048]",
-        ),
-        click.option(
-            "--calibrate",
-            type=click.Path(path_type=Path),
-            help="Folder of images, no labels needed: measure damage and fit the new layers on them.",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-def refine_option(command: Command) -> Command:
-    """What may follow the closed-form fits."""
-    return click.option(
-        "--refine",
-        default=0,
-        type=click.IntRange(min=0),
-        metavar="STEPS",
-        help="With --calibrate: gradient steps at each layer after its closed-form fit.",
-    )(command)
-
-
-def evaluation_options(command: Command) -> Command:
-    """Labelled images to evaluate on."""
-    for option in (
-        click.option(
-            "--classes",
-            type=click.Path(path_type=Path),
-            help="Class names, one per line in output order, for the folders of --evaluate.",
-        ),
-        click.option(
-            "--evaluate",
-            type=click.Path(path_type=Path),
-            help="Folder of labelled images, DIR/CLASS/IMAGE: report accuracy before and after.",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
+calibration_options = together(
+    click.option(
+        "--calibrate",
+        type=click.Path(path_type=Path),
+        help="Folder of images, no labels needed: measure damage and fit the new layers on them.",
+    ),
+    click.option(
+        "--images",
+        type=click.IntRange(min=1),
+        help="Images to calibrate on, at most.  [default: what the layers' unknowns call for, 64 to 2048]",
+    ),
+)
+refine_option = click.option(
+    "--refine",
+    default=0,
+    type=click.IntRange(min=0),
+    metavar="STEPS",
+    help="With --calibrate: gradient steps at each layer after its closed-form fit.",
+)
+evaluation_options = together(
+    click.option(
+        "--evaluate",
+        type=click.Path(path_type=Path),
+        help="Folder of labelled images, DIR/CLASS/IMAGE: report accuracy before and after.",
+    ),
+    click.option(
+        "--classes",
+        type=click.Path(path_type=Path),
+        help="Class names, one per line in output order, for the folders of --evaluate.",
+    ),
+)
 preprocessing_options = setting_options(Preprocessing(), Preprocessing.model_fields)
 
 
@@ -153,7 +136,7 @@ class DataRequest:
         return Preparation(source="factory" if is_factory(loaded.spec) else "weights")
 
     def transform(self, loaded: LoadedModel, *, announced: bool = False) -> Transform:
-        """The same as code; a guess is said, unless that was ``announced`` before.
+        """The preparation as code; warns of a guess, unless it was ``announced`` before.
 
         Raises:
             UsageError: the model is called with something that images can't be made into.

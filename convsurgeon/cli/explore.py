@@ -121,7 +121,7 @@ def compare_command(folders: tuple[Path, ...], page: Path | None, as_json: bool)
 
 
 def _folder(save: str | None, output: Path | None, force: bool, model: str) -> Path | None:
-    """Where the saved network goes; refused before any work is done."""
+    """Where the saved network goes; a place that is taken is refused before any work is done."""
     if save is None:
         if output is not None:
             raise UsageError("-o is the folder of --save; pass --save POINT too, e.g. --save auto-50.")

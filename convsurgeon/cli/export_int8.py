@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +17,7 @@ from convsurgeon.cli.data import (
     taken_preprocessing,
 )
 from convsurgeon.cli.given_images import Unlabelled, warn_of_skipped
+from convsurgeon.cli.options import together
 from convsurgeon.cli.screen import progress_bar, warn, working
 from convsurgeon.cli.subject import Subject, open_original
 from convsurgeon.models.preprocessing import Preprocessing
@@ -29,37 +30,31 @@ if TYPE_CHECKING:
 
 __all__ = ["Int8Request", "int8_options"]
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
 # Ranges hardly change with more.
 _MEASURED = 256
 _JUDGED = 500
 _SEED = 0
 
 
-def int8_options(command: Command) -> Command:
-    """What belongs to ``--int8``."""
-    for option in (
-        preprocessing_options,
-        click.option(
-            "--at-least",
-            metavar="agreement=99%",
-            help="Keep layers in float, those that lose most first, until the file has the float file's first class "
-            "for that share of the images, as counted (the floor of convert is about the original, with a bound).",
-        ),
-        click.option(
-            "--images",
-            type=click.IntRange(min=1),
-            help=f"Images to measure ranges on, at most.  [default: {_MEASURED}]",
-        ),
-        click.option(
-            "--calibrate",
-            type=click.Path(path_type=Path),
-            help="Folder of images, no labels needed; what is not measured on is judged on.",
-        ),
-    ):
-        command = option(command)
-    return command
+int8_options = together(
+    click.option(
+        "--calibrate",
+        type=click.Path(path_type=Path),
+        help="Folder of images, no labels needed; what is not measured on is judged on.",
+    ),
+    click.option(
+        "--images",
+        type=click.IntRange(min=1),
+        help=f"Images to measure ranges on, at most.  [default: {_MEASURED}]",
+    ),
+    click.option(
+        "--at-least",
+        metavar="agreement=99%",
+        help="Keep layers in float, those that lose most first, until the file has the float file's first class "
+        "for that share of the images, as counted (the floor of convert is about the original, with a bound).",
+    ),
+    preprocessing_options,
+)
 
 
 @dataclass(frozen=True)
@@ -138,14 +133,7 @@ def _original(subject: Subject) -> tuple[LoadedModel, str | None]:
         weights, key = recorded_weights(report), report.weights.key
     except UnknownName:
         weights, key, missing = "none", None, f"'{report.weights.detail}' is not there; put it back"
-    loaded = open_original(
-        subject.folder,
-        subject.original,
-        subject.input_shape,
-        subject.trust_factory,
-        weights=weights,
-        weights_key=key,
-    )
+    loaded = open_original(subject, weights=weights, weights_key=key)
     if missing is None and loaded.weights.origin == "random":
         missing = loaded.weights.detail
     return loaded, missing

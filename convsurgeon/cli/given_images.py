@@ -52,7 +52,7 @@ class GivenImages:
 
     @property
     def data(self) -> Data:
-        """As the steps take it."""
+        """The images as the steps of a conversion take them."""
         from convsurgeon.conversion.data import Data
 
         judging = None if self.calibration is None else self.calibration.judging

@@ -25,7 +25,7 @@ _HEAD = 2000
 
 
 def refuse_foreign_page(path: Path | None) -> None:
-    """Before any work is done: only a page of ours is replaced by another.
+    """Refuse a place where something else is, before any work is done; a page of ours may be replaced.
 
     Raises:
         OutputExists: something else is there.

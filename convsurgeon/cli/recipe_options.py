@@ -11,6 +11,7 @@ import click
 from convsurgeon.base.errors import UsageError
 from convsurgeon.cli.completion import complete_method
 from convsurgeon.cli.data import taken_preprocessing
+from convsurgeon.cli.options import together
 from convsurgeon.cli.setting_options import Spelling, setting_options
 from convsurgeon.planning.recipe import Recipe, merged
 from convsurgeon.planning.rules import Rules
@@ -54,14 +55,12 @@ def plan_options(command: Command, without: Collection[str] = ()) -> Command:
     file = click.option(
         "--recipe", "recipe_file", type=click.Path(path_type=Path), help="A TOML recipe; options win over it."
     )
-    for add in (
-        setting_options(_DEFAULTS, names[rules + 1 :], _SPELLINGS),
-        file,
-        setting_options(Rules(), _RULES, _SPELLINGS),
+    return together(
         setting_options(_DEFAULTS, names[:rules], _SPELLINGS),
-    ):
-        command = add(command)
-    return command
+        setting_options(Rules(), _RULES, _SPELLINGS),
+        file,
+        setting_options(_DEFAULTS, names[rules + 1 :], _SPELLINGS),
+    )(command)
 
 
 def given_recipe(recipe_file: Path | None, given: Mapping[str, Any]) -> Recipe:

@@ -41,7 +41,7 @@ class RecoverRun:
         return self.checkpoints or self.target.with_name(f"{self.target.name}.training")
 
     def refuse_existing(self) -> None:
-        """Before any work is done."""
+        """Refuse to replace what is there, before any work is done."""
         from convsurgeon.base.files import refuse_existing
         from convsurgeon.recovery.checkpoint import Checkpoints
         from convsurgeon.report.folder import SAVED_FILES
@@ -67,7 +67,7 @@ class RecoverRun:
         data, evaluation = pictures.split(original)
         conversion = open_conversion(self.folder, original.model)
         if self.force and not self.resume:
-            # Only now: an earlier run shall not be lost to a request that turns out to be wrong.
+            # Only now: an earlier run must not be lost to a request that turns out to be wrong.
             Checkpoints(self.training_folder).remove()
         with training_display() as progress:
             done = recover(

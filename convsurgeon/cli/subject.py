@@ -5,16 +5,15 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
 from convsurgeon.base.errors import UsageError
+from convsurgeon.cli.options import together
 from convsurgeon.cli.screen import tell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torch import nn
 
     from convsurgeon.base.inputs import Inputs
@@ -30,29 +29,21 @@ __all__ = [
     "trust_option",
 ]
 
-Command = TypeVar("Command", bound="Callable[..., Any]")
-
-
 original_option = click.option(
     "--original", metavar="MODEL", help="The original of DIR, where DIR does not name it or its file is not here."
 )
 trust_option = click.option("--trust-factory", is_flag=True, help="Run the factory that DIR names.")
 
 
-def subject_options(command: Command) -> Command:
-    """The argument DIR|MODEL, and the options that say how to open it."""
-    for option in reversed(
-        (
-            click.argument("subject", metavar="DIR|MODEL"),
-            click.option("--input", "input_shape", metavar="N,C,H,W", help="Input shape, e.g. 8,3,224,224."),
-            click.option("--weights", metavar="auto|DEFAULT|none|FILE", help="Of MODEL.  [default: auto]"),
-            click.option("--weights-key", metavar="KEY", help="Where in the file of weights, if it holds several."),
-            original_option,
-            trust_option,
-        )
-    ):
-        command = option(command)
-    return command
+# The argument DIR|MODEL, and the options that say how to open it.
+subject_options = together(
+    click.argument("subject", metavar="DIR|MODEL"),
+    click.option("--input", "input_shape", metavar="N,C,H,W", help="Input shape, e.g. 8,3,224,224."),
+    click.option("--weights", metavar="auto|DEFAULT|none|FILE", help="Of MODEL.  [default: auto]"),
+    click.option("--weights-key", metavar="KEY", help="Where in the file of weights, if it holds several."),
+    original_option,
+    trust_option,
+)
 
 
 @dataclass(frozen=True)
@@ -87,7 +78,7 @@ class Subject:
         return (self.folder / MANIFEST).is_file()
 
     def loaded(self, device: str = "cpu") -> LoadedModel:
-        """The model of that name; notes on its weights are told."""
+        """The model of that name; notes on its weights go to standard error."""
         from convsurgeon.cli.loading import load_telling
 
         weights = self.weights or "auto"
@@ -110,19 +101,12 @@ def open_subject(subject: Subject, device: str = "cpu") -> tuple[nn.Module, Inpu
     if not subject.is_folder:
         loaded = subject.loaded(device)
         return loaded.model, loaded.example_inputs
-    loaded = open_original(subject.folder, subject.original, subject.input_shape, subject.trust_factory, device)
+    loaded = open_original(subject, device)
     return load(subject.folder, model=loaded.model).to(device), loaded.example_inputs
 
 
 def open_original(
-    folder: Path,
-    original: str | None,
-    input_shape: str | None,
-    trust_factory: bool,
-    device: str = "cpu",
-    *,
-    weights: str = "none",
-    weights_key: str | None = None,
+    subject: Subject, device: str = "cpu", *, weights: str = "none", weights_key: str | None = None
 ) -> LoadedModel:
     """The architecture that a saved conversion was made from, with random weights and the conversion's inputs.
 
@@ -134,11 +118,13 @@ def open_original(
     from convsurgeon.cli.loading import load_telling
     from convsurgeon.report.folder import read_saved_plan
 
-    name = original or rebuilt_by(folder, trust_factory, "name it with --original MODEL.")
-    loaded = load_telling(name, weights=weights, weights_key=weights_key, input_shape=input_shape, device=device)
-    if input_shape is not None:
+    name = subject.original or rebuilt_by(subject.folder, subject.trust_factory, "name it with --original MODEL.")
+    loaded = load_telling(
+        name, weights=weights, weights_key=weights_key, input_shape=subject.input_shape, device=device
+    )
+    if subject.input_shape is not None:
         return loaded
-    shapes = read_saved_plan(folder).input_shapes
+    shapes = read_saved_plan(subject.folder).input_shapes
     return dataclasses.replace(loaded, example_inputs=loaded.example_inputs.reshaped(shapes))
 
 

@@ -11,7 +11,7 @@ __all__ = ["fuse_first", "only_cut"]
 
 
 def fuse_first(model: nn.Module, survey: Survey, plan: Plan) -> tuple[str, ...]:
-    """A note where a method that networks fuse themselves with would meet a replaced convolution later."""
+    """A note where the model's own fuse method would meet a replaced convolution later."""
     fuser = next((name for name in ("fuse_model", "fuse") if callable(getattr(type(model), name, None))), None)
     replaced = {row.name for row in plan.replaced}
     if fuser is None or not any(site.norm for site in survey.sites if site.name in replaced):

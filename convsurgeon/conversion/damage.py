@@ -31,8 +31,8 @@ def posed(
 ) -> tuple[Problem, ...]:
     """What each recipe asks of a model; candidates are measured together, in one go through the calibration inputs.
 
-    Targets that are not ``binding`` are not refused: those of them that are within reach shall be planned. Where
-    nothing is to be chosen, weights are random or there are no inputs, damage stays a data-free proxy.
+    Unless ``binding``, targets out of reach are not refused here. Where nothing is to be chosen, weights are random or
+    there are no inputs, damage stays a data-free proxy.
 
     Raises:
         UnknownName, TargetError: see ``pose``, ``make_plan``, ``refuse_too_few``.
@@ -73,14 +73,15 @@ def _with_damage(
 
 
 def _refuse_out_of_reach(problem: Problem) -> None:
-    """What no candidates reach together needs no measuring, which only takes some away; other moves reach further.
+    """Refuse a target that all candidates together can't reach: measuring only takes some of them away.
+
+    Where other moves are asked for as well they may reach further, so nothing is refused here.
 
     Raises:
         TargetError: see ``make_plan``.
     """
-    counted = tuple(target for target in problem.targets if target.metric != "latency")
-    if not problem.recipe.measures_outputs and not within_reach(problem, problem.choices, counted):
-        make_plan(replace(problem, targets=counted))
+    if not problem.recipe.measures_outputs and not within_reach(problem):
+        make_plan(replace(problem, targets=tuple(t for t in problem.targets if t.metric != "latency")))
 
 
 def _is_open(problem: Problem) -> bool:
@@ -100,13 +101,13 @@ def _measured(
         norms=patient.survey.norms(),
         settings=DamageSettings(seed=alone.recipe.seed, directory=cache_directory()),
         costs=_costs(patient, problems),
-        counted=partial(refuse_too_few, alone, alone.choices, alone.targets, data),
+        counted=partial(refuse_too_few, alone, data),
         progress=progress,
     )
 
 
 def _costs(patient: Patient, problems: Sequence[Problem]) -> dict[str, dict[Spec, tuple[int, ...]]] | None:
-    """All that a candidate costs; None where time counts, too, or for several problems."""
+    """MACs and parameters of each candidate; None where time counts as well, or for several problems."""
     problem = problems[0]
     if len(problems) > 1 or problem.timed or latencies_on_disk(patient, problem) is not None:
         return None

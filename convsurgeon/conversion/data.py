@@ -37,7 +37,7 @@ class Data:
         judging: Iterable[Any] | None,
         evaluation: Iterable[tuple[Tensor, Tensor]] | None,
     ) -> Data:
-        """From what a caller has; what can be read only once is kept in memory.
+        """Data from what a caller has; what can be read only once is kept in memory.
 
         Raises:
             UsageError: a single tensor to judge on.
@@ -51,5 +51,5 @@ NO_DATA = Data()
 
 
 def _again(source: Iterable[Any] | None) -> Iterable[Any] | None:
-    """Measuring would leave nothing of an iterator to fit on."""
+    """An iterator as a list: measuring would otherwise leave nothing of it to fit on."""
     return list(source) if isinstance(source, Iterator) else source

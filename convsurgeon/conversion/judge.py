@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from convsurgeon.base.copies import duplicate
 from convsurgeon.base.progress import Progress
@@ -21,6 +20,7 @@ from convsurgeon.conversion.patient import Patient
 from convsurgeon.conversion.unseen import Unseen, UnseenBatch
 from convsurgeon.report.record import Fidelity
 from convsurgeon.transfer.accuracy import CHANCE
+from convsurgeon.transfer.agreement import outputs_of
 from convsurgeon.transfer.capture import evaluating
 
 __all__ = ["Judge", "Judgement"]
@@ -60,7 +60,7 @@ class Judgement:
         return float(self.errors.sum()) / spread if spread > 0 else None
 
     def fidelity(self, fitted: int) -> Fidelity:
-        """As a report has it, of a network that was fitted on so many inputs."""
+        """The judgement as a report has it; ``fitted`` inputs were fitted on."""
         before, after = (right / self.labelled if self.labelled else None for right in self.right)
         return Fidelity(
             fitted=fitted,
@@ -73,7 +73,7 @@ class Judgement:
         )
 
     def doubts(self) -> list[str]:
-        """What makes the accuracies of a trained original worthless."""
+        """Why the accuracies say nothing, if so: the original is no better than chance."""
         if not self.labelled:
             return []
         chance = no_better_than_chance(self.right[0] / self.labelled, self.labelled, self.classes)
@@ -98,7 +98,7 @@ class Judge:
 
     @property
     def digest(self) -> str:
-        """Of all inputs, to fit and to judge on, and their labels."""
+        """A hash of all inputs, to fit and to judge on, and of their labels."""
         return self._digest.hexdigest()
 
     def judged(self, network: nn.Module | None) -> Judgement:
@@ -112,7 +112,7 @@ class Judge:
                     self._digest.update(b"".join(batch.keys))
                     self._digest.update(b"" if batch.labels is None else repr(batch.labels.tolist()).encode())
                 wanted = self._original(batch)
-                tally.add(wanted, wanted if network is None else _leaves(batch.inputs.call(network)), batch)
+                tally.add(wanted, wanted if network is None else outputs_of(batch.inputs.call(network)), batch)
         self._batches = max(1, number)
         self._progress("judging", self._batches, self._batches, "")
         return tally.judgement()
@@ -122,7 +122,7 @@ class Judge:
         rows = [self._outputs[key] for key in batch.keys if key in self._outputs]
         if len(rows) == len(batch.keys):
             return [torch.stack(leaf) for leaf in zip(*rows, strict=True)]
-        leaves = _leaves(batch.inputs.call(self._reference))
+        leaves = outputs_of(batch.inputs.call(self._reference))
         if _apart(leaves, len(batch.keys)):
             size = sum(leaf.numel() * leaf.element_size() for leaf in leaves)
             if self._kept_bytes + size <= _KEPT_BYTES:
@@ -134,7 +134,7 @@ class Judge:
 
 @dataclass
 class _Leaf:
-    """One of the output tensors: sums over each input."""
+    """Sums over one of the output tensors, for each input."""
 
     errors: list[Tensor] = field(default_factory=list)
     squares: list[Tensor] = field(default_factory=list)
@@ -142,7 +142,7 @@ class _Leaf:
     counts: list[Tensor] = field(default_factory=list)
 
     def add(self, wanted: Tensor, found: Tensor) -> None:
-        """Of [inputs, values] of both networks."""
+        """Count one batch: [inputs, values] of both networks."""
         self.errors.append((wanted - found).square().sum(1).cpu())
         self.squares.append(wanted.square().sum(1).cpu())
         self.totals.append(wanted.sum(1).cpu())
@@ -208,10 +208,6 @@ class _Tally:
             gained=self.gained,
             lost=self.lost,
         )
-
-
-def _leaves(output: object) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
 
 
 def _apart(leaves: Sequence[Tensor], count: int) -> bool:

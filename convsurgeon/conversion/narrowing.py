@@ -28,7 +28,7 @@ _NOT_ASKED = {False: "narrowing is not among the moves", True: "narrowing joined
 
 
 def with_streams(model: nn.Module, problem: Problem, data: Calibration | None, progress: Progress) -> Problem:
-    """The problem with what its streams may keep, where that is asked, and why the others stay.
+    """The problem with the widths that its streams may have, where that is asked for, and why the others stay.
 
     Damages of swaps become errors at the network's outputs, as those of the other moves are.
     """
@@ -89,7 +89,7 @@ class _Fits:
         self._limit = memory_limit(problem.recipe.fit_memory)
 
     def checked(self, stream: Stream) -> Stream:
-        """Closed where a reader can't be."""
+        """The stream, closed where one of its readers can't be fitted again."""
         if stream.closed is not None:
             return stream
         reasons = (self._why_not(reader.name) for reader in stream.readers)

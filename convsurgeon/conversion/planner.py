@@ -1,4 +1,4 @@
-"""From a problem to a plan: with the times that are known, or measured ones where it asks for them."""
+"""From a problem to a plan, with times from earlier runs, or with new ones where the problem asks for them."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ def load(directory: Path | str, *, model: nn.Module | None = None, trust_factory
     _check_digest(folder, manifest)
     network = operate(base, plan).eval()
     _restore(network, folder / WEIGHTS)
-    # A network is whole without its report, which only tells of it; it is then one that nothing is known of.
+    # Without a report that can be read the network still loads; nothing is then known of its conversion.
     with suppress(UsageError):
         remember(network, Facts(plan, read_report(folder), rebuild_of(manifest, folder)))
     return network
@@ -164,7 +164,7 @@ def _base(manifest: Manifest, folder: Path, model: nn.Module | None, trust_facto
 
 
 def _of_before(model: nn.Module) -> dict[str, torch.Tensor]:
-    """What the weights of an earlier version leave unsaid."""
+    """The buffers that weights saved by an earlier version lack, with the values of a fresh unit."""
     return {
         f"{name}.{buffer}" if name else buffer: unit.get_buffer(buffer)
         for name, unit in model.named_modules()
@@ -191,6 +191,6 @@ def _restore(model: nn.Module, path: Path) -> None:
             continue
         if tensor.dtype != state[name].dtype:
             tensor.data = tensor.data.to(state[name].dtype)
-        # Kernels round differently by memory format, and outputs shall be bit-equal.
+        # Kernels round differently by memory format, and outputs are to be bit-equal.
         _restride(tensor, strides.get(name))
     load_strictly(model, state, str(path), "the architecture")

@@ -26,7 +26,7 @@ __all__ = ["Fitted", "carry_out", "concluded", "fitted", "planned"]
 
 @dataclass(frozen=True)
 class Fitted:
-    """A network as a plan has it, with its weights; ``words`` say how the new layers got theirs."""
+    """The planned network with its weights; ``words`` say how the new layers got theirs."""
 
     network: nn.Module
     carried: Inherited

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from convsurgeon.base.errors import TargetError
-from convsurgeon.planning.options import Choices
 from convsurgeon.planning.problem import Problem
 from convsurgeon.planning.reach import within_reach
 from convsurgeon.planning.targets import Target
@@ -15,47 +14,42 @@ from convsurgeon.transfer import Calibration, Supply
 __all__ = ["refuse_too_few"]
 
 
-def refuse_too_few(
-    problem: Problem, choices: tuple[Choices, ...], targets: tuple[Target, ...], data: Calibration, supply: Supply
-) -> None:
-    """Refuse a target that is out of reach only because damage can't be told at some layers from so few inputs.
+def refuse_too_few(problem: Problem, data: Calibration, supply: Supply) -> None:
+    """Refuse targets that are out of reach only because so few inputs can't tell the damage at some layers.
 
-    ``supply`` holds the layers that are still to be measured; the others are known already. Where no layer's damage
-    can be told there is no measured plan to refuse, and layers that no input reaches are not short of inputs.
+    ``supply`` holds the layers that are still to be measured; the others are known already. Nothing is refused where
+    no layer's damage can be told: the plan then goes by the data-free proxy. Layers that no input reaches do not count.
 
     Raises:
         TargetError: how many inputs are given, how many the target and every layer need, and which needs most.
     """
-    open_sites = [c.site.name for c in choices if c.options and c.site.name in supply.sites]
-    known = {c.site.name for c in choices if c.options} - set(open_sites)
+    names = [choice.site.name for choice in problem.choices if choice.options]
+    open_sites = [name for name in names if name in supply.sites]
+    known = set(names) - set(open_sites)
     told = known | {name for name in open_sites if supply.enough(name)}
     short = {
         name: needed for name in open_sites if not supply.enough(name) and (needed := supply.needed(name)) is not None
     }
-    if not told or not short or within_reach(problem, _only(choices, told), targets):
+    if not told or not short or within_reach(_only(problem, told)):
         return
-    enough = _fewest(problem, choices, targets, told, short)
+    enough = _fewest(problem, told, short)
     if enough is not None:
-        raise TargetError(_message(targets, data.count(), enough, short, supply, len(told) + len(short)))
+        raise TargetError(_message(problem.targets, data.count(), enough, short, supply, len(told) + len(short)))
 
 
-def _fewest(
-    problem: Problem,
-    choices: tuple[Choices, ...],
-    targets: tuple[Target, ...],
-    told: set[str],
-    short: Mapping[str, int],
-) -> int | None:
+def _fewest(problem: Problem, told: set[str], short: Mapping[str, int]) -> int | None:
     """Inputs with which the target comes within reach; None where no number of them helps."""
     for count in sorted(set(short.values())):
         more = {name for name, needed in short.items() if needed <= count}
-        if within_reach(problem, _only(choices, told | more), targets):
+        if within_reach(_only(problem, told | more)):
             return count
     return None
 
 
-def _only(choices: tuple[Choices, ...], names: set[str]) -> tuple[Choices, ...]:
-    return tuple(c if c.site.name in names else replace(c, options=()) for c in choices)
+def _only(problem: Problem, names: set[str]) -> Problem:
+    """The problem with the options of these sites alone."""
+    choices = (c if c.site.name in names else replace(c, options=()) for c in problem.choices)
+    return replace(problem, choices=tuple(choices))
 
 
 def _message(

@@ -30,8 +30,8 @@ class UnseenBatch:
 class Unseen:
     """What a network may be judged on: labelled batches first, then what calibration holds back, then further ones.
 
-    An input is known again by the digest of its values. One that the fits see is left out, and so is a second copy,
-    which would make a bound tighter than it is.
+    Inputs are told apart by a digest of their values. One that the fits see is left out, and so is a second copy, which
+    would make a bound tighter than it is.
     """
 
     def __init__(self, patient: Patient, data: Data) -> None:

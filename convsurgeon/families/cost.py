@@ -104,6 +104,12 @@ class ConvShape(BaseModel):
         """Kernel area S, e.g. 9 for 3×3."""
         return math.prod(self.kernel)
 
+    def cost(self, positions: int) -> Cost:
+        """Of the convolution itself; ``positions`` as in `conv_cost`."""
+        return conv_cost(
+            self.in_channels, self.out_channels, self.area, groups=self.groups, bias=self.bias, positions=positions
+        )
+
     def describe(self) -> str:
         """One line for people, e.g. ``64→128 3×3 /2``."""
         text = f"{self.in_channels}→{self.out_channels} {'×'.join(map(str, self.kernel))}"

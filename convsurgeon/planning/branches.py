@@ -25,7 +25,7 @@ class Branches:
         yield from self._rows.values()
 
     def of(self, layer: str) -> tuple[PlanBlock, ...]:
-        """The rows of the branch that a layer goes with; none for layers that go with none."""
+        """The rows of the branch that a layer is part of; none for a layer outside of all branches."""
         return self._rows.get(self._labels.get(layer, ""), ())
 
     def widths(self, row: PlanBlock) -> Iterator[tuple[Labels, Mapping[str, int]]]:
@@ -39,7 +39,10 @@ class Branches:
             yield ((widths.name, number),), gone
 
     def outside(self, row: PlanBlock, everywhere: Iterable[Labels]) -> Iterator[Labels]:
-        """Of all combinations of widths those at which streams that are the branch's alone are whole."""
+        """Of these combinations of widths, those at which only the stream that the branch is added to may be narrowed.
+
+        The streams inside of the branch keep all channels: their widths do not matter once the branch is gone.
+        """
         own = self._widths.get(row.block.stream or "")
         for labels in everywhere:
             if all(number == 0 or (own is not None and name == own.name) for name, number in labels):

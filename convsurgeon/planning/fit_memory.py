@@ -20,14 +20,14 @@ _GIB = 1 << 30
 
 
 def fit_bytes(shape: ConvShape) -> int:
-    """About what fitting a unit for a convolution takes; also on its weights alone, which assumes white inputs."""
+    """About how many bytes fitting a unit to a convolution takes, on inputs or on the weights alone."""
     return 8 * (_COPIES + shape.groups - 1) * unknowns_of(shape) ** 2
 
 
 def within_memory(choices: Iterable[Choices], limit_gib: float | None) -> tuple[Choices, ...]:
     """The same choices without those that can't be fitted in ``limit_gib`` (half of the memory at hand for None).
 
-    What learns starts as the convolution itself, which takes no fit.
+    Units that learn stay: they start as the convolution itself, which takes no fit.
     """
     limit = memory_limit(limit_gib)
     return tuple(_within(choice, limit) for choice in choices)

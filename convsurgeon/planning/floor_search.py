@@ -11,11 +11,11 @@ __all__ = ["FloorSearch", "Probe", "Verdict"]
 
 
 class Verdict(Record):
-    """What one floor's measure was for one network.
+    """How one network was judged by one floor.
 
     ``seen`` is the share, the difference of shares, the relative error or the score on ``inputs`` inputs that nothing
     was fitted on; ``bound`` what it is at least (an error: at most) with 95 % confidence, None for a score. ``strain``
-    is how much of what the floor allows was used up: above 1 it is not kept.
+    is the share of what the floor allows that was used up: above 1 the floor is not kept.
     """
 
     floor: str
@@ -58,7 +58,7 @@ class Probe(Record):
 
     @property
     def strain(self) -> float:
-        """That of the floor that is kept least."""
+        """The greatest of all floors'."""
         return max(verdict.strain for verdict in self.verdicts)
 
     @property

@@ -21,7 +21,7 @@ _POINTS = re.compile(r"-(\d+(?:\.\d+)?)(?:\s*points?)?")
 
 @dataclass(frozen=True)
 class Floor:
-    """What ``measure`` must be at least (the output error: at most): ``limit``, as a share; a score's own unit.
+    """``measure`` must be at least ``limit`` (the output error: at most): a share, or a number in the score's own unit.
 
     A ``score`` is called with a network and returns a number, of which more is better.
     """
@@ -43,7 +43,7 @@ class Floor:
 
     @property
     def fewest(self) -> int:
-        """The inputs without which not even a network that equals its original would be shown to keep it."""
+        """How many inputs it takes at least: on fewer, not even the original itself could be shown to keep it."""
         if self.measure == "difference":
             return fewest_for_difference(-self.limit)
         if self.measure in ("agreement", "top1"):

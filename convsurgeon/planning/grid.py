@@ -83,7 +83,7 @@ def point_name(method: Method, target: Target) -> str:
 
 
 def refuse_unknown_point(grid: Grid, name: str) -> None:
-    """Before anything is measured.
+    """Refuse a name that no network of the grid has, before anything is measured.
 
     Raises:
         UnknownName: the grid has no network of that name.

@@ -51,9 +51,9 @@ class Latencies:
     def layer(
         self, site: Site, spec: Spec | None, now: Site | None = None, *, share: float | None = None
     ) -> LayerLatency | None:
-        """Before and after of one layer, ``now`` where it is narrowed; None where either is not known.
+        """Times of one layer before and after; ``now`` is the narrowed layer. None where either is not known.
 
-        After it was dropped, what stands in for it takes a ``share`` of its time.
+        Where it is dropped, what stands in for it takes a ``share`` of its time.
         """
         before, after = self.of(site, None), self.of(now or site, spec)
         if before is not None and share is not None:
@@ -131,7 +131,7 @@ def _thinned(options: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
 
 
 def _spread_out(kind: list[Candidate]) -> list[Candidate]:
-    """At most PER_KIND of them, evenly along their MACs, with both ends."""
+    """At most PER_KIND candidates, evenly spread over their MACs, with the cheapest and the dearest."""
     ordered = sorted(kind, key=lambda candidate: candidate.cost.macs)
     if len(ordered) <= PER_KIND:
         return ordered

@@ -92,7 +92,7 @@ class Menus:
         return tuple(replace(pick, labels=()) for pick in self._conv(choice, [self._own(choice, chosen)], None))
 
     def _or_dropped(self, name: str, menu: Menu) -> Menu:
-        """With the layer's end where its branch may go. What streams of the branch alone keep is then no matter."""
+        """The menu, and what is left of the layer where its branch may be dropped."""
         rows = self._branches.of(name)
         if not rows:
             return menu
@@ -103,13 +103,13 @@ class Menus:
         return (*stays, *goes)
 
     def _dropped(self, row: PlanBlock, site: Site | None, labels: Labels = ()) -> Pick:
-        """A layer that goes with its branch. Times of stand-ins go by MACs, as those of units in narrowed layers do."""
+        """A layer that goes with its branch; the time of what stands in is estimated by its share of the MACs."""
         gone = sum(self._sites[name].cost.macs for name in row.block.modules if name in self._sites)
         return Pick(Cost(0, 0), 0.0, labels, site, branch=row.block.name, share=row.cost({}).macs / max(1, gone))
 
     def _branch(self, rows: tuple[PlanBlock, ...]) -> Menu:
-        """What stands in for a branch, less what goes beside its layers, at each width of the stream that it is added
-        to."""
+        """A branch as it is, or what stands in for it less the parameters of norms that go, at each width of the
+        stream that it is added to."""
         everywhere = list(self._branches.widths(rows[0]))
         stays = (Pick(Cost(0, 0), labels=(*labels, (rows[0].label, 0))) for labels, _ in everywhere)
         goes = (

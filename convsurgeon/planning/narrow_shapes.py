@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from convsurgeon.families.cost import ConvShape, Cost, conv_cost
+from convsurgeon.families.cost import ConvShape, Cost
 
 __all__ = ["narrowed_conv_cost", "narrowed_shape"]
 
 
 def narrowed_shape(shape: ConvShape, gone: tuple[int, int]) -> ConvShape:
-    """Without so many input and output channels; a depthwise convolution stays one."""
+    """The shape without ``gone`` input and output channels; a depthwise convolution stays one."""
     if gone == (0, 0):
         return shape
     inputs, outputs = gone
@@ -23,15 +23,4 @@ def narrowed_shape(shape: ConvShape, gone: tuple[int, int]) -> ConvShape:
 
 def narrowed_conv_cost(whole: Cost, shape: ConvShape, gone: tuple[int, int], positions: int) -> Cost:
     """What a convolution of ``shape`` that costs ``whole`` costs without so many input and output channels."""
-    return whole + _cost(narrowed_shape(shape, gone), positions) - _cost(shape, positions)
-
-
-def _cost(shape: ConvShape, positions: int) -> Cost:
-    return conv_cost(
-        shape.in_channels,
-        shape.out_channels,
-        shape.area,
-        groups=shape.groups,
-        bias=shape.bias,
-        positions=positions,
-    )
+    return whole + narrowed_shape(shape, gone).cost(positions) - shape.cost(positions)

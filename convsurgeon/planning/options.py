@@ -16,9 +16,9 @@ __all__ = ["PROXY", "Candidate", "Choices", "Damage", "candidates", "options_of"
 
 @dataclass(frozen=True)
 class Damage:
-    """How much a replacement hurts: ``of(site, spec)`` is 0 for no change and grows; ``name`` says what it is.
+    """How much a replacement hurts: ``of(site, spec)`` is 0 for no change and grows; ``name`` says how it is measured.
 
-    None means that the damage could not be estimated and the candidate is not to be trusted.
+    ``of`` returns None where the damage could not be estimated, so that the candidate is not to be trusted.
     """
 
     name: str
@@ -71,14 +71,11 @@ def candidates(sites: Iterable[Site], method: Method, rules: Rules) -> tuple[Cho
 
 def options_of(site: Site, method: Method, rules: Rules) -> Choices:
     """What one site may become."""
-    return _choices(site, method_for(site, rules) or method, rules)
-
-
-def _choices(site: Site, method: Method, rules: Rules) -> Choices:
     if site.obstacle is not None:
         return Choices(site, (), site.obstacle, refused=True)
     if (rule := why_kept(site, rules)) is not None:
         return Choices(site, (), rule)
+    method = method_for(site, rules) or method
     specs = method.specs(site.shape, site.output_size, site.input_size if site.one_size else None)
     if isinstance(specs, Refusal):
         return Choices(site, (), specs.reason, refused=True)
@@ -93,7 +90,7 @@ def _choices(site: Site, method: Method, rules: Rules) -> Choices:
 
 
 def rated(choices: Iterable[Choices], damage: Damage) -> tuple[Choices, ...]:
-    """The same choices with another damage; what it can't be estimated for is left out."""
+    """The same choices with another damage; candidates without an estimate are left out."""
     return tuple(_rated(choice, damage) for choice in choices)
 
 
@@ -109,5 +106,5 @@ def _rated(choice: Choices, damage: Damage) -> Choices:
 
 
 def _saves(site: Site, spec: Spec) -> bool:
-    """Fewer MACs, or what learns: that starts out equal to the convolution and saves once trained."""
+    """Whether a unit has fewer MACs, or learns: then it starts out equal to the convolution and saves once trained."""
     return spec.learns or spec.cost(site.shape, site.positions).macs < site.cost.macs

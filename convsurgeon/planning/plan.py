@@ -68,8 +68,9 @@ class Plan(Record):
         if not self.blocks:
             del content["blocks"]
         if self.version == 1:
-            content = {key: value for key, value in content.items() if key not in ("linears", "streams")}
-            content["layers"] = [_without_narrowed(layer) for layer in content["layers"]]
+            del content["linears"], content["streams"]
+            for layer in content["layers"]:
+                del layer["narrowed"]
         return content
 
     @model_validator(mode="after")
@@ -128,10 +129,6 @@ class Plan(Record):
     def to_json(self) -> str:
         """The plan as indented JSON."""
         return self.model_dump_json(indent=2) + "\n"
-
-
-def _without_narrowed(layer: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in layer.items() if key != "narrowed"}
 
 
 def plan_cost(

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from pydantic import Field, NonNegativeInt, model_validator
 
 from convsurgeon.base.records import Record
-from convsurgeon.families.cost import ConvShape, Cost, conv_cost
+from convsurgeon.families.cost import ConvShape, Cost
 from convsurgeon.survey.streams import Block
 
 __all__ = ["RESTORED_BY", "BlockAction", "PlanBlock", "RestoredBy", "dropped_layers", "goes_with"]
@@ -44,7 +44,7 @@ class PlanBlock(Record):
 
     @classmethod
     def closed(cls, block: Block, reason: str) -> PlanBlock:
-        """Of a branch that has to stay."""
+        """The row of a branch that has to stay."""
         return cls(block=block, action="closed", reason=reason)
 
     def as_dropped(self, dropped: bool) -> PlanBlock:
@@ -84,10 +84,8 @@ class PlanBlock(Record):
 
     def cost(self, gone: Mapping[str, int]) -> Cost:
         """What comes less what goes beside convolutions and linear layers; ``gone``: channels that streams lose."""
-        left, positions = self.left(gone), self.block.positions
-        unit = conv_cost(left.in_channels, left.out_channels, 1, groups=left.groups, bias=True, positions=positions)
         lost = sum(gone.get(stream, 0) * each for stream, each in self.carried.items())
-        return unit - Cost(0, self.others - lost)
+        return self.left(gone).cost(self.block.positions) - Cost(0, self.others - lost)
 
 
 def dropped_layers(blocks: Iterable[PlanBlock]) -> dict[str, str]:

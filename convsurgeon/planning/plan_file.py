@@ -62,7 +62,7 @@ def read_plan(text: str, origin: str = "plan") -> Plan:
 
 
 def _refuse_emptied(name: str, shape: ConvShape, lost: tuple[int, int], origin: str) -> None:
-    """Of a layer at the ends of streams something has to be left."""
+    """A layer at the end of streams must keep at least one input and one output."""
     for gone, channels, side in zip(lost, (shape.in_channels, shape.out_channels), ("inputs", "outputs"), strict=True):
         if gone and gone >= channels:
             raise RecipeError(f"{origin}: the streams take {gone} of the {channels} {side} of '{name}' away.")
@@ -96,7 +96,7 @@ def _repriced(layer: PlanLayer, gone: Gone, origin: str) -> PlanLayer:
 
 
 def _dropped(layer: PlanLayer, branch: str) -> PlanLayer:
-    """Whatever it was to become: its branch goes."""
+    """The row of a layer whose branch is dropped, whatever the layer was to become."""
     latency = None if layer.action != "dropped" else layer.latency
     nothing = {"narrowed": None, "spec": None, "damage": None, "after": CostRecord(macs=0, params=0)}
     return layer.model_copy(update={"action": "dropped", "reason": goes_with(branch), "latency": latency, **nothing})

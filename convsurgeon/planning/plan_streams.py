@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -48,7 +47,7 @@ class PlanStream(Record):
 
     @classmethod
     def of(cls, stream: Stream, kept: Sequence[int], carried: int, damage: float | None) -> PlanStream:
-        """Of a stream that may be narrowed to the channels ``kept``, ascending."""
+        """The row of an open stream that keeps the channels ``kept``, ascending."""
         action, reason = _fate(stream, len(kept))
         text = write_channels(kept)
         return cls(stream=stream, action=action, reason=reason, kept=text, carried=carried, damage=damage)
@@ -94,7 +93,7 @@ class PlanLinear(Record):
 
     @classmethod
     def of(cls, layer: LinearLayer, gone: tuple[int, int], *, dropped: bool = False) -> PlanLinear:
-        """Without so many inputs and outputs, or without all of them where it is dropped with its branch."""
+        """The row of a layer that loses ``gone`` inputs and outputs, or all of them where it is dropped."""
         if dropped:
             nothing = CostRecord(macs=0, params=0)
             return cls(layer=layer, in_features=0, out_features=0, before=CostRecord.of(layer.cost), after=nothing)
@@ -113,18 +112,12 @@ class Gone:
     def __init__(self, streams: Iterable[PlanStream]) -> None:
         streams = tuple(streams)
         self.by_stream = {row.stream.name: row.gone for row in streams}
-        self._inputs: dict[str, int] = defaultdict(int)
-        self._outputs: dict[str, int] = defaultdict(int)
+        self._layers: dict[str, tuple[int, int]] = {}
         for row in streams:
-            for producer in row.stream.producers:
-                self._outputs[producer.name] += row.gone
-            for reader in row.stream.readers:
-                self._inputs[reader.name] += row.gone * reader.span
-            for carrier in row.stream.carriers:
-                if carrier.kind == "depthwise":
-                    self._inputs[carrier.name] += row.gone
-                    self._outputs[carrier.name] += row.gone
+            for name, each_in, each_out in row.stream.ends:
+                inputs, outputs = self.of(name)
+                self._layers[name] = inputs + row.gone * each_in, outputs + row.gone * each_out
 
     def of(self, layer: str) -> tuple[int, int]:
         """Inputs and outputs that are gone."""
-        return self._inputs.get(layer, 0), self._outputs.get(layer, 0)
+        return self._layers.get(layer, (0, 0))

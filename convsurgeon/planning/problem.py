@@ -30,8 +30,8 @@ class Problem:
         survey: what was found in it.
         recipe: what was asked for.
         targets: the recipe's, or the default one for methods with a choice, or none: then there is nothing to solve.
-        choices: what each site may become as it is, made once; methods are as they are under targets, if
-            there are any or will be, as a floor makes them.
+        choices: what each site may become at its full width; methods are as they are under targets, if there are any
+            or a floor will set some.
         damage: what each choice hurts.
         widths: what the streams of channels may keep, where they may be narrowed.
         closed: the streams that can't be, with their reasons.
@@ -73,7 +73,7 @@ class Problem:
 
     @property
     def streams(self) -> tuple[Stream, ...]:
-        """Those that the plan has rows for."""
+        """The streams that the plan has rows for."""
         return (*(stream for widths in self.widths for stream in widths.streams), *self.closed)
 
     @property
@@ -92,7 +92,7 @@ class Problem:
         return replace(self, targets=(*self.targets, *more))
 
     def fitted(self) -> Problem:
-        """Without what can't be fitted within the recipe's memory: for weights that are worth carrying over."""
+        """The same problem without choices that can't be fitted within the recipe's memory; for trained weights."""
         return replace(self, choices=within_memory(self.choices, self.recipe.fit_memory))
 
     def rated(self, damage: Damage) -> Problem:
@@ -100,11 +100,11 @@ class Problem:
         return replace(self, choices=rated(self.choices, damage), damage=damage)
 
     def narrowing(self, widths: Iterable[Widths], closed: Iterable[Stream]) -> Problem:
-        """With what its streams may keep."""
+        """The same problem with what its streams may keep, and those that can't be narrowed."""
         return replace(self, widths=tuple(widths), closed=tuple(closed))
 
     def dropping(self, blocks: Iterable[PlanBlock]) -> Problem:
-        """With what of its residual branches may be dropped."""
+        """The same problem with the rows of its residual branches."""
         return replace(self, blocks=tuple(blocks))
 
 

@@ -15,13 +15,13 @@ from convsurgeon.planning.totals import Whole, as_options, costs_now, limits_for
 __all__ = ["least_share", "nothing_eligible", "unreachable", "within_reach"]
 
 
-def within_reach(problem: Problem, choices: tuple[Choices, ...], targets: tuple[Target, ...]) -> bool:
+def within_reach(problem: Problem) -> bool:
     """Whether some picks keep every target that is counted; what is timed is not known from candidates alone."""
-    counted = tuple(target for target in targets if target.metric != "latency")
+    counted = tuple(target for target in problem.targets if target.metric != "latency")
     whole = Whole(problem.survey.total, None)
     if not counted:
         return True
-    parts = as_options(Menus(problem, choices).all(), counted, whole)
+    parts = as_options(Menus(problem, problem.choices).all(), counted, whole)
     return not isinstance(solve(parts, limits_for(costs_now(parts, counted), counted, whole)), Infeasible)
 
 

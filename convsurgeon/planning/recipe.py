@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -179,12 +180,8 @@ def merged(recipe: Recipe | Path | str | None, **given: Any) -> Recipe:
         for key, value in given.items()
         if value is not None
     }
-    if "moves" in changes:
-        changes["moves"] = parse_moves(changes["moves"])
-    if "target" in changes:
-        changes["target"] = parse_targets(changes["target"])
-    if "at_least" in changes:
-        changes["at_least"] = parse_floors(changes["at_least"])
+    several: dict[str, Callable[[Any], Any]] = {"moves": parse_moves, "target": parse_targets, "at_least": parse_floors}
+    changes |= {key: parse(changes[key]) for key, parse in several.items() if key in changes}
     try:
         return Recipe.model_validate({**dict(base), **changes})
     except ValidationError as error:

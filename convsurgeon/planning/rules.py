@@ -88,7 +88,7 @@ def why_stream_kept(stream: Stream, sites: Mapping[str, Site], rules: Rules) -> 
 
 
 def why_block_kept(block: Block, sites: Mapping[str, Site], rules: Rules) -> str | None:
-    """The rule that keeps a residual branch, in words; None if it may be dropped. ``sites`` are as above."""
+    """The rule that keeps a residual branch, in words; None if it may be dropped. ``sites`` as in `why_stream_kept`."""
     for name in block.modules:
         if name in sites and _skipped(sites[name], rules):
             return f"skipped by rule: '{name}'"

@@ -1,4 +1,4 @@
-"""What is known of swaps that keep some shares of a layer's MACs, read between those shares."""
+"""A value that is known at some shares of a layer's MACs, interpolated between them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ShareCurve:
 
     @classmethod
     def of(cls, points: Iterable[tuple[float, float]]) -> ShareCurve:
-        """From points in any order."""
+        """A curve through (share, value) points in any order."""
         return cls(tuple(sorted(points)))
 
     def at(self, share: float) -> float | None:

@@ -91,7 +91,7 @@ def _lowest(menus: Sequence[Sequence[Option]], budgets: int) -> tuple[int, ...]:
 
 
 def _cheapest(menus: Sequence[Sequence[Option]], budget: int) -> int:
-    """Of picks that agree: their cost takes the damage's place, and nothing is limited."""
+    """The least cost of picks that agree: cost takes the damage's place, and nothing is limited."""
     priced = [[replace(option, costs=(), damage=float(option.costs[budget])) for option in menu] for menu in menus]
     picks, _ = _milp(priced, (), ())
     if picks is None:

@@ -26,7 +26,7 @@ def block_rows(problem: Problem, labels: Labels) -> tuple[PlanBlock, ...]:
 
 
 def _rows(widths: Widths, number: int) -> list[PlanStream]:
-    """The damage of all of them stands on the first row."""
+    """The rows of streams that change together; the damage of all of them stands on the first."""
     damages = (widths.damages[number] if number else None, *(None for _ in widths.streams[1:]))
     parts = zip(widths.streams, widths.kept[number], widths.carried, damages, strict=True)
     return [PlanStream.of(stream, kept, carried, damage) for stream, kept, carried, damage in parts]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from convsurgeon.families.cost import Cost
@@ -51,26 +51,16 @@ class Ends:
 
     def __init__(self, widths: Sequence[Widths]) -> None:
         self._widths = {one.name: one for one in widths}
-        self._reads: dict[str, list[tuple[str, int, int]]] = defaultdict(list)
-        self._writes: dict[str, tuple[str, int]] = {}
+        # By layer: a width's name, the number of a stream in it, inputs and outputs for each of its channels.
+        self._ends: dict[str, list[tuple[str, int, int, int]]] = defaultdict(list)
         for one in widths:
             for number, stream in enumerate(one.streams):
-                self._note(one.name, number, stream)
-
-    def _note(self, name: str, number: int, stream: Stream) -> None:
-        for producer in stream.producers:
-            self._writes[producer.name] = (name, number)
-        for reader in stream.readers:
-            self._reads[reader.name].append((name, number, reader.span))
-        for carrier in stream.carriers:
-            if carrier.kind == "depthwise":
-                self._writes[carrier.name] = (name, number)
-                self._reads[carrier.name].append((name, number, 1))
+                for layer, each_in, each_out in stream.ends:
+                    self._ends[layer].append((one.name, number, each_in, each_out))
 
     def of(self, layer: str) -> tuple[str, ...]:
         """The names of the widths at a layer's ends, sorted."""
-        written = [self._writes[layer][0]] if layer in self._writes else []
-        return tuple(sorted({*written, *(name for name, _, _ in self._reads.get(layer, ()))}))
+        return tuple(sorted({name for name, *_ in self._ends.get(layer, ())}))
 
     def labels(self, layer: str) -> Iterator[Labels]:
         """Every combination of widths at a layer's ends, all channels first."""
@@ -80,12 +70,10 @@ class Ends:
 
     def gone(self, layer: str, labels: Labels) -> tuple[int, int]:
         """How many inputs and how many outputs a layer loses."""
-        picked: Mapping[str, tuple[int, ...]] = {name: self._widths[name].gone(number) for name, number in labels}
-        inputs = sum(picked[name][number] * span for name, number, span in self._reads.get(layer, ()))
-        outputs = 0
-        if layer in self._writes:
-            name, number = self._writes[layer]
-            outputs = picked[name][number]
+        chosen, inputs, outputs = dict(labels), 0, 0
+        for name, number, each_in, each_out in self._ends.get(layer, ()):
+            lost = self._widths[name].gone(chosen[name])[number]
+            inputs, outputs = inputs + lost * each_in, outputs + lost * each_out
         return inputs, outputs
 
 

@@ -17,9 +17,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_map_only
 
-from convsurgeon.base.inputs import Inputs
+from convsurgeon.base.inputs import Inputs, tensors_in
 from convsurgeon.base.observe import After, Before, observed
 
 __all__ = ["WHOLE", "Course", "Parts", "find_parts", "recorded", "replayed"]
@@ -73,7 +73,7 @@ def recorded(model: nn.Module, parts: Parts, inputs: Inputs) -> Course:
                 return came_from.get(id(tensor), tensor)
 
             mine, named = tree_map_only(Tensor, slot, (args, kwargs))
-            found = _tensors(output)
+            found = tensors_in(output)
             came_from.update({id(tensor): Slot(len(calls), leaf) for leaf, tensor in enumerate(found)})
             held.append(output)
             calls.append((name, Inputs(mine, named)))
@@ -100,7 +100,7 @@ def replayed(model: nn.Module, course: Course) -> list[list[Tensor]]:
 
     for name, inputs in course.calls:
         args, kwargs = tree_map_only(Slot, own, (inputs.args, dict(inputs.kwargs)))
-        results.append(_tensors(Inputs(args, kwargs).call(model.get_submodule(name))))
+        results.append(tensors_in(Inputs(args, kwargs).call(model.get_submodule(name))))
     return results
 
 
@@ -151,14 +151,14 @@ def _called(model: nn.Module, inputs: Inputs) -> _Call:
 
     def enter(name: str) -> Before:
         def note(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            call = _Call(name, taken=_tensors((args, kwargs)))
+            call = _Call(name, taken=tensors_in((args, kwargs)))
             open_calls[-1].made.append(call)
             open_calls.append(call)
 
         return note
 
     def leave(_args: tuple[Any, ...], _kwargs: dict[str, Any], output: Any) -> None:
-        open_calls.pop().returned = _tensors(output)
+        open_calls.pop().returned = tensors_in(output)
 
     modules = list(model.named_modules())
     with observed(before=[(m, enter(name)) for name, m in modules], after=[(m, leave) for _, m in modules]):
@@ -172,7 +172,3 @@ def _outermost(call: _Call) -> Iterator[_Call]:
         return
     for inner in call.made:
         yield from _outermost(inner)
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]

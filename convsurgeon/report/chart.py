@@ -1,4 +1,4 @@
-"""Charts as inline SVG: pure functions of frozen records, without a script, at any width.
+"""Charts as inline SVG: pure functions of frozen records, without a script, at any width; `plot` has those with axes.
 
 Horizontal places are shares of the width (SVG's percentages), vertical ones pixels: text keeps its size on a phone.
 Each mark has its numbers as a title; whoever shows a chart repeats them in a table, for those who can't see it.
@@ -6,15 +6,15 @@ Each mark has its numbers as a title; whoever shows a chart repeats them in a ta
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from convsurgeon.base.outside_text import in_html
 
-__all__ = ["CHART_STYLE", "Axis", "Bar", "Point", "bar_pair", "bars", "curves", "scatter", "standalone"]
+__all__ = ["CHART_STYLE", "COLOURS", "Bar", "bar_pair", "bars", "figure", "percent", "standalone", "text"]
 
+# Of groups.
+COLOURS = 6
 # Colours with at least 3:1 (marks) and 4.5:1 (text) on their paper; groups differ in shape, too.
 CHART_STYLE = """\
 .chart{--ink:#1f2933;--soft:#52606d;--grid:#d5dbe1;--paper:#fff;--before:#7b8794;--after:#1d5fd1;
@@ -28,37 +28,7 @@ display:block;overflow:visible;font:12px system-ui,sans-serif}
 .chart .paper{fill:var(--paper)}.chart .before{fill:var(--before)}.chart .after{fill:var(--after)}
 .chart line{stroke:var(--grid)}.chart .front{stroke:var(--ink);stroke-width:1.5;stroke-dasharray:5 4}
 .chart .ring{fill:none;stroke:var(--ink);stroke-width:1.5}
-""" + "".join(f".chart .g{n}{{fill:var(--g{n});stroke:var(--g{n})}}" for n in range(6))
-
-# Outlines around (0, 0), one a group.
-_SHAPES = ("M-5 0a5 5 0 1 0 10 0a5 5 0 1 0-10 0", "M-4.5-4.5h9v9h-9z", "M0-6L6 0L0 6L-6 0z", "M0-6L5.5 4h-11z")
-_COLOURS = 6
-# Larger numbers have no place on an axis that others share.
-_FARTHEST = 1e100
-# Of a plot: shares of the width, and pixels from the top.
-_LEFT, _RIGHT, _TOP, _BOTTOM = 13.0, 97.0, 30.0, 240.0
-# The narrowest screen that labels are kept apart for, in pixels, and a sign's width and height there.
-_NARROWEST, _SIGN_WIDTH, _SIGN_HEIGHT = 328.0, 6.6, 13.0
-
-
-@dataclass(frozen=True)
-class Axis:
-    """What an axis counts, and how one of its numbers is written, e.g. ``"{:.0%}".format``."""
-
-    title: str
-    show: Callable[[float], str]
-
-
-@dataclass(frozen=True)
-class Point:
-    """One result: where it lies, the interval of its ``y`` (low, high), and whether it is on the front."""
-
-    label: str
-    x: float
-    y: float
-    interval: tuple[float, float] | None = None
-    group: str = ""
-    front: bool = False
+""" + "".join(f".chart .g{n}{{fill:var(--g{n});stroke:var(--g{n})}}" for n in range(COLOURS))
 
 
 @dataclass(frozen=True)
@@ -71,22 +41,9 @@ class Bar:
     text: str
 
 
-def scatter(points: Sequence[Point], x: Axis, y: Axis, *, title: str) -> str:
-    """Points with their labels; those on the front have a ring, and a dashed line joins them."""
-    front = sorted((point for point in points if point.front), key=lambda point: (point.x, point.y))
-    return _plot(points, x, y, title, [(front, "front")], labelled=True)
-
-
-def curves(points: Sequence[Point], x: Axis, y: Axis, *, title: str) -> str:
-    """A line for each group, through its points in their order."""
-    groups = _groups(points)
-    lines = [([p for p in points if p.group == name], f"g{number % _COLOURS}") for name, number in groups.items()]
-    return _plot(points, x, y, title, lines, labelled=False)
-
-
 def bar_pair(before: float, after: float, most: float) -> str:
     """Two bars for a cell of a table, as shares of ``most``; the numbers stand beside it."""
-    first, second = (_percent(100 * value / most) if most > 0 else "0%" for value in (before, after))
+    first, second = (percent(100 * value / most) if most > 0 else "0%" for value in (before, after))
     return (
         '<svg class="chart" width="100%" height="13" aria-hidden="true">'
         f'<rect class="before" width="{first}" height="6"/>'
@@ -102,11 +59,11 @@ def bars(rows: Sequence[Bar], *, title: str) -> str:
         top = 24 + 36 * number
         drawn.append(
             f'<g><title>{in_html(f"{row.label}: {row.text}")}</title><text y="{top + 10}">{in_html(row.label)}</text>'
-            f'<rect class="before" y="{top + 15}" width="{_percent(60 * row.before / most)}" height="7"/>'
-            f'<rect class="after" y="{top + 23}" width="{_percent(60 * row.after / most)}" height="7"/>'
+            f'<rect class="before" y="{top + 15}" width="{percent(60 * row.before / most)}" height="7"/>'
+            f'<rect class="after" y="{top + 23}" width="{percent(60 * row.after / most)}" height="7"/>'
             f'<text class="soft" x="62%" y="{top + 26}">{in_html(row.text)}</text></g>'
         )
-    return _figure(title, 24 + 36 * len(rows), [_text(0, 12, title, "font-weight:600"), *drawn])
+    return figure(title, 24 + 36 * len(rows), [text(0, 12, title, "font-weight:600"), *drawn])
 
 
 def standalone(chart: str, width: int = 720) -> str:
@@ -116,144 +73,18 @@ def standalone(chart: str, width: int = 720) -> str:
     return f'{start}><style>{CHART_STYLE}</style><rect class="paper" width="100%" height="100%"/>{body}'
 
 
-def _plot(
-    points: Sequence[Point],
-    x: Axis,
-    y: Axis,
-    title: str,
-    lines: Sequence[tuple[Sequence[Point], str]],
-    *,
-    labelled: bool,
-) -> str:
-    points = [point for point in points if _drawable(point)]
-    groups = _groups(points)
-    across = _Scale.over([point.x for point in points], _LEFT + 3, _RIGHT)
-    ends = [end for point in points for end in point.interval or ()]
-    down = _Scale.over([*(point.y for point in points), *ends], _BOTTOM, _TOP)
-    named = [name for name in groups if name]
-    body = [
-        *_axes(across, down, x, y),
-        *(part for line, style in lines for part in _joined(filter(_drawable, line), style, across, down)),
-        *(_mark(point, groups[point.group], across, down, x, y) for point in points),
-        *(_labels(points, across, down) if labelled else ()),
-        *(_legend(named, groups) if len(named) > 1 else ()),
-    ]
-    height = _BOTTOM + 40 + (18 * len(named) if len(named) > 1 else 0)
-    return _figure(title, height, body)
-
-
-@dataclass(frozen=True)
-class _Scale:
-    """From numbers to places: ``low`` lies at ``start``, ``high`` at ``end``."""
-
-    low: float
-    high: float
-    start: float
-    end: float
-
-    @classmethod
-    def over(cls, values: Sequence[float], start: float, end: float) -> _Scale:
-        """All values with a little room; a single value lies in the middle."""
-        low, high = min(values, default=0.0), max(values, default=0.0)
-        room = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
-        return cls(low - room, high + room, start, end)
-
-    def at(self, value: float) -> float:
-        """Where a value lies; what is beyond the ends lies on them."""
-        share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
-        return self.start + share * (self.end - self.start)
-
-    def ticks(self) -> Iterator[float]:
-        """Three to six round numbers."""
-        rough = (self.high - self.low) / 4
-        magnitude = 10.0 ** math.floor(math.log10(rough))
-        step = next(magnitude * factor for factor in (1, 2, 2.5, 5, 10) if magnitude * factor >= rough)
-        for number in range(math.ceil(self.low / step), math.floor(self.high / step) + 1):
-            yield number * step
-
-
-def _drawable(point: Point) -> bool:
-    """What is no number, or beyond all measure, has no place."""
-    return all(abs(value) < _FARTHEST for value in (point.x, point.y, *(point.interval or ())))
-
-
-def _axes(across: _Scale, down: _Scale, x: Axis, y: Axis) -> Iterator[str]:
-    yield _text(0, 12, y.title, "font-weight:600")
-    for value in down.ticks():
-        height, words = down.at(value), in_html(y.show(value))
-        yield f'<line x1="{_LEFT}%" x2="100%" y1="{height:.1f}" y2="{height:.1f}"/>'
-        yield f'<text class="soft" x="{_LEFT - 1}%" y="{height + 4:.1f}" text-anchor="end">{words}</text>'
-    for value in across.ticks():
-        place = _percent(across.at(value))
-        yield f'<line x1="{place}" x2="{place}" y1="{_BOTTOM}" y2="{_BOTTOM + 5}"/>'
-        yield f'<text class="soft" x="{place}" y="{_BOTTOM + 18}" text-anchor="middle">{in_html(x.show(value))}</text>'
-    yield f'<text x="100%" y="{_BOTTOM + 34}" text-anchor="end" style="font-weight:600">{in_html(x.title)}</text>'
-
-
-def _joined(points: Iterable[Point], style: str, across: _Scale, down: _Scale) -> Iterator[str]:
-    places = [(_percent(across.at(point.x)), f"{down.at(point.y):.1f}") for point in points]
-    for (x1, y1), (x2, y2) in pairwise(places):
-        yield f'<line class="{style}" x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}"/>'
-
-
-def _mark(point: Point, group: int, across: _Scale, down: _Scale, x: Axis, y: Axis) -> str:
-    """A shape with its numbers as a title, its interval as a line through it."""
-    style, shape, top = f"g{group % _COLOURS}", _SHAPES[group % len(_SHAPES)], down.at(point.y)
-    words = f"{x.title} {x.show(point.x)}, {y.title} {y.show(point.y)}"
-    interval = ""
-    if point.interval is not None:
-        low, high = point.interval
-        words += f" ({y.show(low)} to {y.show(high)})"
-        interval = f'<line class="{style}" y1="{down.at(low) - top:.1f}" y2="{down.at(high) - top:.1f}"/>'
-    ring = '<circle class="ring" r="9"/>' if point.front else ""
-    named = ": ".join(filter(None, (point.group, point.label, words)))
-    return (
-        f'<svg x="{_percent(across.at(point.x))}" y="{top:.1f}"><title>{in_html(named)}</title>'
-        f'{interval}<path class="{style}" d="{shape}"/>{ring}</svg>'
-    )
-
-
-def _labels(points: Sequence[Point], across: _Scale, down: _Scale) -> Iterator[str]:
-    """Beside their points where they are free of each other on the narrowest screen; the front's come first."""
-    taken: list[tuple[float, float, float]] = []
-    for point in sorted(points, key=lambda point: not point.front):
-        place, top, width = across.at(point.x), down.at(point.y) - 8, _SIGN_WIDTH * len(point.label)
-        leftwards = place * _NARROWEST / 100 + width + 10 > _NARROWEST
-        left = place * _NARROWEST / 100 + (-width - 10 if leftwards else 10)
-        crowded = any(
-            abs(top - other) < _SIGN_HEIGHT and left < end and begin < left + width for begin, end, other in taken
-        )
-        if not point.label or crowded:
-            continue
-        taken.append((left, left + width, top))
-        anchor, shift = ("end", -10) if leftwards else ("start", 10)
-        yield (
-            f'<svg x="{_percent(place)}" y="{top:.1f}"><text x="{shift}" text-anchor="{anchor}">'
-            f"{in_html(point.label)}</text></svg>"
-        )
-
-
-def _legend(names: Sequence[str], groups: dict[str, int]) -> Iterator[str]:
-    for line, name in enumerate(names):
-        top, group = _BOTTOM + 52 + 18 * line, groups[name]
-        shape = f'<path class="g{group % _COLOURS}" d="{_SHAPES[group % len(_SHAPES)]}"/>'
-        yield f'<svg x="8" y="{top - 4}">{shape}</svg>{_text(20, top, name)}'
-
-
-def _groups(points: Sequence[Point]) -> dict[str, int]:
-    """Each group's number, in the order of their first points."""
-    return {name: number for number, name in enumerate(dict.fromkeys(point.group for point in points))}
-
-
-def _figure(title: str, height: float, body: Sequence[str]) -> str:
+def figure(title: str, height: float, body: Sequence[str]) -> str:
+    """A chart of its parts; ``height`` in pixels."""
     head = f'<svg class="chart" width="100%" height="{height:.0f}" role="img"><title>{in_html(title)}</title>'
     return f"{head}{''.join(body)}</svg>"
 
 
-def _text(x: float, y: float, words: str, style: str = "") -> str:
+def text(x: float, y: float, words: str, style: str = "") -> str:
+    """Words at a place in pixels."""
     styled = f' style="{style}"' if style else ""
     return f'<text x="{x}" y="{y}"{styled}>{in_html(words)}</text>'
 
 
-def _percent(value: float) -> str:
+def percent(value: float) -> str:
+    """A share of the width, e.g. ``12.5%``."""
     return f"{value:.2f}".rstrip("0").rstrip(".") + "%"

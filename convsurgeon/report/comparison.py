@@ -42,7 +42,7 @@ class Point(Record):
 
     @classmethod
     def of(cls, name: str, report: Report) -> Point:
-        """Of a saved conversion; where it was trained since, as it was judged then."""
+        """The point of a saved conversion, as it was judged last: after a recovery, if there was one."""
         return cls(
             name=name,
             model=report.plan.model,
@@ -61,7 +61,7 @@ class Point(Record):
         return not self.method
 
     def quality(self, kind: Quality) -> float | None:
-        """More is better; None where it was not measured."""
+        """The network's quality of this kind, of which more is better; None where it was not measured."""
         if self.fidelity is None:
             return None
         error = self.fidelity.output_error
@@ -126,6 +126,14 @@ class Comparison(Record):
         return cls(
             quality=quality, points=every, refused=tuple(refused), fronts=fronts, knees=knees, notes=tuple(notes)
         )
+
+    @property
+    def knee(self) -> tuple[Metric, Point] | None:
+        """The knee by time where there is one, else by parameters, else by MACs."""
+        for metric in reversed(METRICS):
+            if metric in self.knees:
+                return metric, next(point for point in self.points if point.name == self.knees[metric])
+        return None
 
     def __repr__(self) -> str:
         return f"Comparison({len(self.points)} networks by {self.quality})"
@@ -212,7 +220,7 @@ def _originals(points: Iterable[Point]) -> list[Point]:
 
 
 def _original(made: Sequence[Point], name: str) -> Point:
-    """What was found out of it beside the networks that were made of it."""
+    """The original as a point, with what was measured of it beside its converted networks."""
     point = made[0]
     fidelity = next((one.fidelity for one in made if one.fidelity is not None), None)
     timing = next((one.timing for one in made if one.timing is not None), None)

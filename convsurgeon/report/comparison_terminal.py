@@ -8,7 +8,7 @@ from rich.text import Text
 
 from convsurgeon.base.outside_text import on_one_line
 from convsurgeon.planning.targets import human, human_ms
-from convsurgeon.report.comparison import METRICS, Comparison, Point, Quality
+from convsurgeon.report.comparison import Comparison, Point, Quality
 from convsurgeon.report.lines import share
 
 __all__ = ["cells", "header", "marks", "quality_words", "render", "sentences", "time_words", "verdict"]
@@ -35,10 +35,9 @@ def render(comparison: Comparison) -> RenderableType:
 
 def verdict(comparison: Comparison) -> str:
     """The answer in a sentence."""
-    metric = next((metric for metric in reversed(METRICS) if metric in comparison.knees), None)
-    if metric is None:
+    if comparison.knee is None:
         return f"{len(comparison.points)} networks, no knee: none stands out above the line through the ends"
-    knee = next(point for point in comparison.points if point.name == comparison.knees[metric])
+    metric, knee = comparison.knee
     words = "" if comparison.quality is None else f", {quality_words(knee, comparison.quality)}"
     return f"knee ({metric}): {knee.name} keeps {share(knee.after.macs, knee.before.macs)} of the MACs{words}"
 
@@ -76,7 +75,7 @@ def cells(comparison: Comparison, point: Point) -> tuple[str, ...]:
 
 
 def marks(comparison: Comparison, point: Point) -> list[str]:
-    """Where it is on a front, and where it is the knee."""
+    """By which metrics it is on the front, and by which it is the knee."""
     fronts = [metric for metric, names in comparison.fronts.items() if point.name in names]
     knees = [metric for metric, name in comparison.knees.items() if name == point.name]
     found = []

@@ -11,7 +11,9 @@ from convsurgeon.report.record import Fidelity, Report, Timing
 __all__ = [
     "BLOCK_TITLES",
     "STREAM_TITLES",
+    "became",
     "block_lines",
+    "called",
     "error_left",
     "floor_lines",
     "goal_lines",
@@ -145,6 +147,16 @@ def floor_lines(search: FloorSearch) -> list[str]:
     )
     lines.append(f"smallest {search.minimised} of {len(search.probes)} networks tried: {', '.join(tried)}")
     return lines
+
+
+def called(layer: PlanLayer) -> str:
+    """Its name, and how often one forward calls it where that is more than once: ``conv ×2``."""
+    return layer.name + (f" ×{layer.calls}" if layer.calls > 1 else "")
+
+
+def became(layer: PlanLayer) -> str:
+    """What a layer was replaced by, or what else was done with it and why."""
+    return layer.reason if layer.action == "replaced" else f"{layer.action}: {layer.reason}"
 
 
 def layer_latency(latency: LayerLatency | None) -> str:

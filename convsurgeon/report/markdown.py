@@ -8,6 +8,7 @@ from convsurgeon.base.outside_text import code_in_markdown, in_markdown
 from convsurgeon.report.lines import (
     BLOCK_TITLES,
     STREAM_TITLES,
+    became,
     block_lines,
     error_left,
     layer_latency,
@@ -31,7 +32,7 @@ def to_markdown(report: Report) -> str:
         (
             code_in_markdown(layer.name),
             in_markdown(layer.was),
-            in_markdown(layer.reason if layer.action == "replaced" else f"{layer.action}: {layer.reason}"),
+            in_markdown(became(layer)),
             f"{layer.before.macs:,}",
             f"{layer.after.macs:,}",
             f"{layer.before.params:,}",

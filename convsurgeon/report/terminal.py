@@ -19,7 +19,9 @@ from convsurgeon.report.groups import grouped, macs_words
 from convsurgeon.report.lines import (
     BLOCK_TITLES,
     STREAM_TITLES,
+    became,
     block_lines,
+    called,
     error_left,
     layer_latency,
     result_line,
@@ -129,8 +131,8 @@ def _layer_lines(report: Report) -> RenderableType:
         ]
         more = [f"error left {left}"] if (left := error_left(report, layer)) else []
         more += [layer_latency(layer.latency)] if layer.latency else []
-        lines.append(Text(on_one_line(_name(layer)), style="bold"))
-        lines.append(Text(on_one_line(f"{layer.was}: {_became(layer)}"), style=_STYLES.get(layer.action, "")))
+        lines.append(Text(on_one_line(called(layer)), style="bold"))
+        lines.append(Text(on_one_line(f"{layer.was}: {became(layer)}"), style=_STYLES.get(layer.action, "")))
         lines.append(Text(", ".join([*costs, *more])))
     return Group(*lines)
 
@@ -164,8 +166,8 @@ def _narrow_layers(report: Report) -> Table:
         latency = "" if layer.latency is None else f"\n{layer_latency(layer.latency)}"
         error = f"\nerror left {left}" if (left := error_left(report, layer)) else ""
         table.add_row(
-            _name(layer),
-            f"{layer.was}\n{_became(layer)}{error}{latency}",
+            called(layer),
+            f"{layer.was}\n{became(layer)}{error}{latency}",
             f"{human(layer.before.macs)}\n{human(layer.after.macs)}",
             f"{human(layer.before.params)}\n{human(layer.after.params)}",
             share(layer.after.macs, layer.before.macs),
@@ -178,19 +180,11 @@ def _title(report: Report) -> str:
     return f"{report.plan.model} → {report.plan.method}"
 
 
-def _name(layer: PlanLayer) -> str:
-    return layer.name + (f" ×{layer.calls}" if layer.calls > 1 else "")
-
-
-def _became(layer: PlanLayer) -> str:
-    return layer.reason if layer.action == "replaced" else f"{layer.action}: {layer.reason}"
-
-
 def _cells(report: Report, layer: PlanLayer, timed: bool) -> list[str]:
     cells = [
-        _name(layer),
+        called(layer),
         layer.was,
-        _became(layer),
+        became(layer),
         f"{layer.before.macs:,}",
         f"{layer.after.macs:,}",
         f"{layer.before.params:,}",

@@ -8,9 +8,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_leaves
 
-from convsurgeon.base.inputs import Inputs
+from convsurgeon.base.inputs import Inputs, tensors_in
 
 __all__ = ["TOLERANCE", "allowed", "as_tensors", "disagreement", "largest_disagreement"]
 
@@ -27,7 +26,7 @@ def allowed(model: nn.Module) -> float:
 
 def as_tensors(output: Any) -> list[torch.Tensor]:
     """Every tensor that a module returned, in order, on the CPU."""
-    return [leaf.detach().cpu() for leaf in tree_leaves(output) if isinstance(leaf, torch.Tensor)]
+    return [tensor.detach().cpu() for tensor in tensors_in(output)]
 
 
 def largest_disagreement(

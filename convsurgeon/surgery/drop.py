@@ -25,10 +25,9 @@ class Copy(nn.Module):
 
 
 def left_out(model: nn.Module, block: Block, left: ConvShape) -> dict[nn.Module, nn.Module]:
-    """What takes the place of each part of a branch for which a convolution ``left`` stands in.
+    """What takes the place of each part of a branch for which a convolution of shape ``left`` stands in.
 
-    That gives zeros, as if the branch were not there; device, dtype and ``requires_grad`` are those of the
-    branch.
+    The convolution gives zeros, as if the branch were not there; device, dtype and ``requires_grad`` are the branch's.
 
     Raises:
         UnknownName: a branch of another model.

@@ -107,7 +107,7 @@ class _Branches:
         return block if closed is not None else self._taken_apart(block, source, nodes)
 
     def _taken_apart(self, block: Block, source: fx.Node, nodes: list[fx.Node]) -> Block:
-        """With its parts, or closed."""
+        """The block with its parts, or closed where it has none."""
         try:
             parts = self._parts.of(lambda node: self.origin(node) is source, nodes, block.modules, block.last)
         except NotWhole as why:
@@ -145,7 +145,7 @@ class _Branches:
         return bool(module.state_dict()) and not isinstance(module, _PRICED) and not is_linear(module)
 
     def _reads(self, user: fx.Node) -> bool:
-        """Not what only asks for a size, nor an item that is fetched for nothing."""
+        """Whether a user reads values: not where it only asks for a size, or fetches an item that nothing uses."""
         return self._is_tensor(user) and bool(user.users or user.target is not operator.getitem)
 
     def _is_tensor(self, node: fx.Node) -> bool:
@@ -153,7 +153,7 @@ class _Branches:
         return isinstance(self._walk.values[node], Value | Outside)
 
     def _last(self, end: fx.Node, nodes: Collection[fx.Node]) -> str | None:
-        """The module that silences the branch where it gives zeros."""
+        """The module that makes the branch give zeros where it gives zeros itself."""
         if end not in nodes:
             return None
         name = self._walk.layer(end)

@@ -59,7 +59,7 @@ class _Part:
 
 
 class BranchParts:
-    """Finds parts in the graph of one walk; ``is_tensor`` tells which nodes are no sizes or checks."""
+    """Finds parts in the graph of one walk; ``is_tensor`` tells tensors from sizes and checks."""
 
     def __init__(self, walk: Walk, is_tensor: Callable[[fx.Node], bool]) -> None:
         self._walk, self._is_tensor = walk, is_tensor

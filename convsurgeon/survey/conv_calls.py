@@ -26,7 +26,7 @@ class ConvCalls:
         order: its place in execution.
         calls: how often it ran.
         positions: batch × height × width of what it wrote (a transposed one: read), summed over the calls.
-        input_size: (H, W) of the first map that it read; ``one_size``: so were all.
+        input_size: (H, W) of the first map that it read; ``one_size``: all maps that it read had this size.
         output_size: (H, W) of the smallest map that it wrote.
         batched: every output had a batch axis.
         alone: no call gave it more than its input.

@@ -11,7 +11,7 @@ from torch import fx, nn
 from convsurgeon.survey.blocks import find_blocks
 from convsurgeon.survey.cuttable import Cuttable
 from convsurgeon.survey.graph import conv_graphs
-from convsurgeon.survey.streams import Block, Carrier, Producer, Reader, Stream
+from convsurgeon.survey.streams import Block, Stream
 from convsurgeon.survey.walk import Traced, Walk
 
 __all__ = ["find_streams"]
@@ -66,11 +66,6 @@ def _as_in_training(stream: Stream, twin: Stream | None) -> Stream:
         return stream
     if twin is None:
         return replace(stream, closed="in training mode it can't be followed")
-    known = {one.name for one in _members(stream)}
-    more = [f"'{one.name}'" for one in _members(twin) if one.name not in known]
-    also = f"{', '.join(dict.fromkeys(more))} reads or writes it, too" if more else "it goes another way"
+    more = [f"'{name}'" for name in twin.members if name not in stream.members]
+    also = f"{', '.join(more)} reads or writes it, too" if more else "it goes another way"
     return replace(stream, closed=f"in training mode {also}")
-
-
-def _members(stream: Stream) -> tuple[Producer | Carrier | Reader, ...]:
-    return *stream.producers, *stream.carriers, *stream.readers

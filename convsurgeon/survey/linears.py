@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from convsurgeon.families.cost import ConvShape, Cost, conv_cost
+from convsurgeon.families.cost import ConvShape, Cost
 
 __all__ = ["LinearLayer", "linear_shape"]
 
@@ -41,4 +41,4 @@ class LinearLayer:
     @property
     def cost(self) -> Cost:
         """MACs over all positions, and parameters."""
-        return conv_cost(self.in_features, self.out_features, 1, bias=self.bias, positions=self.positions)
+        return self.shape.cost(self.positions)

@@ -99,7 +99,7 @@ def reshaped(x: Any, *shape: Any) -> Any:
 
 
 def expanded(x: Any, *shape: Any) -> Any:
-    """More entries along axes that have one; the channels are among the sizes as they are."""
+    """More entries along axes that have one; the number of channels has to stay."""
     sizes = leaves(shape)
     if not isinstance(x, Value):
         return elementwise(x, *(one for one in sizes if not isinstance(one, Shape)))

@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from convsurgeon.base.inputs import Inputs
-from convsurgeon.families.cost import ConvShape, Cost, conv_cost
+from convsurgeon.families.cost import ConvShape, Cost
 from convsurgeon.families.family import Refusal
 from convsurgeon.families.torch_convs import conv_shape
 from convsurgeon.families.unit import UNITS, CompactConv
@@ -187,15 +187,7 @@ def _own_shape(module: Any) -> ConvShape:
 def _cost(module: nn.Module, shape: ConvShape, positions: int) -> Cost:
     if isinstance(module, CompactConv):
         return module.spec.cost(shape, positions)
-    cost = conv_cost(
-        shape.in_channels,
-        shape.out_channels,
-        shape.area,
-        groups=shape.groups,
-        bias=shape.bias,
-        positions=positions,
-    )
-    return Cost(cost.macs, count_params(module))
+    return Cost(shape.cost(positions).macs, count_params(module))
 
 
 def _obstacle(module: nn.Module, source: Source | Refusal, seen: ConvCalls, tied: set[int]) -> str | None:

@@ -73,6 +73,16 @@ class Stream:
         return tuple(dict.fromkeys((*writers, *carriers, *readers)))
 
     @property
+    def ends(self) -> tuple[tuple[str, int, int], ...]:
+        """Each layer whose shape follows the stream's width, and how many inputs and outputs it has for a channel."""
+        depthwise = (carrier.name for carrier in self.carriers if carrier.kind == "depthwise")
+        return (
+            *((producer.name, 0, 1) for producer in self.producers),
+            *((reader.name, reader.span, 0) for reader in self.readers),
+            *((name, 1, 1) for name in depthwise),
+        )
+
+    @property
     def joined(self) -> bool:
         """Whether several layers write into the same channels, as on both sides of an addition."""
         return len(self.producers) > 1

@@ -72,7 +72,7 @@ class Walk:
                     self._groups.setdefault(group.producers[0].name, group).tie(group)
 
     def streams(self) -> list[Stream]:
-        """Those that begin in this graph, in the order of their first producers."""
+        """The streams that begin in this graph, in the order of their first producers."""
         return [self.stream(root) for root in dict.fromkeys(group.root() for group in self._groups.values())]
 
     def stream(self, group: Group) -> Stream:

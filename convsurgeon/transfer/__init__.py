@@ -5,9 +5,10 @@ from __future__ import annotations
 from convsurgeon.families.regression.samples import SiteData
 from convsurgeon.transfer.agreement import Agreement
 from convsurgeon.transfer.calibration import Calibration
-from convsurgeon.transfer.carry_over import Inherited, InheritSettings, SiteFit, inherit
+from convsurgeon.transfer.carry_over import inherit
 from convsurgeon.transfer.damage_file import Estimate
 from convsurgeon.transfer.fit import FitResult, fit
+from convsurgeon.transfer.inherited import Inherited, InheritSettings, SiteFit
 from convsurgeon.transfer.measure import DamageTable, measure_damage
 from convsurgeon.transfer.measurement import DamageSettings
 from convsurgeon.transfer.rivals import Costs

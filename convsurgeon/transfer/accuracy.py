@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from convsurgeon.base.errors import UsageError
 from convsurgeon.base.inputs import as_inputs
 from convsurgeon.base.proportion import no_better_than_chance
+from convsurgeon.transfer.capture import evaluating
 
 __all__ = ["CHANCE", "Accuracy", "top1_accuracy"]
 
@@ -45,21 +46,15 @@ def top1_accuracy(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) ->
         UsageError: no batch, inputs that are not finite, or outputs that are not [N, classes].
     """
     parameter = next(model.parameters(), torch.empty(0))
-    modes = [(module, module.training) for module in model.modules()]
     right = seen = classes = 0
-    model.eval()
-    try:
-        with torch.no_grad():
-            for number, (inputs, labels) in enumerate(batches, 1):
-                as_inputs(inputs).refuse_unfinite(f"evaluation batch {number}", "nothing can be judged")
-                output = model(inputs.to(parameter.device, parameter.dtype))
-                if not isinstance(output, Tensor) or output.dim() != 2:
-                    raise UsageError("accuracy needs a classifier: one output tensor [N, classes].")
-                right += int((output.argmax(1) == labels.to(output.device)).sum())
-                seen, classes = seen + len(labels), output.shape[1]
-    finally:
-        for module, training in modes:
-            module.training = training
+    with evaluating(model):
+        for number, (inputs, labels) in enumerate(batches, 1):
+            as_inputs(inputs).refuse_unfinite(f"evaluation batch {number}", "nothing can be judged")
+            output = model(inputs.to(parameter.device, parameter.dtype))
+            if not isinstance(output, Tensor) or output.dim() != 2:
+                raise UsageError("accuracy needs a classifier: one output tensor [N, classes].")
+            right += int((output.argmax(1) == labels.to(output.device)).sum())
+            seen, classes = seen + len(labels), output.shape[1]
     if seen == 0:
         raise UsageError("there is no readable image to evaluate on.")
     return Accuracy(seen, right / seen, classes)

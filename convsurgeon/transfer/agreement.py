@@ -9,10 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from convsurgeon.base.batch_axis import image_list
-from convsurgeon.base.inputs import Inputs
+from convsurgeon.base.inputs import Inputs, tensors_in
 from convsurgeon.transfer.calibration import images_in
 
 __all__ = ["Agreement", "Comparison", "agreement", "agreement_of", "noise_note", "outputs_of"]
@@ -109,8 +108,7 @@ class _Leaf:
 
 def outputs_of(value: object) -> list[Tensor]:
     """The floating tensors of what a model returns."""
-    leaves = tree_leaves(value)
-    return [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+    return [tensor for tensor in tensors_in(value) if tensor.is_floating_point()]
 
 
 class Comparison:

@@ -29,10 +29,7 @@ Changes = Mapping[str, tuple[Tensor, Tensor]]
 
 
 class AtOutputs:
-    """The original's outputs on a few inputs, and how far changed copies are from them.
-
-    ``comparable`` tells whether there are outputs of a floating type to compare.
-    """
+    """The original's outputs on a few inputs, and how far changed copies are from them."""
 
     def __init__(self, reference: nn.Module, batches: Iterable[Inputs]) -> None:
         self._work = duplicate(reference).eval()
@@ -42,7 +39,7 @@ class AtOutputs:
 
     @property
     def comparable(self) -> bool:
-        """Whether there is anything in the outputs that varies."""
+        """Whether there are outputs of a floating type, and they vary."""
         return 0 < self._spread < math.inf
 
     def with_weights(self, changes: Changes) -> float | None:
@@ -53,8 +50,8 @@ class AtOutputs:
     def with_noise(self, name: str) -> float | None:
         """Relative error of the outputs for each unit of relative error at one layer's output.
 
-        The noise is the layer's own output with channels and images exchanged: as smooth over an image as features are,
-        since pooling averages noise away that is new at each position, and errors of units less so.
+        The noise is the layer's own output with channels and images exchanged, so that it is as smooth over an image as
+        the errors of units are: pooling would average away noise that is new at each position.
         """
         generator = torch.Generator().manual_seed(0)
 

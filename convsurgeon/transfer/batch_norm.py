@@ -9,22 +9,29 @@ from torch.nn.modules.batchnorm import _BatchNorm
 __all__ = ["fold", "keeps_statistics"]
 
 
-def keeps_statistics(module: nn.Module) -> bool:
-    """Whether the module is a batch norm that normalises by running statistics in eval mode."""
-    return isinstance(module, _BatchNorm) and module.running_mean is not None and module.running_var is not None
+def keeps_statistics(model: nn.Module, name: str | None) -> bool:
+    """Whether the module of that name is a batch norm that normalises by running statistics in eval mode."""
+    return name is not None and _statistics(model.get_submodule(name)) is not None
 
 
-def fold(norm: _BatchNorm, scale: Tensor | None, shift: Tensor) -> None:
-    """Let the norm see scale·ŷ + shift where it is given ŷ: exact, in its running statistics alone; scale > 0."""
-    mean, variance = _statistics(norm)
+def fold(norm: nn.Module, scale: Tensor | None, shift: Tensor) -> None:
+    """Let the norm see scale·ŷ + shift [C] where it is given ŷ: exact, in its running statistics alone; scale > 0.
+
+    Raises:
+        ValueError: no batch norm, or one without running statistics.
+    """
+    if (found := _statistics(norm)) is None:
+        raise ValueError(f"a {type(norm).__name__} without running statistics; expected a batch norm that has them")
+    mean, variance, eps = found
     factor = torch.ones_like(shift) if scale is None else scale
     new_mean = (mean.double().cpu() - shift) / factor
-    new_variance = (variance.double().cpu() + norm.eps) / factor.square() - norm.eps
+    new_variance = (variance.double().cpu() + eps) / factor.square() - eps
     mean.copy_(new_mean)
     variance.copy_(new_variance.clamp(min=0))
 
 
-def _statistics(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
-    if norm.running_mean is None or norm.running_var is None:
-        raise ValueError("this batch norm keeps no running statistics")
-    return norm.running_mean, norm.running_var
+def _statistics(norm: nn.Module) -> tuple[Tensor, Tensor, float] | None:
+    """Running mean and variance [C], and what is added to the variance."""
+    if not isinstance(norm, _BatchNorm) or norm.running_mean is None or norm.running_var is None:
+        return None
+    return norm.running_mean, norm.running_var, norm.eps

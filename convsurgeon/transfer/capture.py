@@ -44,7 +44,7 @@ def watch(model: nn.Module, watchers: Mapping[str, Watcher], inputs: Inputs) -> 
 
 
 def watch_first(model: nn.Module, watchers: Mapping[str, Watcher], calls: Mapping[str, int], inputs: Inputs) -> None:
-    """As `watch`, for the first so many calls of each module; the forward pass ends with the last of them."""
+    """As `watch`, for the first ``calls[name]`` calls of each module; the forward pass ends with the last of them."""
     left = {name: calls[name] for name in watchers if calls[name]}
 
     def counted(name: str) -> Watcher:

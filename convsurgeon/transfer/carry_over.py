@@ -5,26 +5,25 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from convsurgeon.base.copies import duplicate
 from convsurgeon.base.inputs import as_inputs
 from convsurgeon.base.progress import Progress, silent
 from convsurgeon.families.regression.problems import unknowns_of
 from convsurgeon.families.regression.samples import Sample, Sampler, Samples
-from convsurgeon.planning.plan import Plan, PlanLayer
+from convsurgeon.planning.plan import Plan
 from convsurgeon.survey.roles import norms_behind
 from convsurgeon.survey.sources import plainly
-from convsurgeon.transfer.agreement import Agreement, Comparison, agreement, noise_note
+from convsurgeon.transfer.agreement import Comparison, agreement, noise_note
 from convsurgeon.transfer.batch_norm import fold, keeps_statistics
 from convsurgeon.transfer.calibration import Calibration, in_portions
 from convsurgeon.transfer.capture import evaluating, watch
 from convsurgeon.transfer.fit import FitResult, fit_samples, holds_out
+from convsurgeon.transfer.inherited import Inherited, InheritSettings, SiteFit
 from convsurgeon.transfer.memory import memory_named
 from convsurgeon.transfer.refine import refine
 from convsurgeon.transfer.refit import refit
@@ -35,50 +34,7 @@ from convsurgeon.transfer.subjects import Subject, subjects
 from convsurgeon.transfer.traffic import Traffic, count_traffic, groups_within, joined, sample_targets
 from convsurgeon.transfer.variety import Variety
 
-__all__ = ["InheritSettings", "Inherited", "SiteFit", "inherit"]
-
-
-@dataclass(frozen=True)
-class InheritSettings:
-    """``seed`` draws the positions; ``memory_bytes`` bounds the samples that are kept between passes, and
-    ``settled_bytes`` the outputs of layers that are fitted.
-
-    ``refine_steps`` are taken by gradient at each layer after its closed-form fit.
-    """
-
-    seed: int = 0
-    memory_bytes: int = 1 << 30
-    settled_bytes: int = 1 << 30
-    refine_steps: int = 0
-
-
-@dataclass(frozen=True)
-class SiteFit:
-    """One replaced site: what its fit says of itself, and what is left on images it was not fitted on.
-
-    ``held_back_error`` = ‖y − ŷ‖² / ‖y − mean(y)‖² in the finished network; None without such images.
-    """
-
-    name: str
-    fit: FitResult
-    held_back_error: float | None = None
-
-
-@dataclass(frozen=True)
-class Inherited:
-    """The sites in execution order, the norms whose statistics changed, how far the models agree (None without
-    calibration inputs), and on how many ``images`` all was fitted; ``notes`` are about the inputs."""
-
-    sites: tuple[SiteFit, ...]
-    recalibrated: tuple[str, ...]
-    agreement: Agreement | None
-    images: int = 0
-    notes: tuple[str, ...] = ()
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What is odd about the inputs, and sites with too few samples, as lines for people."""
-        return (*self.notes, *(f"{site.name}: {site.fit.warning}" for site in self.sites if site.fit.warning))
+__all__ = ["inherit"]
 
 
 def inherit(
@@ -109,7 +65,7 @@ def inherit(
     reference, progress = duplicate(original), progress or silent
     narrow = reference if base is None else duplicate(base)
     if calibration is None:
-        return _all_blind(narrow, converted, plan.replaced, settings, progress)
+        return _blind(narrow, converted, [row.name for row in plan.replaced], settings, progress)
     run = _Run(reference, converted, subjects(plan, narrow, converted), Calibration.of(calibration), settings)
     with evaluating(reference, converted), run.unfitted_as_original():
         run.fit_all(norms_behind(reference) if norms is None else norms, progress)
@@ -119,26 +75,19 @@ def inherit(
         return judged
 
 
-def _all_blind(
-    reference: nn.Module,
-    converted: nn.Module,
-    rows: tuple[PlanLayer, ...],
-    settings: InheritSettings,
-    progress: Progress,
+def _blind(
+    reference: nn.Module, converted: nn.Module, names: list[str], settings: InheritSettings, progress: Progress
 ) -> Inherited:
     """Fits to the weights alone; the order does not matter."""
     fits = []
-    for done, row in enumerate(rows):
-        progress("fitting", done, len(rows), row.name)
-        fits.append(SiteFit(row.name, _blind(reference, converted, row, settings)))
-    progress("fitting", len(rows), len(rows), "")
+    for done, name in enumerate(names):
+        progress("fitting", done, len(names), name)
+        module, conv = converted.get_submodule(name), plainly(reference.get_submodule(name))
+        with memory_named(name):
+            result = fit_samples(module, conv, None, seed=settings.seed, norm_behind=False)
+        fits.append(SiteFit(name, result))
+    progress("fitting", len(names), len(names), "")
     return Inherited(tuple(fits), (), None)
-
-
-def _blind(reference: nn.Module, converted: nn.Module, row: PlanLayer, settings: InheritSettings) -> FitResult:
-    module, conv = converted.get_submodule(row.name), plainly(reference.get_submodule(row.name))
-    with memory_named(row.name):
-        return fit_samples(module, conv, None, seed=settings.seed, norm_behind=False)
 
 
 class _Run:
@@ -206,9 +155,7 @@ class _Run:
         norms = {subject.name: known[subject.name] for subject in self.subjects if subject.name in known}
         behind = Counter(known.values())
         return {
-            name: norm
-            for name, norm in norms.items()
-            if behind[norm] == 1 and keeps_statistics(self.reference.get_submodule(norm))
+            name: norm for name, norm in norms.items() if behind[norm] == 1 and keeps_statistics(self.reference, norm)
         }
 
     def _sampler(self, subject: Subject, traffic: Traffic) -> Sampler:
@@ -228,7 +175,7 @@ class _Run:
         if subject.swapped:
             stand_down(subject.module)
         if norm is not None and result.shift is not None:
-            fold(_batch_norm(self.converted, norm), result.scale, result.shift)
+            fold(self.converted.get_submodule(norm), result.scale, result.shift)
             self.folded[subject.name] = norm
         self.results[subject.name] = result
 
@@ -281,10 +228,3 @@ class _Run:
     def _taken_up(self, name: str) -> tuple[Tensor | None, Tensor | None]:
         result = self.results[name]
         return (result.scale, result.shift) if name in self.folded else (None, None)
-
-
-def _batch_norm(model: nn.Module, name: str) -> _BatchNorm:
-    module = model.get_submodule(name)
-    if not isinstance(module, _BatchNorm):
-        raise TypeError(f"'{name}' is a {type(module).__name__}, not a batch norm")
-    return module

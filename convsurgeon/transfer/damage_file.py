@@ -25,8 +25,8 @@ VERSION = 3
 class Estimate:
     """``error`` = ‖y − ŷ‖² / ‖y − mean(y)‖² on ``held`` positions that were not fitted on; ``samples`` were.
 
-    ``reliable`` is False where the data is too small to tell. What was not ``fitted`` loses at least ``error``, with
-    which another candidate that costs no more in anything beats it.
+    ``reliable`` is False where the data is too small to tell. A candidate that was not ``fitted`` loses ``error`` at
+    least; another one that costs no more in anything loses less.
     """
 
     error: FiniteFloat
@@ -37,12 +37,12 @@ class Estimate:
 
 
 def spec_key(spec: Spec) -> str:
-    """A spec as text that does not change."""
+    """A spec as text, a stable key for files."""
     return json.dumps(spec.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
 
 
 def weights_hash(model: nn.Module) -> str:
-    """Of all parameters and buffers, by name."""
+    """A hash of all parameters and buffers, by name."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
@@ -51,7 +51,7 @@ def weights_hash(model: nn.Module) -> str:
 
 
 def data_hash(batches: Iterable[Inputs]) -> str:
-    """Of every tensor in the inputs."""
+    """A hash of every tensor in the inputs."""
     digest = hashlib.sha256()
     for inputs in batches:
         for tensor in inputs.tensors():
@@ -72,6 +72,6 @@ class DamageFile(CacheFile[Estimate]):
         super().__init__(directory, "damage", (str(VERSION), *key), Estimate)
 
     def errors(self, name: str, specs: Iterable[Spec]) -> dict[Spec, float]:
-        """What those of a site's specs lose that were fitted."""
+        """The errors of a site's specs that were fitted."""
         found = {spec: self.entries.get(name, {}).get(spec_key(spec)) for spec in specs}
         return {spec: entry.error for spec, entry in found.items() if entry is not None and entry.fitted}

@@ -42,7 +42,7 @@ class Elements:
         return f"of each calibration batch ({_described(element)}) only {next(iter(parts))} was taken"
 
     def _parts_like_the_example(self, element: Any) -> dict[str, Inputs] | None:
-        """By where they stand; None where the whole is to be taken."""
+        """The parts, named by where they stand; None where the whole element is to be taken."""
         if self.example is None or isinstance(element, Inputs) or not isinstance(element, (list, tuple, Mapping)):
             return None
         if _alike(_whole(element, self.example), self.example):
@@ -52,7 +52,7 @@ class Elements:
 
 
 def _whole(element: Any, example: Inputs | None) -> Inputs:
-    """All of the element; loaders make lists of what were tuples of arguments."""
+    """The whole element as inputs; loaders turn tuples of arguments into lists."""
     if isinstance(element, list) and example is not None:
         arguments = Inputs(args=tuple(element))
         if _alike(arguments, example):
@@ -78,7 +78,7 @@ def _parts(element: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _readings(part: Any) -> Iterator[Inputs]:
-    """As inputs, where they can be: a tuple also as what it is often collated from, a list of images."""
+    """The ways to read a part as inputs; a tuple may also be a list of images, which loaders collate so."""
     if isinstance(part, (Tensor, list, tuple, Mapping)):
         yield as_inputs(part)
     if isinstance(part, tuple):
@@ -86,7 +86,7 @@ def _readings(part: Any) -> Iterator[Inputs]:
 
 
 def _alike(inputs: Inputs, example: Inputs) -> bool:
-    """The same arguments, and tensors that could take each other's place."""
+    """Whether the arguments are the same, and the tensors could take each other's place."""
     same = len(inputs.args) == len(example.args) and inputs.kwargs.keys() == example.kwargs.keys()
     return (
         same
@@ -96,7 +96,7 @@ def _alike(inputs: Inputs, example: Inputs) -> bool:
 
 
 def _fits(value: Any, example: Any) -> bool:
-    """Tensors of as many axes and channels, whole or not alike; lists of them may be of any length."""
+    """Whether tensors have as many axes and channels, and both are floating or not; lists may have any length."""
     if isinstance(example, Tensor):
         return (
             isinstance(value, Tensor)
@@ -110,7 +110,7 @@ def _fits(value: Any, example: Any) -> bool:
 
 
 def _channels(tensor: Tensor) -> int | None:
-    """Of [N, C, H, W] and larger; what fewer axes mean (a batch of signals, an image in a list) can't be told."""
+    """The channels of [N, C, H, W] and larger; fewer axes may be a batch of signals or an image in a list: None."""
     return tensor.shape[1] if tensor.dim() > 3 else None
 
 

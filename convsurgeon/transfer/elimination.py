@@ -47,7 +47,7 @@ class _Layer:
         return (weight * torch.linalg.solve(inverse, weight)).sum((1, 2)) / self.spread
 
     def remove(self, block: ReadBlock, channels: Tensor) -> None:
-        """Without the channels; what is left makes up for them."""
+        """Take the channels away; the other weights make up for them."""
         gone = self._places(block, channels).flatten()
         share = torch.linalg.solve(self.inverse[gone[:, None], gone], self.inverse[gone])
         stays = torch.ones(len(self.columns), dtype=torch.bool)

@@ -15,8 +15,9 @@ from convsurgeon.families import family_of
 from convsurgeon.families.regression.assessment import assess
 from convsurgeon.families.regression.dense_fit import DenseFit
 from convsurgeon.families.regression.fitting import LinearFitting, StagedFitting, StandIn
+from convsurgeon.families.regression.gathering import Collected, collect, collect_groups
 from convsurgeon.families.regression.held import left_on_held, with_held
-from convsurgeon.families.regression.moments import TINY, Collected, Linear, Moments, collect, collect_groups
+from convsurgeon.families.regression.moments import TINY, Linear, Moments
 from convsurgeon.families.regression.patches import matrix
 from convsurgeon.families.regression.problems import linears_of, parts_of, real_bias, unknowns_of
 from convsurgeon.families.regression.samples import Samples, SiteData

@@ -6,7 +6,7 @@ import math
 
 from convsurgeon.families.regression.problems import unknowns_of
 from convsurgeon.families.regression.samples import HELD_EVERY
-from convsurgeon.survey.sites import Site, Survey
+from convsurgeon.survey.sites import Survey
 from convsurgeon.transfer.calibration import HELD_BACK_EVERY
 
 __all__ = ["images_needed"]
@@ -24,12 +24,8 @@ def images_needed(survey: Survey, batch: int) -> int:
     """
     fitted = (1 - 1 / HELD_BACK_EVERY) * (1 - 1 / HELD_EVERY)
     wanted = [
-        SAMPLES_PER_UNKNOWN * unknowns_of(site.shape) / (_positions(site) / batch * fitted)
+        SAMPLES_PER_UNKNOWN * unknowns_of(site.shape) / (max(1, site.positions) / batch * fitted)
         for site in survey.sites
         if site.obstacle is None
     ]
     return min(MOST_IMAGES, max(FEWEST_IMAGES, math.ceil(max(wanted, default=0))))
-
-
-def _positions(site: Site) -> int:
-    return max(1, site.positions)

@@ -15,8 +15,9 @@ from convsurgeon.families.cost import ConvShape
 from convsurgeon.families.family import Spec
 from convsurgeon.families.regression.assessment import assess_both
 from convsurgeon.families.regression.fitting import LinearFitting, StagedFitting
+from convsurgeon.families.regression.gathering import Collected, Gathering
 from convsurgeon.families.regression.linear_site import LinearSite
-from convsurgeon.families.regression.moments import TINY, Collected, Gathering
+from convsurgeon.families.regression.moments import TINY
 from convsurgeon.families.regression.problems import linears_of, problem_of, unknowns_of
 from convsurgeon.families.regression.samples import HELD_ROWS, Samples
 from convsurgeon.families.torch_convs import Conv, conv_shape

@@ -13,8 +13,8 @@ from convsurgeon.base.errors import UsageError
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.base.progress import Progress
 from convsurgeon.families.family import Spec
+from convsurgeon.families.regression.gathering import Gathering
 from convsurgeon.families.regression.linear_site import LinearSite
-from convsurgeon.families.regression.moments import Gathering
 from convsurgeon.families.regression.samples import Sample, Sampler, Samples
 from convsurgeon.families.torch_convs import Conv
 from convsurgeon.survey.sources import CONVS, plainly
@@ -62,12 +62,10 @@ class Measurement:
         self.settings = settings
         self.kept = kept
         self.costs = costs
-
-        def takes_up(name: str) -> bool:
-            return name in norms and keeps_statistics(reference.get_submodule(norms[name]))
-
         self.sites = {
-            name: MeasuredSite(conv_at(reference, name), specs, takes_up(name), settings.seed)
+            name: MeasuredSite(
+                conv_at(reference, name), specs, keeps_statistics(reference, norms.get(name)), settings.seed
+            )
             for name, specs in requests.items()
         }
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from convsurgeon.families.regression.dense_fit import DenseFit
-from convsurgeon.families.regression.moments import Collected, Linear, Moments, collect
+from convsurgeon.families.regression.gathering import Collected, collect
+from convsurgeon.families.regression.moments import Linear, Moments
 from convsurgeon.families.regression.samples import Samples
 from convsurgeon.transfer.fit import FitResult, linear_of, warning_of
 from convsurgeon.transfer.subjects import Subject

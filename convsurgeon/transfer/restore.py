@@ -17,9 +17,9 @@ __all__ = ["restore"]
 
 
 def restore(unit: nn.Module, samples: Samples) -> FitResult:
-    """Write into ``unit``, a 1×1 convolution of zeros, what makes it give what the branch gave.
+    """Write into ``unit``, a 1×1 convolution of zeros, the weights that bring it nearest to what the branch gave.
 
-    A ridge of the mean input power shrinks that to zero.
+    A ridge, relative to the mean input power, shrinks them towards zero.
     """
     shape = as_conv(unit)[1]
     if shape.groups == 1:

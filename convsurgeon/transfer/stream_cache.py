@@ -53,7 +53,7 @@ class StreamCache:
 
     @property
     def gains(self) -> Mapping[str, float]:
-        """By a layer's name."""
+        """What was measured of layers, by name."""
         return self._gains.entries.get("gains", {})
 
     def add_gains(self, gains: Mapping[str, float]) -> None:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from convsurgeon.base.copies import duplicate
 from convsurgeon.base.progress import Progress, silent
 from convsurgeon.families.cost import ConvShape
+from convsurgeon.families.regression.gathering import Gathering
 from convsurgeon.families.regression.linear_site import LinearSite
-from convsurgeon.families.regression.moments import Gathering
 from convsurgeon.families.regression.problems import linears_of
 from convsurgeon.families.regression.samples import HELD_EVERY, HELD_ROWS, Sampler
 from convsurgeon.planning.widths import Widths
@@ -145,8 +145,8 @@ class _Measurement:
         progress("measuring streams", done, len(told), "")
 
     def _enough(self, name: str) -> bool:
-        """Whether what a layer's loss of inputs hurts can be told. A linear layer has one sample an image, and errs at
-        the outputs, where it is judged: it takes enough of them to be fitted again."""
+        """Whether it can be told what a layer's loss of inputs hurts. A linear layer has one sample an image; it is
+        judged at the network's outputs, so all it takes is enough samples to fit it again."""
         seen, unknowns = self.traffic[name], _unknowns(self.convs[name][1])
         if seen.positions > seen.images:
             return seen.enough
@@ -199,7 +199,7 @@ class _Measurement:
         )
 
     def _damage(self, elimination: Elimination, readers: list[str]) -> float:
-        """At the outputs, where they can be compared; else at the layers that read."""
+        """The error at the network's outputs where they can be compared, else at the layers that read."""
         found = None
         if self.outputs is not None:
             found = self.outputs.with_weights(dict(zip(readers, elimination.solutions(), strict=True)))
@@ -218,8 +218,7 @@ class _Measurement:
     def _site(self, name: str, gathering: Gathering) -> LinearSite:
         (collected,) = gathering.collected()
         _, shape = self.convs[name]
-        norm = self.norms.get(name)
-        takes_up = norm is not None and keeps_statistics(self.reference.get_submodule(norm))
+        takes_up = keeps_statistics(self.reference, self.norms.get(name))
         ridge = ridge_for(collected.fitted.count, _unknowns(shape))
         return LinearSite.of(collected, ridge, centred=shape.bias or takes_up)
 

@@ -27,7 +27,7 @@ class Subject:
         conv: the layer with its original weights; ``module`` itself where it is not swapped.
         outputs: the original's outputs that are left [C_out']; None for all.
         reads_less: whether inputs of it are gone.
-        restores: whether it stands in for a dropped branch; its name is then that of the branch's last part.
+        restores: whether it stands in for a dropped branch, under the name of the branch's last part.
     """
 
     name: str

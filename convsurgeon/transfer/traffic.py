@@ -60,7 +60,7 @@ class Traffic:
         return drawn >= FEWEST_HELD and self.images // HELD_EVERY >= FEWEST_HELD_IMAGES
 
     def share_needed(self) -> Fraction | None:
-        """Times as many inputs as there are make the site's `enough`; None where none of them reaches it."""
+        """How many times as many inputs would make `enough` true; None where no input reaches the site."""
         if self.positions == 0:
             return None
         held = max(FEWEST_HELD_IMAGES, math.ceil(Fraction(FEWEST_HELD * self.images, self.positions)))

@@ -25,7 +25,7 @@ class Variety:
         self._first: list[Tensor] = []
 
     def watch(self, batches: Iterable[Inputs]) -> Iterator[Inputs]:
-        """The same batches."""
+        """The same batches, counted as they go by."""
         for inputs in batches:
             for part in listed_apart(inputs):
                 self._look(part)

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from benchmarks.accuracy.run import METHODS, MOVES, Result, Sample, fitting_of, operate, plan_for, table, wanted
+from benchmarks.accuracy.run import MOVES, Sample, fitting_of, operate, plan_for, wanted
+from benchmarks.accuracy.tables import METHODS, Result, table
 from benchmarks.conversions import plan_key
 
 RESULT = Result("vgg", 0, "auto-moves", 0.5, 0.5, 92.0, 91.0, 98.0, 0.5, 60.0, 1)

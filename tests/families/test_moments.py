@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from convsurgeon.families.regression.gathering import Collected, collect
 from convsurgeon.families.regression.held import with_held
-from convsurgeon.families.regression.moments import Collected, Linear, MomentSum, collect
+from convsurgeon.families.regression.moments import Linear, MomentSum
 from convsurgeon.families.regression.patches import patches_at
 from convsurgeon.families.regression.samples import SiteData, sample_cap
 from convsurgeon.families.torch_convs import conv_shape

@@ -19,9 +19,10 @@ from convsurgeon.families.dgconv.partition import partitions
 from convsurgeon.families.family import Spec
 from convsurgeon.families.regression.assessment import assess, assess_both
 from convsurgeon.families.regression.fitting import LinearFitting
+from convsurgeon.families.regression.gathering import collect
 from convsurgeon.families.regression.linear_algebra import factor, factor_each, solve_right, solve_right_each
 from convsurgeon.families.regression.linear_site import LinearSite
-from convsurgeon.families.regression.moments import Linear, Moments, collect
+from convsurgeon.families.regression.moments import Linear, Moments
 from convsurgeon.families.regression.samples import SiteData
 from convsurgeon.families.torch_convs import conv_shape
 from convsurgeon.transfer.capture import watch_first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import cache
 
 import pytest
 from hypothesis import given, settings
@@ -15,11 +16,17 @@ from convsurgeon.planning.plan_blocks import RESTORED_BY
 from tests.surgery.branches import Residual, edited, planned, posed
 
 NETS = [Residual([0, 1]), Residual([2, 0]), Residual([1, 1])]
-PLANS = [planned(net) for net in NETS]
 
 
-def _all_plans(plan: Plan) -> list[tuple[tuple[str, ...], int]]:
+@cache
+def _plan(number: int) -> Plan:
+    return planned(NETS[number])
+
+
+@cache
+def _all_plans(number: int) -> list[tuple[tuple[str, ...], int]]:
     """What is done to branches and streams, every combination, as names of damages, and its MACs."""
+    plan = _plan(number)
     names = [row.block.name for row in plan.blocks]
     streams = {row.stream.name: row.stream.channels for row in plan.streams if row.action != "closed"}
     found = []
@@ -32,19 +39,16 @@ def _all_plans(plan: Plan) -> list[tuple[tuple[str, ...], int]]:
     return found
 
 
-ALL = [_all_plans(plan) for plan in PLANS]
-
-
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, len(NETS) - 1), st.integers(10, 100), st.data())
 def test_exhaustive_search_agrees(number: int, percent: int, data: st.DataObject) -> None:
     """Of all sets of branches and widths within the target the plan has the least damage, or none is within it."""
-    plan = PLANS[number]
+    plan = _plan(number)
     ways = [f"{row.block.name} {way}" for row in plan.blocks for way in RESTORED_BY]
     names = [*ways, *(row.stream.name for row in plan.streams)]
     damage = {name: data.draw(st.floats(1e-3, 100), label=name) for name in names}
     limit = percent * plan.before.macs // 100
-    within = [done for done, macs in ALL[number] if macs <= limit]
+    within = [done for done, macs in _all_plans(number) if macs <= limit]
     problem = posed(NETS[number], f"macs={percent}%", damage)
     if not within:
         with pytest.raises(TargetError):

@@ -88,12 +88,20 @@ def _agree(choice: tuple[Option, ...]) -> bool:
     return all(found.setdefault(name, value) == value for option in choice for name, value in option.labels)
 
 
+def _agreeing(parts: list[list[Option]]) -> list[tuple[Option, ...]]:
+    """Every choice whose labels agree, part by part: what disagrees early is not carried on."""
+    choices: list[tuple[Option, ...]] = [()]
+    for part in parts:
+        choices = [longer for choice in choices for option in part if _agree(longer := (*choice, option))]
+    return choices
+
+
 @settings(max_examples=150)
 @given(_labelled())
 def test_parts_that_share_a_stream_agree(problem: tuple[list[list[Option]], list[int]]) -> None:
     """Of all choices whose labels agree, the least damaging within the limits; without one, the cheapest is named."""
     parts, limits = problem
-    agreeing = [choice for choice in itertools.product(*parts) if _agree(choice)]
+    agreeing = _agreeing(parts)
     within = [choice for choice in agreeing if sum(o.costs[0] for o in choice) <= limits[0]]
     answer = solve(parts, limits)
     if not within:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convsurgeon.report.chart import Axis, Bar, Point, bar_pair, bars, curves, scatter, standalone
+from convsurgeon.report.chart import Bar, bar_pair, bars, standalone
+from convsurgeon.report.plot import Axis, Point, curves, scatter
 
 SVG = "{http://www.w3.org/2000/svg}"
 SHARE = Axis("MACs kept", "{:.0%}".format)

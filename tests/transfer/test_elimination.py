@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from convsurgeon.families.regression.gathering import Collected
 from convsurgeon.families.regression.linear_site import LinearSite
-from convsurgeon.families.regression.moments import Collected, Linear, MomentSum
+from convsurgeon.families.regression.moments import Linear, MomentSum
 from convsurgeon.transfer.elimination import Elimination, ReadBlock
 
 CHANNELS, EACH, OUTPUTS = 6, 2, 4

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 import convsurgeon
 from convsurgeon.base.inputs import as_inputs
+from convsurgeon.transfer import InheritSettings, inherit
 from convsurgeon.transfer.capture import evaluating, site_calls
-from convsurgeon.transfer.carry_over import InheritSettings, inherit
 from convsurgeon.transfer.settled import Settled
 
 

@@ -32,7 +32,7 @@ class Exploration:
 
     @classmethod
     def of(cls, order: Order, finished: Mapping[tuple[str, str], Finished]) -> Exploration:
-        """From what was found for each method and target."""
+        """An exploration from what was found for each method and target."""
         named = {
             point_name(method, target): finished[method.name, target.text]
             for method in order.grid.methods

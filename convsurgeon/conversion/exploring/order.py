@@ -14,7 +14,7 @@ __all__ = ["Order"]
 
 @dataclass(frozen=True)
 class Order:
-    """What to explore, of whom, on which inputs; the recipe's method, targets and floor are the grid's business."""
+    """What to explore, of which model, on which inputs; the grid's methods and targets replace the recipe's."""
 
     patient: Patient
     recipe: Recipe

@@ -50,7 +50,7 @@ class TimedPlanning:
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """Those in time."""
+        """The latency targets."""
         return tuple(target for target in self.problem.targets if target.metric == "latency")
 
 
@@ -116,7 +116,7 @@ def measured_latencies(
     at_widths = NarrowedTimes(times, whole)
 
     def of(site: Site, spec: Spec | None) -> int | None:
-        # What the file happens to know beyond this menu shall not change the plan.
+        # What the file happens to know beyond this menu must not change the plan.
         if spec is not None and site.shape == whole[site.name].site.shape and (site.name, spec) not in known:
             return None
         return at_widths.of(site, spec)
@@ -125,7 +125,7 @@ def measured_latencies(
 
 
 def _scale(alone: Spread, cases: Mapping[str, Counter[LayerCase]], file: LatencyFile) -> float:
-    """All layers one by one, timed beside the network, over the sum of their times in the file.
+    """The time of all layers one by one, taken beside the network, over the sum of their times in the file.
 
     A busy machine stretches a long forward more than a short layer; without this the layers would seem to be a smaller
     part of the network than they are.

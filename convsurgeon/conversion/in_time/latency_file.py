@@ -31,7 +31,7 @@ class LatencyFile(CacheFile[Spread]):
 
 
 def _version_of(runtime: str) -> str:
-    """Of the package that is named like the runtime; a place holds torch's version already."""
+    """The version of the package named like the runtime, if there is one; a place holds torch's already."""
     try:
         return version(runtime)
     except PackageNotFoundError:

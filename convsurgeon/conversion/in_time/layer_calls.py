@@ -34,7 +34,7 @@ class LayerCase:
     weights_channels_last: bool
 
     def key(self) -> str:
-        """As text that does not change."""
+        """The case as text, a stable key for files."""
         size = "x".join(map(str, self.size))
         formats = "".join("l" if last else "c" for last in (self.channels_last, self.weights_channels_last))
         return f"{size} {self.dtype} {formats} {self.layer}"

@@ -1,4 +1,4 @@
-"""Times of every candidate at every site: each distinct case once, what the file knows not at all."""
+"""Times of every candidate at every site: each distinct case is timed once, and only if the file lacks it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class LayerTimes:
         return self.of_cases(self.cases.get(site.name, Counter()), spec)
 
     def of_cases(self, calls: Counter[LayerCase], spec: Spec | None) -> int | None:
-        """The same for these calls."""
+        """Nanoseconds of these calls; None where a case was not timed."""
         key, total = entry_key(spec), 0
         for case, count in calls.items():
             spread = self.times.get(case.key(), {}).get(key)

@@ -38,7 +38,7 @@ class NarrowedTimes:
     _curves: dict[str, dict[tuple[str, int], ShareCurve]] = field(default_factory=dict)
 
     def of(self, site: Site, spec: Spec | None) -> int | None:
-        """None where a case was not timed."""
+        """Nanoseconds of a site in one forward; None where a case was not timed."""
         choice = self.choices[site.name]
         if site.shape == choice.site.shape:
             return self.whole.of(site, spec)

@@ -1,4 +1,4 @@
-"""Where to look next: budgets that keep the floor and budgets that do not close in on the smallest one that does."""
+"""Where to look next: budgets that keep the floor, and budgets that fail, close in on the smallest that keeps it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["MOST_PROBES", "TOLERANCE", "Bracket", "Tried", "wanted_damage"]
+from convsurgeon.planning.floor_search import Probe
+
+__all__ = ["MOST_PROBES", "TOLERANCE", "Bracket", "wanted_damage"]
 
 MOST_PROBES = 6
 # In shares of the original: a bracket as narrow as this is not worth another probe.
@@ -23,21 +25,6 @@ _LEAST = 1e-4
 
 
 @dataclass(frozen=True)
-class Tried:
-    """A budget, the share that its network has of the metric, its predicted damage, and how it was judged."""
-
-    share: float
-    reached: float
-    damage: float
-    strain: float
-
-    @property
-    def kept(self) -> bool:
-        """Whether the floor is kept."""
-        return self.strain <= 1
-
-
-@dataclass(frozen=True)
 class Bracket:
     """Shares between which the answer lies: what is at most ``low`` fails, ``high`` keeps the floor.
 
@@ -48,10 +35,10 @@ class Bracket:
     high: float
     proven: bool
 
-    def narrowed(self, tried: Sequence[Tried]) -> Bracket:
-        """With what was tried. A failure speaks for all smaller budgets: their predicted damage is larger.
+    def narrowed(self, tried: Sequence[Probe]) -> Bracket:
+        """The bracket after these probes. A failure speaks for all smaller budgets: their predicted damage is larger.
 
-        Where strain does not follow that, a smaller network may be missed, and never is one returned that failed.
+        Where strain does not grow with damage a smaller network may be missed; one that failed is never returned.
         """
         kept = min((one.reached for one in tried if one.kept), default=None)
         high = self.high if kept is None else min(self.high, kept)
@@ -64,7 +51,7 @@ class Bracket:
         return self.proven and self.high - self.low <= TOLERANCE
 
     def inside(self, share: float, *, last: bool) -> float:
-        """The nearest share to look at; ``last`` for the last probe, which shall end with a network if any does."""
+        """The nearest share worth a probe; the ``last`` one should find a network if any is to be had."""
         if not self.proven:
             # The gentlest plan is worth a probe, for without it nothing may be found at all.
             gap = _MARGIN * (self.high - self.low)
@@ -73,7 +60,7 @@ class Bracket:
         return min(max(share, self.low + margin, _LEAP * self.high), self.high - margin)
 
 
-def wanted_damage(tried: Sequence[Tried]) -> float:
+def wanted_damage(tried: Sequence[Probe]) -> float:
     """The predicted damage at which the strain is expected to be just below 1, from what was tried.
 
     Strain is taken to be a power of damage, through the networks next to the floor on either side of it, or the two
@@ -90,5 +77,5 @@ def wanted_damage(tried: Sequence[Tried]) -> float:
     return first.damage * (_AIM / _strain(first)) ** (1 / slope)
 
 
-def _strain(one: Tried) -> float:
+def _strain(one: Probe) -> float:
     return max(one.strain, _LEAST)

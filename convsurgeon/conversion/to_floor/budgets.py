@@ -50,7 +50,8 @@ class Budgets:
         self._plans: dict[int, Plan | None] = {}
 
     def range(self) -> tuple[float, float]:
-        """The smallest and the largest share that a plan can have; the largest is 1 without further targets.
+        """The smallest and the largest share of the metric that a plan can keep; 1 at the most where the problem has no
+        targets of its own.
 
         Raises:
             TargetError: the problem's own targets can't be reached.

@@ -12,7 +12,7 @@ from convsurgeon.conversion.data import Data
 from convsurgeon.conversion.judge import Judge, Judgement
 from convsurgeon.conversion.patient import Patient
 from convsurgeon.conversion.steps import Fitted, concluded, fitted
-from convsurgeon.conversion.to_floor.bracket import MOST_PROBES, Bracket, Tried, wanted_damage
+from convsurgeon.conversion.to_floor.bracket import MOST_PROBES, Bracket, wanted_damage
 from convsurgeon.conversion.to_floor.budgets import SHARE_DIGITS, Budgets, reached
 from convsurgeon.conversion.to_floor.verdicts import Court
 from convsurgeon.planning.floor_search import FloorSearch, Probe
@@ -78,32 +78,31 @@ class _Search:
     best: Found | None = None
 
     def run(self) -> Found:
-        """All probes, and what they found."""
+        """Make all probes; the smallest network that kept the floor."""
         low, high = self.budgets.range()
         # Just below the lowest share, so that it may be tried itself.
         start = Bracket(low - 1e-9, high, proven=high == 1.0)
-        tried: list[Tried] = []
-        probes: list[Probe] = []
+        tried: list[Probe] = []
         share = round(min(max(DEFAULT_SHARE, low), high), SHARE_DIGITS)
         for number in range(1, MOST_PROBES + 1):
             self.tell("probing", number - 1, MOST_PROBES, f"{self.recipe.minimise}={share:.1%}")
             plan = self.budgets.plan(share)
             if any(plan.damage == one.damage and reached(plan, self.recipe.minimise) == one.reached for one in tried):
                 break
-            probes.append(self._probe(plan, share))
-            tried.append(Tried(share, probes[-1].reached, probes[-1].damage, probes[-1].strain))
+            tried.append(self._probe(plan, share))
             bracket = start.narrowed(tried)
             if bracket.closed or bracket.high <= low:
                 break
             share = self._next(bracket, tried, last=number == MOST_PROBES - 1)
         self.tell("probing", MOST_PROBES, MOST_PROBES, "")
-        search = FloorSearch(at_least=_texts(self.recipe), minimised=self.recipe.minimise, probes=tuple(probes))
+        floors = tuple(floor.text for floor in self.recipe.at_least)
+        search = FloorSearch(at_least=floors, minimised=self.recipe.minimise, probes=tuple(tried))
         if self.best is None:
             raise TargetError(_unreachable(search, self.recipe))
         plan = self.budgets.measured(self.best.plan)
         return replace(self.best, plan=plan.model_copy(update={"floor": search}))
 
-    def _next(self, bracket: Bracket, tried: list[Tried], *, last: bool) -> float:
+    def _next(self, bracket: Bracket, tried: list[Probe], *, last: bool) -> float:
         guess = self.budgets.share_of_damage(wanted_damage(tried), max(0.0, bracket.low), bracket.high)
         return round(bracket.inside(guess, last=last), SHARE_DIGITS)
 
@@ -123,10 +122,6 @@ class _Search:
         if probe.kept and smallest:
             self.best = Found(plan, done, judgement)
         return probe
-
-
-def _texts(recipe: Recipe) -> tuple[str, ...]:
-    return tuple(floor.text for floor in recipe.at_least)
 
 
 def _unreachable(search: FloorSearch, recipe: Recipe) -> str:

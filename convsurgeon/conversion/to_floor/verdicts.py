@@ -76,9 +76,10 @@ class Court:
 
 
 _UNJUDGEABLE = {
-    "agreement": "the model is no classifier with one output [N, classes]; ask for output-error=1% or a score",
-    "difference": "the model is no classifier with one output [N, classes]; ask for output-error=1% or a score",
-    "top1": "the model is no classifier with one output [N, classes]; ask for output-error=1% or a score",
+    **dict.fromkeys(
+        ("agreement", "difference", "top1"),
+        "the model is no classifier with one output [N, classes]; ask for output-error=1% or a score",
+    ),
     "output-error": "its outputs do not vary, or can't be told apart by input; ask for a score",
 }
 

@@ -26,8 +26,9 @@ from convsurgeon.families.compconv.tail import TailMoments
 from convsurgeon.families.compconv.unit import CompConv
 from convsurgeon.families.regression.dense_fit import DenseFit
 from convsurgeon.families.regression.fitting import StagedFitting
+from convsurgeon.families.regression.gathering import collect
 from convsurgeon.families.regression.linear_algebra import factor, solve_right
-from convsurgeon.families.regression.moments import Linear, collect
+from convsurgeon.families.regression.moments import Linear
 from convsurgeon.families.regression.patches import same_size
 from convsurgeon.families.regression.samples import Samples
 from convsurgeon.families.torch_convs import Conv, conv_like

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import PositiveInt
 
-from convsurgeon.families.cost import ConvShape, Cost, conv_cost, pads_by_itself
+from convsurgeon.families.cost import ConvShape, Cost, pads_by_itself
 from convsurgeon.families.family import Card, Family, LearnedSpec, Refusal
 
 if TYPE_CHECKING:
@@ -78,14 +78,7 @@ class DGConvSpec(LearnedSpec):
 
     def cost(self, shape: ConvShape, positions: int) -> Cost:
         """Dense while the gates are open (plus K gate parameters); a grouped convolution once hardened."""
-        cost = conv_cost(
-            shape.in_channels,
-            shape.out_channels,
-            shape.area,
-            groups=self.groups or 1,
-            bias=shape.bias,
-            positions=positions,
-        )
+        cost = shape.model_copy(update={"groups": self.groups or 1}).cost(positions)
         gates = gate_count(shape.in_channels, shape.out_channels) if self.groups is None else 0
         return cost + Cost(macs=0, params=gates)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from convsurgeon.families.regression.moments import Collected, Linear, Moments
+from convsurgeon.families.regression.gathering import Collected
+from convsurgeon.families.regression.moments import Linear, Moments
 
 __all__ = ["left_on_held", "with_held"]
 

@@ -7,7 +7,8 @@ from functools import cached_property
 
 from torch import Tensor
 
-from convsurgeon.families.regression.moments import Collected, Linear, Moments
+from convsurgeon.families.regression.gathering import Collected
+from convsurgeon.families.regression.moments import Linear, Moments
 
 __all__ = ["LinearSite"]
 

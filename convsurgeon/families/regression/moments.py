@@ -7,17 +7,13 @@ shrinks a fit towards the original weights: no information means no correction.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from convsurgeon.families.cost import ConvShape
-from convsurgeon.families.regression.patches import patches_at, sources_at
-from convsurgeon.families.regression.samples import Sample, Samples
-
-__all__ = ["Collected", "Gathering", "Linear", "MomentSum", "Moments", "collect", "collect_groups", "flat_mean"]
+__all__ = ["CHUNK_BYTES", "TINY", "Linear", "MomentSum", "Moments", "flat_mean"]
 
 CHUNK_BYTES = 128 << 20
 TINY = 1e-30
@@ -107,15 +103,12 @@ class MomentSum:
 
     def __init__(self, original: Linear) -> None:
         outputs, inputs = original.weight.shape
-        self.original = original
-        self.count = 0
-        self._from_u, self._from_y, self._from_e = (
-            torch.zeros(n, dtype=torch.float64) for n in (inputs, outputs, outputs)
-        )
-        self._u, self._y, self._e = (torch.zeros(n, dtype=torch.float64) for n in (inputs, outputs, outputs))
-        self._uu = torch.zeros(inputs, inputs, dtype=torch.float64)
-        self._eu = torch.zeros(outputs, inputs, dtype=torch.float64)
-        self._ee, self._yy = torch.zeros(outputs, dtype=torch.float64), torch.zeros(outputs, dtype=torch.float64)
+        self.original, self.count = original, 0
+        zeros = partial(torch.zeros, dtype=torch.float64)
+        self._from_u, self._from_y, self._from_e = zeros(inputs), zeros(outputs), zeros(outputs)
+        self._u, self._y, self._e = zeros(inputs), zeros(outputs), zeros(outputs)
+        self._uu, self._eu = zeros(inputs, inputs), zeros(outputs, inputs)
+        self._ee, self._yy = zeros(outputs), zeros(outputs)
 
     def add(self, u: Tensor, y: Tensor) -> None:
         """Add samples u [P, D] and y [P, C_out]."""
@@ -183,85 +176,3 @@ def _add_gram(gram: Tensor, u: Tensor, blocks: int = 4) -> None:
     width = -(-u.shape[1] // blocks)
     for start in range(0, u.shape[1], width):
         gram[start : start + width, start:] += (u[:, start : start + width].T @ u[:, start:]).to(gram)
-
-
-@dataclass(frozen=True)
-class Collected:
-    """Sums over the images to fit on, and samples [Q, D], [Q, C_out] of the images held out."""
-
-    fitted: MomentSum
-    held_u: Tensor
-    held_y: Tensor
-
-
-class Gathering:
-    """One pass over a site's samples, fed sample by sample; ``originals`` are its groups, one matrix each."""
-
-    def __init__(self, shape: ConvShape, *originals: Linear) -> None:
-        self._shape = shape
-        self._sums = [MomentSum(original) for original in originals]
-        self._columns = sum(original.weight.shape[1] for original in originals)
-        self._rows = max(1, CHUNK_BYTES // (4 * self._columns))
-        self._waiting: list[tuple[Tensor, Tensor]] = []
-        self._held: list[tuple[Tensor, Tensor]] = []
-
-    def add(self, sample: Sample, x: Tensor | None = None) -> None:
-        """Add one batch's sample; with ``x``, u is a patch of that map instead."""
-        x = sample.x if x is None else x
-        parts = torch.split(sample.chosen, self._rows), torch.split(sample.y_chosen, self._rows)
-        for chosen, y in zip(*parts, strict=True):
-            if sum(len(u) for u, _ in self._waiting) + len(chosen) > self._rows:
-                self._settle()
-            self._waiting.append(self._problem(x, chosen, y))
-        if len(sample.held):
-            u, wanted = self._problem(x, sample.held, sample.y_held)
-            self._held.append((u.cpu(), wanted.cpu()))
-
-    def _settle(self) -> None:
-        """Sum up what waits, at once: of a few rows alone, adding a wide layer's [D, D] takes longer than making it."""
-        if not self._waiting:
-            return
-        u, y = (torch.cat(parts) for parts in zip(*self._waiting, strict=True))
-        self._waiting.clear()
-        for sums, u_group, y_group in zip(self._sums, *self._cut(u, y), strict=True):
-            sums.add(u_group, y_group)
-
-    def _problem(self, x: Tensor, chosen: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows of the linear problem: what a chosen output position reads, and what should come out.
-
-        Of a transposed convolution: the input positions below, and what each of them spreads.
-        """
-        if not self._shape.transposed:
-            return patches_at(x, self._shape, chosen), y
-        u = sources_at(x, self._shape, chosen)
-        parts = zip(u.chunk(len(self._sums), dim=1), self._sums, strict=True)
-        return u, torch.cat([each @ s.original.weight.to(u).T + s.original.bias.to(u) for each, s in parts], dim=1)
-
-    def _cut(self, u: Tensor, y: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        return u.chunk(len(self._sums), dim=1), y.chunk(len(self._sums), dim=1)
-
-    def collected(self) -> tuple[Collected, ...]:
-        """What the pass brought, group by group."""
-        self._settle()
-        outputs = sum(len(sums.original.bias) for sums in self._sums)
-        held = [(torch.zeros(0, self._columns), torch.zeros(0, outputs)), *self._held]
-        pairs = self._cut(torch.cat([u for u, _ in held]), torch.cat([y for _, y in held]))
-        return tuple(Collected(sums, u, y) for sums, u, y in zip(self._sums, *pairs, strict=True))
-
-
-def collect(
-    samples: Samples, shape: ConvShape, original: Linear, features: Callable[[Tensor], Tensor] | None = None
-) -> Collected:
-    """One pass over the samples; with ``features``, u is a patch of that map of x instead of x itself."""
-    gathering = Gathering(shape, original)
-    for sample in samples:
-        gathering.add(sample, None if features is None else features(sample.x))
-    return gathering.collected()[0]
-
-
-def collect_groups(samples: Samples, shape: ConvShape, originals: Sequence[Linear]) -> tuple[Collected, ...]:
-    """One pass over the samples, every group of the convolution by itself."""
-    gathering = Gathering(shape, *originals)
-    for sample in samples:
-        gathering.add(sample)
-    return gathering.collected()

@@ -49,7 +49,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing of ``report.chart``, and what it shows in a sentence."""
+    """A drawing of ``report.chart`` or ``report.plot``, and what it shows in a sentence."""
 
     svg: str
     caption: str = ""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from convsurgeon.planning.targets import Metric, human
-from convsurgeon.report import chart
-from convsurgeon.report.comparison import METRICS, Comparison, Point
+from convsurgeon.report import plot
+from convsurgeon.report.comparison import Comparison
 from convsurgeon.report.comparison_terminal import (
     cells,
     header,
@@ -55,11 +55,10 @@ def _page(comparison: Comparison) -> Page:
 
 
 def _figures(comparison: Comparison) -> tuple[Figure, ...]:
-    """Of the knee; without one, of no network more than of another."""
-    metric = next((metric for metric in reversed(METRICS) if metric in comparison.knees), None)
-    knee = next((p for p in comparison.points if metric and p.name == comparison.knees[metric]), None)
-    if knee is None or comparison.quality is None:
+    """The knee's headline numbers; none where there is no knee."""
+    if comparison.knee is None or comparison.quality is None:
         return ()
+    _, knee = comparison.knee
     figures = [
         Figure("MACs kept", share(knee.after.macs, knee.before.macs), human(knee.after.macs)),
         Figure("Parameters kept", share(knee.after.params, knee.before.params), human(knee.after.params)),
@@ -74,7 +73,7 @@ def _chart(comparison: Comparison, metric: Metric) -> Chart:
     quality = comparison.quality
     assert quality is not None
     points = [
-        chart.Point(
+        plot.Point(
             label=point.name,
             x=point.cost(metric) or 0.0,
             y=abs(point.quality(quality) or 0.0),
@@ -85,8 +84,8 @@ def _chart(comparison: Comparison, metric: Metric) -> Chart:
         for point in comparison.points
         if point.cost(metric) is not None and point.quality(quality) is not None
     ]
-    x = chart.Axis(_TITLES[metric], _shown(metric))
-    svg = chart.scatter(points, x, chart.Axis(quality, "{:.1%}".format), title=f"{quality} against {metric}")
+    x = plot.Axis(_TITLES[metric], _shown(metric))
+    svg = plot.scatter(points, x, plot.Axis(quality, "{:.1%}".format), title=f"{quality} against {metric}")
     knee = comparison.knees.get(metric)
     caption = "Rings: nobody beats these. Lines: 95 % intervals." + (f" Knee: {knee}." if knee else "")
     return Chart(svg, caption)
@@ -99,9 +98,5 @@ def _shown(metric: Metric) -> Callable[[float], str]:
 def _table(comparison: Comparison) -> Table:
     titles = header(comparison)
     rows = tuple(cells(comparison, point) for point in comparison.points)
-    styles = tuple(_style(comparison, point) for point in comparison.points)
+    styles = tuple("replaced" if marks(comparison, point) else "" for point in comparison.points)
     return Table("Costs with the share of the original's.", titles, rows, frozenset(range(1, len(titles) - 1)), styles)
-
-
-def _style(comparison: Comparison, point: Point) -> str:
-    return "replaced" if marks(comparison, point) else ""

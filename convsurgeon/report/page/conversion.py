@@ -143,7 +143,7 @@ def _told(report: Report) -> list[Section]:
 
 
 def _command(report: Report) -> str:
-    """As it was typed; of what was made in Python, the call, whose model and inputs are the caller's."""
+    """The command as it was typed; the Python call where a caller's own model was converted."""
     if report.command is not None:
         return report.command
     plan = report.plan

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from convsurgeon.families import family_of
 from convsurgeon.planning.plan import PlanLayer
 from convsurgeon.planning.targets import human
-from convsurgeon.report.lines import error_left, layer_latency, share
+from convsurgeon.report.lines import became, called, error_left, layer_latency, share
 from convsurgeon.report.page.blocks import Cell, PairOfBars, Section, Table, Terms
 from convsurgeon.report.record import Report
 
@@ -36,8 +36,8 @@ def layer_section(report: Report) -> Section:
 def _cells(report: Report, layer: PlanLayer, most: int, timed: bool) -> Iterator[Cell]:
     before, after = layer.before, layer.after
     changed = before != after
-    yield layer.name + (f" ×{layer.calls}" if layer.calls > 1 else "")
-    yield f"{layer.was}\n{layer.reason if layer.action == 'replaced' else f'{layer.action}: {layer.reason}'}"
+    yield called(layer)
+    yield f"{layer.was}\n{became(layer)}"
     macs = f"{human(before.macs)} → {human(after.macs)}, {share(after.macs, before.macs)}"
     yield PairOfBars(before.macs, after.macs, most, macs if changed else human(before.macs))
     yield f"{human(before.params)} → {human(after.params)}" if changed else human(before.params)

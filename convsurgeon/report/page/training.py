@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from convsurgeon.recovery.history import History, HistoryRow, Score
-from convsurgeon.report.chart import Axis, Point, curves
 from convsurgeon.report.page.blocks import Block, Chart, Section, Sentences, Table
+from convsurgeon.report.plot import Axis, Point, curves
 
 __all__ = ["training_section"]
 
@@ -63,7 +63,7 @@ def _groups(rows: Sequence[HistoryRow]) -> Table:
 
 
 def _some(items: Sequence[T], most: int) -> list[T]:
-    """All of them, or ``most`` at even distances, the first and the last among them."""
+    """All items, or ``most`` at even distances, with the first and the last."""
     if len(items) <= most:
         return list(items)
     return [items[round(number * (len(items) - 1) / (most - 1))] for number in range(most)]

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convsurgeon.conversion.to_floor.bracket import MOST_PROBES, TOLERANCE, Bracket, Tried, wanted_damage
+from convsurgeon.conversion.to_floor.bracket import MOST_PROBES, TOLERANCE, Bracket, wanted_damage
+from convsurgeon.planning.floor_search import Probe, Verdict
 
 Curve = Callable[[float], float]
 
@@ -17,12 +18,17 @@ def _damage(share: float) -> float:
     return 1 / share - 1
 
 
-def _search(strain: Curve, low: float, high: float, *, proven: bool) -> list[Tried]:
+def _probe(share: float, damage: float, strain: float) -> Probe:
+    verdict = Verdict(floor="", measure="agreement", seen=0, bound=None, inputs=0, strain=strain)
+    return Probe(share=share, reached=share, macs=0, params=0, damage=damage, verdicts=(verdict,))
+
+
+def _search(strain: Curve, low: float, high: float, *, proven: bool) -> list[Probe]:
     """As ``find`` does it, on a curve from damage to strain."""
-    start, tried = Bracket(low - 1e-9, high, proven), list[Tried]()
+    start, tried = Bracket(low - 1e-9, high, proven), list[Probe]()
     share = min(max(0.5, low), high)
     for number in range(1, MOST_PROBES + 1):
-        tried.append(Tried(share, share, _damage(share), strain(_damage(share))))
+        tried.append(_probe(share, _damage(share), strain(_damage(share))))
         bracket = start.narrowed(tried)
         if bracket.closed or bracket.high <= low:
             break
@@ -57,7 +63,7 @@ def test_a_failure_in_between_hides_smaller_networks_and_breaks_no_floor() -> No
     assert kept
     assert min(kept) > tried[0].share
     # One that kept the floor lets the search go on below, past what failed above it.
-    narrowed = Bracket(0.05, 1.0, True).narrowed([Tried(0.5, 0.5, 1, 3.0), Tried(0.3, 0.3, 2, 0.5)])
+    narrowed = Bracket(0.05, 1.0, True).narrowed([_probe(0.5, 1, 3.0), _probe(0.3, 2, 0.5)])
     assert (narrowed.low, narrowed.high) == (0.05, 0.3)
 
 
