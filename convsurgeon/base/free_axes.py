@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, get_args
 
 import torch
-from torch.utils._pytree import tree_map_only
 
 from convsurgeon.base.batch_axis import batch_of, image_list, rebatched
 from convsurgeon.base.errors import UsageError, did_you_mean
@@ -102,8 +101,8 @@ def _at_another_size(inputs: Inputs, free: FreeAxes, batch: int, steps: tuple[in
         return tensor
 
     # Sizes first: another batch would change what counts as an image.
-    args, kwargs = (tree_map_only(torch.Tensor, resized, value) for value in (inputs.args, dict(inputs.kwargs)))
-    return rebatched(Inputs(args, kwargs), batch) if "batch" in free else Inputs(args, kwargs)
+    larger = inputs.changed(resized)
+    return rebatched(larger, batch) if "batch" in free else larger
 
 
 def axes_to_try(free: FreeAxes | None) -> tuple[FreeAxes, ...]:

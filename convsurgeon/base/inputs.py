@@ -55,9 +55,11 @@ class Inputs:
                 raise UsageError("the example inputs are on the meta device and have no values; pass real tensors.")
             return tensor.to(device, dtype if tensor.is_floating_point() else None)
 
-        return Inputs(
-            tree_map_only(torch.Tensor, move, self.args), tree_map_only(torch.Tensor, move, dict(self.kwargs))
-        )
+        return self.changed(move)
+
+    def changed(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Inputs:
+        """The same arguments with another tensor in each one's place, in order."""
+        return Inputs(*tree_map_only(torch.Tensor, change, (self.args, dict(self.kwargs))))
 
     def like(self, model: nn.Module) -> Inputs:
         """Follow the device and the floating-point dtype of the model's first parameter.
@@ -88,9 +90,7 @@ class Inputs:
                 return tensor.new_zeros(next(left))
             return torch.rand(next(left), generator=generator).to(tensor)
 
-        return Inputs(
-            tree_map_only(torch.Tensor, fill, self.args), tree_map_only(torch.Tensor, fill, dict(self.kwargs))
-        )
+        return self.changed(fill)
 
     def tensors(self) -> list[torch.Tensor]:
         """Every tensor in the inputs, in order."""

@@ -122,7 +122,8 @@ def recover(
     callbacks = (*requested(plan, learn_groups, target), *callbacks)
     engine = make_engine(device, settings.precision)
     with untouched_generators(engine.device):
-        teacher, student = _teacher(original, engine), _student(network, engine)
+        teacher = _full_precision(original, engine).eval().requires_grad_(False)
+        student = _full_precision(network, engine)
         readout = Readout(teacher, settings)
         report = conversion.report if isinstance(conversion, Conversion) else None
         lesson = Lesson(
@@ -189,18 +190,10 @@ def _refuse_wrapped(model: nn.Module) -> None:
     require_weights(model, "trained")
 
 
-def _teacher(original: nn.Module, engine: Engine) -> nn.Module:
-    return _full_precision(duplicate(original)).to(engine.device).eval().requires_grad_(False)
-
-
-def _student(network: nn.Module, engine: Engine) -> nn.Module:
-    return _full_precision(duplicate(network)).to(engine.device)
-
-
-def _full_precision(model: nn.Module) -> nn.Module:
-    """Half-precision weights are trained as float32: small updates would round away."""
-    half = (torch.float16, torch.bfloat16)
-    return model.float() if any(p.dtype in half for p in model.parameters()) else model
+def _full_precision(model: nn.Module, engine: Engine) -> nn.Module:
+    """A copy on the engine's device. Half-precision weights are trained as float32: small updates would round away."""
+    half, copy = (torch.float16, torch.bfloat16), duplicate(model)
+    return (copy.float() if any(p.dtype in half for p in copy.parameters()) else copy).to(engine.device)
 
 
 def _recovered(conversion: Conversion, model: nn.Module, history: History, callbacks: Sequence[Callback]) -> Conversion:

@@ -184,7 +184,8 @@ def _hub_file(repository: str, names: tuple[str, ...], revision: str | None) -> 
                 pass
         except WeightsUnavailable as error:
             reasons.append(str(error))
-            if not _is_missing(error):
+            # Not found: the next name may be.
+            if getattr(error.__cause__, "code", None) != 404:
                 break
             continue
         return _hub_download(hub, repository, name, revision)
@@ -197,10 +198,6 @@ def _hub_download(hub: Any, repository: str, name: str, revision: str | None) ->
     except Exception as error:  # the hub's errors have no common root
         raise WeightsUnavailable(f"the download of {repository} broke off: {first_line(error)}") from error
     return WeightsFile(Path(path), "downloaded from the Hugging Face hub")
-
-
-def _is_missing(error: WeightsUnavailable) -> bool:
-    return getattr(error.__cause__, "code", None) == 404
 
 
 def _transform(model: nn.Module) -> Transform | None:

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map_only
 from torch.utils.data import DistributedSampler
 
 from convsurgeon.base.batch_axis import image_list
@@ -196,5 +195,5 @@ class IterableSource:
         if (images := image_list(inputs)) is not None:
             inputs = Inputs((images[mine], *inputs.args[1:]), inputs.kwargs)
         else:
-            inputs = Inputs(*tree_map_only(Tensor, rows, (inputs.args, dict(inputs.kwargs))))
+            inputs = inputs.changed(rows)
         return Batch(inputs, None if labels is None else labels[mine], count)

@@ -156,11 +156,7 @@ def make_engine(device: str, precision: Precision) -> Engine:
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return AccelerateEngine(device, precision)
-    return PlainEngine(_device(device), precision)
-
-
-def _device(device: str) -> torch.device:
-    return best_device() if device == "auto" else usable_device(device)
+    return PlainEngine(best_device() if device == "auto" else usable_device(device), precision)
 
 
 def _precision(wanted: Precision, device: torch.device) -> str:

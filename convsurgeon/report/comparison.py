@@ -130,10 +130,8 @@ class Comparison(Record):
     @property
     def knee(self) -> tuple[Metric, Point] | None:
         """The knee by time where there is one, else by parameters, else by MACs."""
-        for metric in reversed(METRICS):
-            if metric in self.knees:
-                return metric, next(point for point in self.points if point.name == self.knees[metric])
-        return None
+        metric = next((metric for metric in reversed(METRICS) if metric in self.knees), None)
+        return None if metric is None else (metric, next(p for p in self.points if p.name == self.knees[metric]))
 
     def __repr__(self) -> str:
         return f"Comparison({len(self.points)} networks by {self.quality})"
@@ -234,15 +232,8 @@ def _original(made: Sequence[Point], name: str) -> Point:
         )
     if timing is not None:
         timing = timing.model_copy(update={"converted": timing.original})
-    return Point(
-        name=name,
-        model=point.model,
-        method="",
-        before=point.before,
-        after=point.before,
-        timing=timing,
-        fidelity=fidelity,
-    )
+    own = {"name": name, "method": "", "target": (), "after": point.before, "command": None}
+    return point.model_copy(update={**own, "timing": timing, "fidelity": fidelity})
 
 
 def _front(points: Sequence[Point], metric: Metric, quality: Quality | None) -> list[Point]:

@@ -1,4 +1,4 @@
-"""Narrowing: channels of streams are taken away from all who write, carry and read them; the rest stays as it is."""
+"""Narrowing: channels are taken away from all layers that write, carry and read them; the rest stays as it is."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
+from convsurgeon.base.batch_axis import channels_last
 from convsurgeon.base.copies import duplicate
 from convsurgeon.base.errors import UnknownName, UsageError
 from convsurgeon.survey.sources import CONVS
@@ -58,7 +59,7 @@ def narrowed_layers(model: nn.Module, kept: Mapping[Stream, Sequence[int]]) -> d
 class _Cut:
     """Indices that a layer loses: of its outputs (or of the channels it carries), and of its inputs.
 
-    ``reads`` and ``writes`` are the least numbers that the layer must have, or what a stream has exactly.
+    ``reads`` and ``writes`` are how many inputs and outputs the layer must have at least, for these indices to exist.
     """
 
     outputs: set[int] = field(default_factory=set)
@@ -131,7 +132,7 @@ class _Side:
 
 
 def _sides(layer: Any) -> dict[str, _Side] | None:
-    """Of a layer that carries channels both sides are one, the one it writes; None for other layers."""
+    """The sides of a layer; one that carries channels has only the one it writes. None for other kinds of layers."""
     if isinstance(layer, CONVS):
         turned = isinstance(layer, _ConvTransposeNd)
         if layer.groups == layer.in_channels == layer.out_channels > 1:
@@ -168,5 +169,4 @@ def _take_away(layer: nn.Module, side: _Side, gone: set[int]) -> None:
 def _picked(tensor: Tensor, axis: int, left: Tensor) -> Tensor:
     """The entries that are left, stored with the channels last where the tensor is."""
     picked = tensor.detach().index_select(axis, left.to(tensor.device))
-    last = tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
-    return picked.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+    return picked.contiguous(memory_format=torch.channels_last if channels_last(tensor) else torch.contiguous_format)

@@ -54,7 +54,8 @@ def pooled(x: Any, *args: Any, **kwargs: Any) -> Any:
         raise NotUnderstood("it is pooled with more than a map of its own")
     if not isinstance(x, Value):
         return x
-    _need_map(x)
+    if x.axis != 1 or x.rank < 3 or x.span != 1:
+        raise NotUnderstood("it is pooled over its channels")
     return replace(x, single=False)
 
 
@@ -113,15 +114,10 @@ def unchanged(x: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def told(*args: Any, **kwargs: Any) -> None:
-    """A check or a number that follows from no channel."""
+    """A check of the forward's, or a number that does not depend on any channel."""
     refuse_counts(leaves([args, kwargs]))
     if any(isinstance(one, Value | Outside) for one in leaves([args, kwargs])):
         raise NotUnderstood("a check of the forward reads it")
-
-
-def _need_map(x: Value) -> None:
-    if x.axis != 1 or x.rank < 3 or x.span != 1:
-        raise NotUnderstood("it is pooled over its channels")
 
 
 def refuse_counts(given: Sequence[Any]) -> None:

@@ -62,8 +62,4 @@ def by_parts(model: nn.Module, convs: tuple[type[nn.Module], ...], read: Callabl
 
 def conv_graphs(model: nn.Module) -> dict[str, fx.Graph]:
     """The graphs by part, in which every convolution is one node: also one of a class whose forward may not trace."""
-    return by_parts(model, TRACED_CONVS, lambda module: trace(module, _conv_leaf))
-
-
-def _conv_leaf(module: nn.Module) -> bool | None:
-    return True if isinstance(module, TRACED_CONVS) else None
+    return by_parts(model, TRACED_CONVS, lambda part: trace(part, lambda one: isinstance(one, TRACED_CONVS) or None))

@@ -71,7 +71,8 @@ def source_of(module: Any, input_size: Sequence[int] = ()) -> Source | Refusal:
     name = type(module).__name__
     if isinstance(module, _ConvTransposeNd):
         return _parametrised(module) or Refusal(f"{name} computes its own forward, which a replacement would lose")
-    if any(True for child in module.children() if _holds_state(child) and child is not _parametrizations(module)):
+    computed = module._modules.get("parametrizations")
+    if any(_holds_state(child) for child in module.children() if child is not computed):
         return Refusal(f"{name} runs modules of its own that hold values, which a replacement would lose")
     try:
         twin = _runnable(module)
@@ -124,10 +125,6 @@ def _parametrised(module: _ConvTransposeNd) -> Source | None:
     with torch.no_grad():
         bias = None if twin.bias is None else twin.bias.detach().clone()  # type: ignore[operator]
         return Source(conv_shape(module), twin.weight.detach().clone(), bias)  # type: ignore[operator,arg-type]
-
-
-def _parametrizations(module: nn.Module) -> nn.Module | None:
-    return module._modules.get("parametrizations")
 
 
 def _holds_state(module: nn.Module) -> bool:

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
 
 from convsurgeon.base.batch_axis import channels_last, image_list
 from convsurgeon.base.errors import UsageError
@@ -50,7 +49,7 @@ class Calibration:
 
     @classmethod
     def of(cls, source: Iterable[Any] | Calibration, example: Inputs | None = None) -> Calibration:
-        """From any iterable of model inputs; one that can be read only once is kept in memory.
+        """Calibration from any iterable of model inputs; one that can be read only once is kept in memory.
 
         Each element is what the model takes: a tensor, a tuple of positional arguments or a dict. Where ``example``
         inputs are given it may also hold more, e.g. labels, if just one part of it is like them.
@@ -77,7 +76,7 @@ class Calibration:
         return in_portions(self.part(model, held_back=True))
 
     def count(self) -> int:
-        """All images, held back or not."""
+        """The number of images, held back or not."""
         return sum(images_in(self.elements.read(element)) for element in self.source)
 
     def part(self, model: nn.Module, *, held_back: bool) -> Iterator[Inputs]:
@@ -120,7 +119,7 @@ def first_images(batches: Iterable[Inputs], count: int) -> Iterator[Inputs]:
 
 
 def held_out(batches: Iterable[Inputs]) -> Iterator[Inputs]:
-    """Of inputs to fit on, those that `Sampler` holds out to judge fits by."""
+    """The images, of those to fit on, that `Sampler` holds out to judge fits by."""
     first = 0
     for inputs in batches:
         images = images_in(inputs)
@@ -151,7 +150,7 @@ def in_batches(batches: Iterable[Inputs], size: int) -> Iterator[Inputs]:
 
 
 def inputs_for(fitted: int) -> int:
-    """The fewest images that leave so many to fit on, once every eighth is held back."""
+    """The fewest images that leave ``fitted`` of them to fit on, once every eighth is held back."""
     return fitted + max(0, fitted - 1) // (HELD_BACK_EVERY - 1)
 
 
@@ -175,9 +174,7 @@ def rows_of(inputs: Inputs, rows: Tensor) -> Inputs:
         # Kernels choose by the memory format, which indexing loses.
         return picked.contiguous(memory_format=torch.channels_last) if channels_last(tensor) else picked
 
-    return Inputs(
-        tree_map_only(torch.Tensor, pick, inputs.args), tree_map_only(torch.Tensor, pick, dict(inputs.kwargs))
-    )
+    return inputs.changed(pick)
 
 
 def listed_apart(inputs: Inputs) -> Iterator[Inputs]:

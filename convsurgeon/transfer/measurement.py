@@ -149,7 +149,7 @@ class Measurement:
 
     def _maps_of(self, names: Sequence[str], traffic: Mapping[str, Traffic]) -> Iterator[dict[str, Samples]]:
         """Samples with the input maps, which fits by stages need: for as many sites at once as memory allows."""
-        sizes = [self._sample_bytes(name, traffic[name]) for name in names]
+        sizes = [traffic[n].input_bytes + traffic[n].sampled_bytes(self.sites[n].unknowns) for n in names]
         budget = self.settings.memory_bytes // MAPS_SHARE
         for part in groups_within(sizes, budget):
             inside = names[part]
@@ -159,9 +159,6 @@ class Measurement:
                 name: Samples(kept.pop(name).__iter__ if name in kept else partial(self._maps, name, traffic[name]))
                 for name in inside
             }
-
-    def _sample_bytes(self, name: str, traffic: Traffic) -> int:
-        return traffic.input_bytes + traffic.sampled_bytes(self.sites[name].unknowns)
 
     def _keep_maps(self, traffic: Mapping[str, Traffic]) -> dict[str, list[Sample]]:
         kept: dict[str, list[Sample]] = {name: [] for name in traffic}

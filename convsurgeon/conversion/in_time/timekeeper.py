@@ -1,4 +1,4 @@
-"""Who reads the clock: things of one kind in, their times out. Tests put a table in its place."""
+"""Who reads the clock: times of layers and of whole networks. Tests put a table of times in its place."""
 
 from __future__ import annotations
 
@@ -78,7 +78,10 @@ class Bench:
         """All prepared at once; a round of the calls takes about as long as the network, so that load hits both."""
         layers = self.runtime.for_layers()
         network = self._prepared(self.runtime, model, inputs)
-        alone = [(self._prepared(layers, call.conv, _example(call)), call.times) for call in calls]
+        alone = [
+            (self._prepared(layers, call.conv, Inputs(args=(call.case.example(call.conv),))), call.times)
+            for call in calls
+        ]
 
         def run_alone() -> None:
             for run, times in alone:
@@ -101,7 +104,3 @@ class Bench:
 
     def _prepared(self, runtime: Runtime, model: nn.Module, inputs: Inputs) -> Callable[[], object]:
         return runtime.prepare(model, inputs, precision=self.precision, threads=torch.get_num_threads())
-
-
-def _example(call: Call) -> Inputs:
-    return Inputs(args=(call.case.example(call.conv),))

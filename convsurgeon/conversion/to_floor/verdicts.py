@@ -17,7 +17,7 @@ __all__ = ["Court"]
 
 
 class Court:
-    """Holds networks to floors; what the original itself has is where each floor's room begins."""
+    """Judges networks by floors; how far a score may fall is measured from the original's own."""
 
     def __init__(self, floors: tuple[Floor, ...], original: Judgement, model: nn.Module) -> None:
         """Refuse what no network could be shown to keep, before anything is measured.
@@ -51,7 +51,7 @@ class Court:
         if floor.measure == "top1" and least_share(original.right[0], count) < floor.limit:
             raise TargetError(
                 f"floor {floor.text} is not kept by the original itself: {original.right[0]:,} of {count:,} labelled "
-                f"images are right, which shows at least {_percent(least_share(original.right[0], count))}. Ask for "
+                f"images are right, which shows at least {100 * least_share(original.right[0], count):.2f} %. Ask for "
                 "less, or for points against the original (top1=-0.5)."
             )
 
@@ -118,7 +118,3 @@ def _too_few(floor: Floor, count: int) -> str:
         f"to come near the smallest network. Put more into the folder of {more} (judging= or evaluation= in "
         "Python), calibrate on fewer (--images), or ask for less."
     )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f} %"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
 
 from convsurgeon.base.copies import duplicate
 from convsurgeon.base.errors import ConvsurgeonError, ModelRunError
@@ -58,4 +57,4 @@ def _noise(inputs: Inputs) -> Inputs:
             return tensor
         return torch.randn(tensor.shape, generator=generator).to(tensor)
 
-    return Inputs(tree_map_only(Tensor, fill, inputs.args), tree_map_only(Tensor, fill, dict(inputs.kwargs)))
+    return inputs.changed(fill)

@@ -141,11 +141,6 @@ def _level_input(module: CompConv, depth: int, x: Tensor) -> Tensor:
     return b
 
 
-def _last_b(module: CompConv, x: Tensor) -> Tensor:
-    """B_0, which the tail reads."""
-    return _level_input(module, len(module.levels), x)
-
-
 def _identity(task: _Task) -> tuple[Tensor, Tensor]:
     """Outputs to be copies and the input channels they copy, [p·(2^{d−1}−1)] each, input power decreasing."""
     copies = Copies.of(task.samples, task.module.shape)
@@ -206,7 +201,8 @@ def _fit_tail(task: _Task, derived: Tensor) -> None:
     if module.tail is None:
         return
     channels = module.tail_channels
-    stats = task.tail(derived, channels, lambda x: _last_b(module, x)[:, :channels])
+    # The tail reads B_0.
+    stats = task.tail(derived, channels, lambda x: _level_input(module, len(module.levels), x)[:, :channels])
     kernels = stats.kernels()
     if not task.centred:
         kernels = Linear(kernels.weight, torch.zeros_like(kernels.bias))

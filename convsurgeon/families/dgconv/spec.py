@@ -15,7 +15,6 @@ a DGConv is a dense masked convolution and saves nothing; hardened, it is permut
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -155,17 +154,12 @@ def _open_gates(shape: ConvShape) -> tuple[DGConvSpec, ...] | Refusal:
     return (DGConvSpec(),)
 
 
-def _parse(text: str) -> DGConvMethod | None:
-    """Read ``dgconv``; None if the text is something else."""
-    return DGConvMethod() if re.fullmatch("dgconv", text) else None
-
-
 FAMILY = Family(
     card=CARD,
     spec=DGConvSpec,
     words=("dgconv",),
     examples=("dgconv",),
-    parse=_parse,
+    parse=lambda text: DGConvMethod() if text == "dgconv" else None,
     free=DGConvMethod(hardened=True),
     proxy_weight=8.0,
 )

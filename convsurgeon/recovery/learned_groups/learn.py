@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import groupby
 
@@ -180,7 +180,7 @@ class LearnedGroups(QuietCallback):
         self._let_through(1)
 
     def _losses(self) -> dict[str, Lost]:
-        return {name: partial(_lost, module, self._covariance(name)) for name, module in self._modules.items()}
+        return {name: partial(module.lost, covariance=self._covariance(name)) for name, module in self._modules.items()}
 
     def _covariance(self, name: str) -> Tensor:
         return self._inputs.of(name, self._modules[name].in_channels)
@@ -190,10 +190,6 @@ class LearnedGroups(QuietCallback):
         self._let_through(0)
         self._inputs.close()
         self._projected = True
-
-
-def _lost(module: GatedConv, covariance: Tensor, closed: Collection[int]) -> float:
-    return module.lost(closed, covariance)
 
 
 def _run(number: int, length: int) -> str:
