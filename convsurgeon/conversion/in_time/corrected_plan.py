@@ -69,7 +69,7 @@ def plan_in_time(task: TimedPlanning, keeper: Timekeeper, directory: Path | None
     note = busy()
     latencies = measured_latencies(task, keeper, directory, progress)
     tried, reason = _corrected(task, latencies, keeper, progress)
-    if task.problem.reshapes and (reason is not None or len(tried) > 1):
+    if task.problem.reshapes and tried and (reason is not None or len(tried) > 1):
         swaps = replace(task, problem=task.problem.swapping())
         tried += _corrected(swaps, latencies, keeper, progress)[0]
     best = _best(tried, task.targets, reason)
