@@ -29,7 +29,7 @@ from convsurgeon.transfer.agreement import agreement
 from convsurgeon.transfer.drop_damage import measure_drops
 
 DIGITS = "digits"
-SHARES = (0.70, 0.50, 0.35, 0.25)
+SHARES = (0.70, 0.50)
 IMAGES = 512
 # Swaps weighed as they are beside other moves: a multiple that no width has.
 SETS = {
