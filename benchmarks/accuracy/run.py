@@ -82,10 +82,19 @@ def plan_for(method: str, model: nn.Module, share: float, sample: Sample, seed: 
     )
 
 
-def plan_with_moves(moves: str, model: nn.Module, share: float, sample: Sample, seed: int) -> Plan:
+def plan_with_moves(
+    moves: str, model: nn.Module, share: float, sample: Sample, seed: int, width_multiple: int | None = None
+) -> Plan:
     """The plan that may narrow, which reaches any share of the MACs that is asked for here."""
-    target = f"macs={share:.0%}"
-    return convsurgeon.plan(model, sample.example, moves=moves, target=target, calibration=sample.batches(), seed=seed)
+    return convsurgeon.plan(
+        model,
+        sample.example,
+        moves=moves,
+        width_multiple=width_multiple,
+        target=f"macs={share:.0%}",
+        calibration=sample.batches(),
+        seed=seed,
+    )
 
 
 def operate(method: str, model: nn.Module, plan: Plan, sample: Sample, seed: int) -> nn.Module:

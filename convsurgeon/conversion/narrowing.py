@@ -14,6 +14,7 @@ from convsurgeon.planning.fit_memory import memory_limit, over_memory
 from convsurgeon.planning.options import Damage
 from convsurgeon.planning.problem import Problem
 from convsurgeon.planning.rules import why_stream_kept
+from convsurgeon.runtimes.registry import find_runtime
 from convsurgeon.survey.sites import Site
 from convsurgeon.survey.streams import Stream
 from convsurgeon.transfer import Calibration
@@ -40,7 +41,8 @@ def with_streams(model: nn.Module, problem: Problem, data: Calibration | None, p
     if data is None or not problem.comparable:
         reason = _NO_INPUTS if data is None else _TOO_FEW
         return problem.narrowing((), [*closed, *(replace(s, closed=reason) for one in sets for s in one)])
-    settings = StreamSettings(multiple=recipe.width_multiple, seed=recipe.seed, directory=cache_directory())
+    multiple = recipe.width_multiple or find_runtime(recipe.runtime).width_multiple
+    settings = StreamSettings(multiple=multiple, seed=recipe.seed, directory=cache_directory())
     swaps = [choice.site.name for choice in problem.choices if choice.options]
     found = measure_streams(
         model,
@@ -54,7 +56,7 @@ def with_streams(model: nn.Module, problem: Problem, data: Calibration | None, p
     )
     for streams_together, widths in zip(sets, found.widths, strict=True):
         if widths is None or len(widths.kept) == 1:
-            reason = _TOO_FEW if widths is None else _NO_WIDTH.format(multiple=recipe.width_multiple)
+            reason = _TOO_FEW if widths is None else _NO_WIDTH.format(multiple=multiple)
             closed += [replace(stream, closed=reason) for stream in streams_together]
     usable = [widths for widths in found.widths if widths is not None and len(widths.kept) > 1]
     return problem.rated(_at_outputs(problem.damage, found.gains)).narrowing(usable, closed)

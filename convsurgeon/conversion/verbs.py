@@ -137,7 +137,7 @@ def convert(
         moves: ``"swap"`` (the default), ``"narrow"``: fewer channels from one layer to the next, ``"streams"``: fewer
             channels where an addition joins layers, ``"drop"``: residual branches left out; several as
             ``"swap,narrow,streams,drop"``. All but swaps need calibration.
-        width_multiple: narrowed streams keep multiples of so many channels (8).
+        width_multiple: narrowed streams keep multiples of so many channels (8; in ``onnxruntime`` 16).
         at_least: find the smallest network that keeps this instead, judged on inputs that nothing was fitted on:
             ``"agreement=99%"`` (with the original), ``"top1=-0.5"`` (points, on ``evaluation``), ``"top1=75%"``,
             ``"output-error=1%"``, or ``Floor.of_score(function, least)``; see docs/floor.md.

@@ -112,7 +112,7 @@ class _Picked:
 def _pick(menus: Menus, targets: tuple[Target, ...], whole: Whole) -> _Picked:
     if not targets:
         return _Picked(tuple(menu[1] if len(menu) > 1 else menu[0] for menu in menus.at(())), "every eligible layer")
-    everything = menus.all()
+    everything = menus.all(whole.price(targets))
     parts = as_options(everything, targets, whole)
     limits = limits_for(costs_now(parts, targets), targets, whole)
     found = _solved(parts, limits, targets, whole, menus)

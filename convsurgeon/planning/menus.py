@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from convsurgeon.families.cost import Cost
@@ -17,9 +17,10 @@ from convsurgeon.planning.widths import Ends, Labels, Widths, narrowed_site
 from convsurgeon.survey.linears import LinearLayer
 from convsurgeon.survey.sites import Site
 
-__all__ = ["Menu", "Menus", "Pick"]
+__all__ = ["Menu", "Menus", "Pick", "Price"]
 
-# Swaps of one layer at one combination of widths: enough to choose the widths by. Once those stand, all count.
+# Swaps of one layer at one combination of widths: enough to choose the widths by. Once those stand, all count. Of a
+# layer that is whole all count at once, so that a plan with other moves is never behind one of swaps alone.
 _MOST_SWAPS = 6
 
 
@@ -42,6 +43,7 @@ class Pick:
 
 
 Menu = tuple[Pick, ...]
+Price = Callable[[Pick], tuple[int, ...]]
 
 
 @dataclass
@@ -71,9 +73,10 @@ class Menus:
             if self.ends.of(linear.name) or self._branches.of(linear.name)
         )
 
-    def all(self) -> list[Menu]:
-        """Convolutions, linear layers, widths and branches, in this order; of swaps at each width only a few."""
-        convs = [self._conv(choice, self.ends.labels(choice.site.name), _MOST_SWAPS) for choice in self.choices]
+    def all(self, price: Price) -> list[Menu]:
+        """Convolutions, linear layers, widths and branches, in this order; of swaps in narrowed layers only a few, the
+        least damaging for their ``price``."""
+        convs = [self._conv(choice, self.ends.labels(choice.site.name), price) for choice in self.choices]
         linears = [self._linear(linear, self.ends.labels(linear.name)) for linear in self.linears]
         names = (*(choice.site.name for choice in self.choices), *(linear.name for linear in self.linears))
         layers = [self._or_dropped(name, menu) for name, menu in zip(names, (*convs, *linears), strict=True)]
@@ -122,13 +125,13 @@ class Menus:
     def _own(self, choice: Choices, chosen: dict[str, int]) -> Labels:
         return tuple((name, chosen[name]) for name in self.ends.of(choice.site.name))
 
-    def _conv(self, choice: Choices, everywhere: Iterable[Labels], most: int | None) -> Menu:
+    def _conv(self, choice: Choices, everywhere: Iterable[Labels], price: Price | None) -> Menu:
         picks: list[Pick] = []
         for labels in everywhere:
             at = self._at(choice, self.ends.gone(choice.site.name, labels))
-            options = at.options if most is None or not labels else _few(at.options, most)
+            swaps = [Pick(o.cost, o.damage, labels, at.site, o) for o in at.options]
             picks.append(Pick(at.site.cost, labels=labels, site=at.site))
-            picks += [Pick(o.cost, o.damage, labels, at.site, o) for o in options]
+            picks += swaps if price is None or at is choice else _few(swaps, price, _MOST_SWAPS)
         return tuple(picks)
 
     def _at(self, choice: Choices, gone: tuple[int, int]) -> Choices:
@@ -169,13 +172,13 @@ def _widths(widths: Widths) -> Menu:
     )
 
 
-def _few(options: tuple[Candidate, ...], most: int) -> tuple[Candidate, ...]:
-    """The least damaging for what they cost, evenly spread along it."""
-    best: list[Candidate] = []
-    for option in sorted(options, key=lambda option: (option.cost.macs, option.damage)):
-        if not best or option.damage < best[-1].damage:
-            best.append(option)
-    if len(best) <= most:
-        return tuple(best)
-    steps = (round(i * (len(best) - 1) / (most - 1)) for i in range(most))
-    return tuple(best[step] for step in steps)
+def _few(swaps: Sequence[Pick], price: Price, most: int) -> list[Pick]:
+    """The least damaging for their price, evenly spread along it."""
+    best: list[tuple[tuple[int, ...], Pick]] = []
+    for swap in sorted(swaps, key=lambda swap: swap.damage):
+        costs = price(swap)
+        if not any(all(x <= y for x, y in zip(other, costs, strict=True)) for other, _ in best):
+            best.append((costs, swap))
+    best.sort(key=lambda priced: priced[0])
+    steps = range(len(best)) if len(best) <= most else [round(i * (len(best) - 1) / (most - 1)) for i in range(most)]
+    return [best[step][1] for step in steps]

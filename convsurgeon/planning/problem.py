@@ -82,6 +82,11 @@ class Problem:
         return tuple(row for row in self.blocks if row.action == "dropped")
 
     @property
+    def reshapes(self) -> bool:
+        """Whether there is more to choose than swaps."""
+        return bool(self.drops) or any(len(one.kept) > 1 for one in self.widths)
+
+    @property
     def timed(self) -> bool:
         """Whether layers have to be timed for it."""
         sought = bool(self.recipe.at_least) and self.recipe.minimise == "latency"
@@ -106,6 +111,11 @@ class Problem:
     def dropping(self, blocks: Iterable[PlanBlock]) -> Problem:
         """The same problem with the rows of its residual branches."""
         return replace(self, blocks=tuple(blocks))
+
+    def swapping(self) -> Problem:
+        """With swaps alone: all streams whole, and all residual branches kept."""
+        widths = (replace(one, kept=one.kept[:1], damages=one.damages[:1]) for one in self.widths)
+        return replace(self, widths=tuple(widths), blocks=tuple(row.as_dropped(False) for row in self.blocks))
 
 
 def pose(survey: Survey, recipe: Recipe, *, model: str = "model") -> Problem:

@@ -21,7 +21,7 @@ def within_reach(problem: Problem) -> bool:
     whole = Whole(problem.survey.total, None)
     if not counted:
         return True
-    parts = as_options(Menus(problem, problem.choices).all(), counted, whole)
+    parts = as_options(Menus(problem, problem.choices).all(whole.price(counted)), counted, whole)
     return not isinstance(solve(parts, limits_for(costs_now(parts, counted), counted, whole)), Infeasible)
 
 
@@ -34,7 +34,8 @@ def least_share(problem: Problem, metric: Metric, latencies: Latencies | None = 
     if latencies is not None:
         choices, _ = only_paying(choices, latencies, allow_slower=problem.recipe.allow_slower)
     all_of_it, whole = Target(f"{metric}=100%", metric, share=Fraction(1)), Whole(problem.survey.total, latencies)
-    parts = as_options(Menus(problem, choices).all(), (all_of_it,), whole)
+    menus = Menus(problem, choices).all(whole.price((all_of_it,)))
+    parts = as_options(menus, (all_of_it,), whole)
     # No parts cost less than nothing, so that the answer holds the least that they can.
     answer = solve(parts, (-1,))
     spared = costs_now(parts, (all_of_it,))[0] - answer.lowest[0] if isinstance(answer, Infeasible) else 0

@@ -64,7 +64,12 @@ class Recipe(Record):
         description="What may be done: swap convolutions, narrow what one convolution hands to the next, narrow "
         "residual streams, drop residual branches; e.g. swap,narrow,streams,drop.",
     )
-    width_multiple: int = Field(8, ge=1, le=MOST, description="Narrowed streams keep multiples of so many channels.")
+    width_multiple: int | None = Field(
+        None,
+        ge=1,
+        le=MOST,
+        description="Narrowed streams keep multiples of so many channels.  [default: 8; 16 in onnxruntime]",
+    )
     seed: int = Field(0, ge=0, le=MOST, description="Seed of fresh weights, example inputs and subsampling.")
     rules: Rules = Field(Rules(), description="Which convolutions may be replaced.")
     preprocessing: Preprocessing = Field(

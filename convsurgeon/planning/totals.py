@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from convsurgeon.families.cost import Cost
 from convsurgeon.planning.latencies import Latencies
-from convsurgeon.planning.menus import Menu, Pick
+from convsurgeon.planning.menus import Menu, Pick, Price
 from convsurgeon.planning.solver import Option
 from convsurgeon.planning.targets import Target
 
@@ -51,13 +51,15 @@ class Whole:
         took = self.latencies.of(pick.site, pick.candidate.spec if pick.candidate else None) or 0
         return took if pick.branch is None else round(pick.share * took)
 
+    def price(self, targets: tuple[Target, ...]) -> Price:
+        """What a part costs, for each target."""
+        return lambda pick: tuple(self.part(target, pick) for target in targets)
+
 
 def as_options(menus: list[Menu], targets: tuple[Target, ...], whole: Whole) -> list[list[Option]]:
     """Menus as the solver takes them."""
-    return [
-        [Option(tuple(whole.part(target, pick) for target in targets), pick.damage, pick.labels) for pick in menu]
-        for menu in menus
-    ]
+    price = whole.price(targets)
+    return [[Option(price(pick), pick.damage, pick.labels) for pick in menu] for menu in menus]
 
 
 def costs_now(parts: list[list[Option]], targets: tuple[Target, ...]) -> list[int]:

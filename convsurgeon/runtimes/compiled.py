@@ -26,6 +26,7 @@ class Compiled:
     """``torch.compile``: the first run compiles, which takes from seconds to minutes."""
 
     name: str = "compile"
+    width_multiple: int = 8
     batch_norm: str = "fused with its neighbours, not folded"
     # Alone a layer is not what the whole network, fused, runs.
     runs_modules: bool = False

@@ -19,6 +19,7 @@ class Eager:
     """PyTorch, operator by operator."""
 
     name: str = "eager"
+    width_multiple: int = 8
     batch_norm: str = "as in the model"
     runs_modules: bool = True
     times_layers: bool = True

@@ -24,6 +24,8 @@ class OnnxRuntime:
     """ONNX Runtime on the CPU with every graph optimisation."""
 
     name: str = "onnxruntime"
+    # With AVX-512 it computes in blocks of 16 channels, pads others, and leaves the blocks for a pooling of others.
+    width_multiple: int = 16
     batch_norm: str = "folded by the runtime"
     runs_modules: bool = False
     times_layers: bool = True

@@ -28,6 +28,7 @@ class OpenVino:
     """OpenVINO on the CPU, tuned for latency; in bfloat16 too where the processor has it, as OpenVINO prefers."""
 
     name: str = "openvino"
+    width_multiple: int = 8
     batch_norm: str = "folded by the runtime"
     runs_modules: bool = False
     times_layers: bool = True

@@ -33,6 +33,11 @@ class Runtime(Protocol):
         ...
 
     @property
+    def width_multiple(self) -> int:
+        """What narrowed streams keep multiples of, where the recipe does not say."""
+        ...
+
+    @property
     def batch_norm(self) -> str:
         """What becomes of batch norm behind a convolution, in words."""
         ...

@@ -10,20 +10,25 @@ import torch
 from torch import nn
 
 import convsurgeon
-from convsurgeon import Plan, inspect
+from convsurgeon import Plan, Recipe, inspect
 from convsurgeon.base.errors import ModelLoadError, NothingToConvert, RecipeError, TargetError, UnknownName, UsageError
 from convsurgeon.base.inputs import as_inputs
-from convsurgeon.conversion.in_time import known_latencies
+from convsurgeon.base.progress import silent
+from convsurgeon.conversion.in_time import TimedPlanning, known_latencies, plan_in_time
 from convsurgeon.conversion.in_time.corrected_plan import MOST_ROUNDS
 from convsurgeon.conversion.in_time.latency_file import LatencyFile, entry_key
 from convsurgeon.conversion.in_time.layer_calls import layer_calls
 from convsurgeon.conversion.in_time.timekeeper import Bench
+from convsurgeon.families import parse_method
 from convsurgeon.families.igc.spec import IGCSpec
 from convsurgeon.planning.options import candidates
+from convsurgeon.planning.problem import pose
+from convsurgeon.planning.targets import parse_targets
+from convsurgeon.planning.widths import Widths
 from convsurgeon.runtimes.registry import find_runtime
 from convsurgeon.runtimes.timer import Effort, Spread
 from tests.conversion.time_table import PLACE, TableKeeper, by_macs, exactly
-from tests.nets import IMAGE, Residual, Shared
+from tests.nets import IMAGE, Plain, Residual, Shared
 
 X = torch.zeros(IMAGE)
 
@@ -104,6 +109,38 @@ def test_a_network_that_never_settles_ends_after_some_rounds(
         _plan(target="latency=80%")
     words = str(caught.value)
     assert "can't be reached" in words or f"was not met by {MOST_ROUNDS} planned networks" in words
+
+
+def _with_one_width() -> TimedPlanning:
+    """80 % of the time; half of one stream's channels may go, which hurts far less than any swap."""
+    model = Plain(16).eval()
+    found = inspect(model, X)
+    stream = next(stream for stream in found.streams if stream.closed is None)
+    channels = tuple(range(stream.channels))
+    widths = Widths((stream,), ((channels,), (channels[::2],)), (0.0, 1e-6), (2,))
+    recipe = Recipe(method=parse_method("igc"), moves=("swap", "narrow"), target=parse_targets("latency=80%"))
+    return TimedPlanning(model, as_inputs(X), pose(found, recipe).narrowing((widths,), ()))
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_swaps_alone_stand_where_narrowed_networks_are_slow(
+    keeper: TableKeeper, monkeypatch: pytest.MonkeyPatch, slow: bool
+) -> None:
+    """A narrowed network that takes longer than its layers gives way to one of swaps alone; another one stays."""
+    measured = keeper.networks
+
+    def networks(models: list[nn.Module], inputs: object) -> tuple[Spread, ...]:
+        before, after = measured(models, inputs)  # type: ignore[arg-type]
+        narrowed = any(isinstance(one, nn.Conv2d) and one.out_channels == 8 for one in models[1].modules())
+        return before, exactly(after.median_ns + before.median_ns * (slow and narrowed))
+
+    monkeypatch.setattr(keeper, "networks", networks)
+    plan = plan_in_time(_with_one_width(), keeper, None, silent)
+    assert plan.latency is not None
+    assert plan.latency.ratio is not None
+    assert plan.latency.ratio <= 0.85
+    assert bool(plan.narrowed) is not slow
+    assert bool(plan.replaced) or not slow
 
 
 def test_the_layers_are_brought_to_the_networks_moment(keeper: TableKeeper) -> None:

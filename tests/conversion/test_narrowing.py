@@ -270,10 +270,14 @@ def test_readers_beyond_the_memory_limit_keep_their_streams() -> None:
     assert plan(1.0).narrowed
 
 
-@pytest.mark.parametrize(("multiple", "closed"), [(16, True), (8, False)])
-def test_a_stream_without_another_width_says_so(multiple: int, closed: bool) -> None:
-    """Sixteen channels have no smaller multiple of sixteen; the stream has its row and its reason all the same."""
-    recipe = Recipe(moves="swap,narrow", width_multiple=multiple)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("runtime", "multiple", "closed"),
+    [("eager", 16, True), ("eager", None, False), ("onnxruntime", None, True), ("onnxruntime", 8, False)],
+)
+def test_a_stream_without_another_width_says_so(runtime: str, multiple: int | None, closed: bool) -> None:
+    """Sixteen channels have no smaller multiple of sixteen, which ONNX Runtime's blocks ask for where nobody says
+    another; the stream has its row and its reason all the same."""
+    recipe = Recipe(moves="swap,narrow", width_multiple=multiple, runtime=runtime)  # type: ignore[arg-type]
     plan = convsurgeon.plan(_with_copies(), EXAMPLE, target="macs=40%", calibration=_inputs(), recipe=recipe)
     row = next(row for row in plan.streams if row.stream.name == "inside.0")
     assert (row.action == "closed") is closed
@@ -297,7 +301,7 @@ def test_times_of_narrowed_layers_are_planned_with(monkeypatch: pytest.MonkeyPat
     assert latency is not None
     assert latency.ratio == pytest.approx(0.6, abs=0.05)
     # Units at other widths are estimated, so prediction and measurement are near each other, not equal.
-    assert latency.measured_after_ns == pytest.approx(latency.predicted_ns, rel=0.05)
+    assert latency.measured_after_ns == pytest.approx(latency.predicted_ns, rel=0.01)
 
 
 def test_streams_are_told_in_every_form(halved: convsurgeon.Conversion) -> None:

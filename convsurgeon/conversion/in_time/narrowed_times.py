@@ -60,7 +60,9 @@ class NarrowedTimes:
                 if conv and took:
                     kind = (option.spec.family, option.spec.kind)
                     points[kind].append((macs_share(choice.site, option.spec), took / conv))
-            self._curves[name] = {kind: ShareCurve.of(some) for kind, some in points.items()}
+            # A unit of as many MACs is no faster than the convolution, whatever lesser ones take.
+            whole = {kind: (1.0, max(1.0, *(ratio for _, ratio in some))) for kind, some in points.items()}
+            self._curves[name] = {kind: ShareCurve.of([*some, whole[kind]]) for kind, some in points.items()}
         return self._curves[name]
 
 
