@@ -86,6 +86,7 @@ class Ghost(nn.Module):
         cheap = shape.out_channels - primary
         self.primary = conv_like(shape, shape.in_channels, primary)
         self.cheap = nn.Conv2d(cheap, cheap, 3, padding=1, groups=cheap, bias=False) if cheap else None
+        self.read: Tensor
         self.register_buffer("read", torch.arange(cheap) % primary)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -49,10 +49,11 @@ class Gain:
 def table(claim: str, rows: Sequence[Row]) -> str:
     """Markdown: every variant with its costs, then the comparisons with their verdicts."""
     of = _by_variant(claim, rows)
-    lines = ["| net | MACs | parameters | seeds | top-1, % |", "|---|---|---|---|---|"]
+    lines = ["| net | MACs, at most | parameters | seeds | top-1, % |", "|---|---|---|---|---|"]
     for name, found in of.items():
-        first, values = next(iter(found.values())), [row.top1 for row in found.values()]
-        lines.append(f"| {name} | {first.macs:,} | {first.params:,} | {len(found)} | {spread(values)} |")
+        macs, params = (max(getattr(row, what) for row in found.values()) for what in ("macs", "params"))
+        accuracy = spread([row.top1 for row in found.values()])
+        lines.append(f"| {name} | {macs:,} | {params:,} | {len(found)} | {accuracy} |")
     return "\n".join([*lines, "", *_verdicts(claim, of)])
 
 
@@ -62,8 +63,13 @@ def _verdicts(claim: str, of: dict[str, dict[int, Row]]) -> Iterator[str]:
         seeds = sorted(of.get(better, {}).keys() & of.get(worse, {}).keys())
         if len(seeds) > 1:
             gain = Gain.of(*([of[name][seed].top1 for seed in seeds] for name in (better, worse)))
-            each = ", ".join(f"{points:+.2f}" for points in gain.each)
-            yield f"| {better} than {worse} | {each} | {gain.low:+.2f} to {gain.high:+.2f} | {gain.verdict} |"
+            each = ", ".join(map(_signed, gain.each))
+            mean = f"{_signed(gain.low)} to {_signed(gain.high)}"
+            yield f"| {better} than {worse} | {each} | {mean} | {gain.verdict} |"
+
+
+def _signed(points: float) -> str:
+    return f"{points:+.2f}".replace("-", "−")
 
 
 def _by_variant(claim: str, rows: Sequence[Row]) -> dict[str, dict[int, Row]]:
