@@ -10,7 +10,8 @@ from statistics import mean
 from benchmarks.claims.cells import IGC_UNITS
 from benchmarks.claims.rows import Row
 from benchmarks.claims.train import STEPS
-from convsurgeon.report.chart import Axis, Point, curves, standalone
+from convsurgeon.report.chart import standalone
+from convsurgeon.report.plot import Axis, Point, curves
 
 __all__ = ["pictures"]
 

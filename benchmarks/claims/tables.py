@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from scipy.stats import ttest_rel
 
-from benchmarks.accuracy.run import spread
+from benchmarks.accuracy.tables import spread
 from benchmarks.claims.rows import Row
 
 __all__ = ["COMPARED", "Gain", "table"]

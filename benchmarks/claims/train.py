@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchmarks.accuracy.data import Split, load_test, load_train
-from benchmarks.accuracy.train import batches, top1
+from benchmarks.accuracy.train import top1
+from benchmarks.accuracy.training import batches
 from benchmarks.claims.cells import Variant
 from benchmarks.claims.gates import hardened
 from benchmarks.claims.nets import cost

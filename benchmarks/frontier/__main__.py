@@ -20,7 +20,7 @@ from benchmarks.accuracy.data import DEFAULT_DIR, load_test, load_train
 from benchmarks.accuracy.nets import NETS
 from benchmarks.accuracy.run import Sample
 from benchmarks.accuracy.train import DEFAULT_CACHE, load_trained
-from benchmarks.frontier.networks import LATENCY_BATCH, SEED, Made, Point, keep, kept, points
+from benchmarks.frontier.networks import LATENCY_BATCH, SEED, Made, folder_of, keep, kept, points
 from benchmarks.frontier.page import pictures, tables
 from benchmarks.frontier.rows import Row, merged
 from benchmarks.frontier.times import RUNTIMES, milliseconds
@@ -52,7 +52,7 @@ def make(net: str, cache: Path, data: Path, steps: int, in_time: bool) -> None:
     model, splits = load_trained(net, SEED, cache), (load_train(data), load_test(data))
     sample = Sample.of(splits[0], SEED)
     for point in points():
-        folder = _folder(cache, net, point)
+        folder = folder_of(cache, net, point)
         if point.in_time != in_time or (folder / "made.json").is_file():
             continue
         try:
@@ -69,8 +69,8 @@ def make(net: str, cache: Path, data: Path, steps: int, in_time: bool) -> None:
 @click.option("--rows", type=click.Path(path_type=Path), default=ROWS, show_default=True)
 def time(net: str, cache: Path, data: Path, batch: int, rows: Path) -> None:
     """Time the original and all kept networks in turn, once for each runtime, and keep the rows."""
-    found = [point for point in points() if (_folder(cache, net, point) / "made.json").is_file()]
-    networks = [load_trained(net, SEED, cache), *(kept(_folder(cache, net, point), point, net) for point in found)]
+    found = [point for point in points() if (folder_of(cache, net, point) / "made.json").is_file()]
+    networks = [load_trained(net, SEED, cache), *(kept(folder_of(cache, net, point), point, net) for point in found)]
     if reason := busy():
         LOG.print(reason, markup=False)
     times = {}
@@ -81,7 +81,7 @@ def time(net: str, cache: Path, data: Path, batch: int, rows: Path) -> None:
     machine = f"{device_name(torch.device('cpu'))}, {torch.get_num_threads()} threads, batch {batch}"
     fresh = []
     for number, point in enumerate(found):
-        made = Made(**json.loads((_folder(cache, net, point) / "made.json").read_text()))
+        made = Made(**json.loads((folder_of(cache, net, point) / "made.json").read_text()))
         judged = {name: getattr(made, name) for name in ("macs", "changed", "lost", "lost_after_training")}
         ratios = {runtime: of_all[number] for runtime, of_all in times.items()}
         who = {"net": net, "machine": machine, "method": point.method, "target": point.target}
@@ -99,10 +99,6 @@ def page(rows: Path, plots: Path) -> None:
     click.echo(tables(found))
     for path in pictures(found, plots):
         LOG.print(f"wrote {path}", markup=False)
-
-
-def _folder(cache: Path, net: str, point: Point) -> Path:
-    return cache / "frontier" / f"{net}-{point.method}-{point.target.replace('=', '-').rstrip('%')}"
 
 
 if __name__ == "__main__":

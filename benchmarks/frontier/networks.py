@@ -23,7 +23,20 @@ from convsurgeon.base.inputs import as_inputs
 from convsurgeon.survey.counting import count
 from convsurgeon.transfer.agreement import agreement
 
-__all__ = ["LATENCY_BATCH", "METHODS", "RIVAL", "SEED", "Made", "Point", "keep", "kept", "of_these_widths", "points"]
+__all__ = [
+    "LATENCY_BATCH",
+    "METHODS",
+    "RIVAL",
+    "SEED",
+    "Made",
+    "Point",
+    "folder_of",
+    "keep",
+    "kept",
+    "made",
+    "of_these_widths",
+    "points",
+]
 
 RIVAL = "torch-pruning"
 METHODS = {
@@ -72,6 +85,11 @@ def points() -> Iterator[Point]:
     for method in METHODS:
         if method != RIVAL:
             yield from (Point(method, target, in_time=True) for target in TARGETS)
+
+
+def folder_of(cache: Path, net: str, point: Point) -> Path:
+    """Where a point of a network is kept."""
+    return cache / "frontier" / f"{net}-{point.method}-{point.target.replace('=', '-').rstrip('%')}"
 
 
 def converted(point: Point, model: nn.Module, sample: Sample, seed: int) -> convsurgeon.Conversion:

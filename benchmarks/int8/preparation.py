@@ -6,15 +6,16 @@ python -m benchmarks.int8.preparation vgg --cache DIR --data DIR
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.accuracy.data import DEFAULT_DIR
-from benchmarks.accuracy.train import DEFAULT_CACHE
-from benchmarks.int8.subjects import METHODS, Images, networks, top1
+import convsurgeon
+from benchmarks.accuracy.data import DEFAULT_DIR, load_test, load_train
+from benchmarks.accuracy.train import DEFAULT_CACHE, load_trained
 from convsurgeon.base.inputs import Inputs, as_inputs
 from convsurgeon.deployment.exporting.format import Format, ToQuantise, Wanted
 from convsurgeon.deployment.exporting.formats import format_for
@@ -23,7 +24,38 @@ from convsurgeon.deployment.quantising.biases import bias_shifts, shifted
 from convsurgeon.deployment.quantising.equalise import equalised
 from convsurgeon.deployment.quantising.rounding import RoundedNetwork
 
+CALIBRATION, BATCH = 512, 64
+METHODS = ("igc", "tucker", "spatial", "auto")
 TARGETS = [f"{method}@macs={kept}" for kept in ("50%", "25%") for method in METHODS]
+
+
+@dataclass(frozen=True)
+class Images:
+    """Batches to fit and measure ranges on, and labelled ones [N, 1, 28, 28] to judge on."""
+
+    calibration: tuple[Tensor, ...]
+    test: tuple[Tensor, ...]
+    labels: Tensor
+
+    @classmethod
+    def of(cls, folder: Path, judged: int) -> Images:
+        """The first images of Fashion-MNIST's two parts."""
+        train, test = load_train(folder), load_test(folder)
+        return cls(
+            torch.split(train.images[:CALIBRATION], BATCH), torch.split(test.images[:judged], 250), test.labels[:judged]
+        )
+
+
+def networks(net: str, seed: int, cache: Path, images: Images, targets: list[str]) -> Iterator[tuple[str, nn.Module]]:
+    """The original, and one conversion for each ``METHOD@TARGET``."""
+    original = load_trained(net, seed, cache)
+    yield "original", original
+    for word in targets:
+        method, _, target = word.partition("@")
+        done = convsurgeon.convert(
+            original, images.calibration[0][:1], method=method, target=target, calibration=list(images.calibration)
+        )
+        yield word, done.model
 
 
 def prepared(network: nn.Module, batches: Sequence[Inputs]) -> dict[str, nn.Module]:
@@ -42,6 +74,11 @@ def outputs_in_int8(kind: Format, network: nn.Module, batches: Sequence[Inputs],
     kind.write_int8(ToQuantise(network, as_inputs(images.calibration[0][:1]), Wanted(), batches), file)
     reader = kind.read_int8(file)
     return torch.cat([reader(as_inputs(batch))[0] for batch in images.test])
+
+
+def top1(outputs: Tensor, labels: Tensor) -> float:
+    """Percent of images whose largest output is the label's."""
+    return 100 * float((outputs.argmax(1) == labels).float().mean())
 
 
 def main() -> None:

@@ -1,51 +1,106 @@
-"""The networks of the int8 benchmark: a trained one, and what ``convert`` makes of it."""
+"""The networks of the int8 benchmark: originals, what became of them, and images to measure ranges and judge on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import torch
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 import convsurgeon
-from benchmarks.accuracy.data import load_test, load_train
+from benchmarks.accuracy.data import Split, load_test, load_train
+from benchmarks.accuracy.run import Sample
 from benchmarks.accuracy.train import load_trained
+from benchmarks.frontier.networks import RIVAL, SEED, Point, folder_of, kept, made
+from benchmarks.int8.row import ORIGINAL, Which
+from benchmarks.real.cells import network_folder
+from benchmarks.real.row import Row as RealRow
+from benchmarks.real.subjects import SUBJECTS
+from benchmarks.recovery.run import FROM_ANEW, trained
+from convsurgeon.base.files import write_whole
 
-CALIBRATION, BATCH = 512, 64
-METHODS = ("igc", "tucker", "spatial", "auto")
+__all__ = ["METHODS", "Network", "Subject", "trained_by_others", "trained_here"]
+
+METHODS = ("auto", RIVAL)
+TARGETS = (50, 25)
+MEASURED, BATCH = 256, 64
 
 
 @dataclass(frozen=True)
-class Images:
-    """Batches to fit and measure ranges on, and labelled ones [N, 1, 28, 28] to judge on."""
+class Network:
+    """One network of a subject; ``make`` returns it in eval mode."""
 
-    calibration: tuple[Tensor, ...]
-    test: tuple[Tensor, ...]
-    labels: Tensor
-
-    @classmethod
-    def of(cls, folder: Path, judged: int) -> Images:
-        """The first images of Fashion-MNIST's two parts."""
-        train, test = load_train(folder), load_test(folder)
-        return cls(
-            torch.split(train.images[:CALIBRATION], BATCH), torch.split(test.images[:judged], 250), test.labels[:judged]
-        )
+    which: Which
+    make: Callable[[], nn.Module]
 
 
-def networks(net: str, seed: int, cache: Path, images: Images, targets: list[str]) -> Iterator[tuple[str, nn.Module]]:
-    """The original, and one conversion for each ``METHOD@TARGET``."""
-    original = load_trained(net, seed, cache)
-    yield "original", original
-    for word in targets:
-        method, _, target = word.partition("@")
-        done = convsurgeon.convert(
-            original, images.calibration[0][:1], method=method, target=target, calibration=list(images.calibration)
-        )
-        yield word, done.model
+@dataclass(frozen=True)
+class Subject:
+    """An original and what was made of it, batches to measure ranges on, and batches to judge on, maybe labelled."""
+
+    name: str
+    networks: Sequence[Network]
+    calibration: Sequence[Tensor]
+    judged: Sequence[Tensor]
+    labels: Tensor | None = None
+
+    @property
+    def original(self) -> nn.Module:
+        """What all are compared with."""
+        return self.networks[0].make()
 
 
-def top1(outputs: Tensor, labels: Tensor) -> float:
-    """Percent of images whose largest output is the label's."""
-    return 100 * float((outputs.argmax(1) == labels).float().mean())
+def trained_here(net: str, methods: Sequence[str], cache: Path, data: Path, steps: int) -> Subject:
+    """A network of benchmarks.accuracy: what each method makes of it at each target, as it is and after training."""
+    train, test = load_train(data), load_test(data)
+    original, sample = load_trained(net, SEED, cache), Sample.of(train, SEED)
+    networks = [Network(Which(method=ORIGINAL, target=100, steps=0), lambda: original)]
+    for point in (Point(method, target) for method in methods for target in TARGETS):
+        maker = _Maker(net, point, original, sample, train, folder_of(cache, net, point))
+        for count in dict.fromkeys((0, steps)):
+            which = Which(method=point.method, target=point.percent, steps=count)
+            networks.append(Network(which, partial(maker.after, count)))
+    measured = sample.images[:MEASURED].split(BATCH)
+    return Subject(net, networks, measured, test.images.split(250), test.labels)
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """What makes a point's network, or finds it in its folder."""
+
+    net: str
+    point: Point
+    original: nn.Module
+    sample: Sample
+    train: Split
+    folder: Path
+
+    def after(self, steps: int) -> nn.Module:
+        """The network after so many steps of training; 0 for none."""
+        if not (self.folder / ("pruned.safetensors" if self.point.method == RIVAL else "network")).exists():
+            made(self.folder, self.point, self.original, self.sample, SEED)
+        network = kept(self.folder, self.point, self.net)
+        file = self.folder / f"trained-{steps}.safetensors"
+        if steps and not file.is_file():
+            new = trained(self.original, network, self.train, SEED, steps, anew=self.point.method in FROM_ANEW)
+            state = {name: tensor.contiguous() for name, tensor in new.state_dict().items()}
+            write_whole(file, save(state))
+        if steps:
+            network.load_state_dict(load_file(file))
+        return network
+
+
+def trained_by_others(name: str, cache: Path, rows: Sequence[RealRow]) -> Subject:
+    """A classifier of benchmarks.real, and those of its conversions whose networks are in that benchmark's cache."""
+    case = SUBJECTS[name].build()
+
+    networks = [Network(Which(method=ORIGINAL, target=100, steps=0), lambda: case.model)]
+    for row in rows:
+        folder = network_folder(cache, name, row.plan)
+        if row.subject == name and row.plan and folder.is_dir():
+            which = Which(method=row.method, target=round(100 * row.target), steps=0)
+            networks.append(Network(which, partial(convsurgeon.load, folder, model=case.model)))
+    return Subject(name, networks, case.calibration, case.judging)

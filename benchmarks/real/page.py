@@ -1,28 +1,21 @@
-"""The tables, and their places in the page: between ``<!-- rows: SUBJECT -->`` and ``<!-- end -->``."""
+"""The tables, in the places of their subjects' names."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from benchmarks import places
 from benchmarks.real.methods import METHODS
 from benchmarks.real.row import ORIGINAL, Row
 from benchmarks.real.subject import Subject
 
 __all__ = ["filled", "table"]
 
-_PLACE = re.compile(r"(<!-- rows: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-
 
 def filled(page: str, rows: Sequence[Row], subjects: Mapping[str, Subject]) -> str:
     """The page with each subject's table in its place."""
-
-    def put(place: re.Match[str]) -> str:
-        name = place[2]
-        found = table(subjects[name], [row for row in rows if row.subject == name])
-        return f"{place[1]}\n{found}\n{place[3]}"
-
-    return _PLACE.sub(put, page)
+    tables = {name: table(subject, [row for row in rows if row.subject == name]) for name, subject in subjects.items()}
+    return places.filled(page, tables)
 
 
 def table(subject: Subject, rows: Sequence[Row]) -> str:
