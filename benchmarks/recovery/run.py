@@ -104,7 +104,17 @@ def trained(model: nn.Module, start: nn.Module, train: Split, seed: int, steps: 
         feature_weight=0.0 if anew else defaults.feature_weight,
         lr_old=defaults.lr_new if anew else defaults.lr_old,
     )
-    return convsurgeon.recover(model, start, Augmented(train, seed), settings=settings, device="auto").model.eval()
+    recovered = convsurgeon.recover(
+        model, start, Augmented(train, seed), settings=settings, narrowed=_pruned(model, start), device="auto"
+    )
+    return recovered.model.eval()
+
+
+def _pruned(model: nn.Module, start: nn.Module) -> list[str]:
+    """The layers that a rival left fewer channels."""
+    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+    others = ((name, parameter.shape) for name, parameter in start.named_parameters() if name in shapes)
+    return list(dict.fromkeys(name.rpartition(".")[0] for name, shape in others if shape != shapes[name]))
 
 
 def run_cell(net: str, seed: int, method: str, target: float, steps: int, cache: Path, data: Path) -> Result:

@@ -79,6 +79,7 @@ def recover(
     images: ImageSettings | None = None,
     learn_groups: bool | GroupSettings = False,
     target: str | Iterable[str] | None = None,
+    narrowed: Iterable[str] = (),
     callbacks: Sequence[Callback] = (),
     checkpoints: Path | str | None = None,
     resume: bool = False,
@@ -98,6 +99,7 @@ def recover(
         images: batch size and augmentation of a folder's images.
         learn_groups: train the gates of open-gated DGConvs with the weights, until ``target`` (``"macs=50%"``) is met.
         target: the budget of learned groups: what to keep at most of the original.
+        narrowed: layers of a module that another tool left fewer channels; those of a plan are known.
         callbacks: what else learns along.
         checkpoints: a folder for ``last.safetensors`` and ``best.safetensors``; None keeps the best in memory.
         resume: go on from the folder's last checkpoint; with the same arguments the result is the same.
@@ -129,7 +131,7 @@ def recover(
         lesson = Lesson(
             teacher=teacher,
             student=student,
-            sites=find_sites(teacher, student, _narrowed(plan)),
+            sites=find_sites(teacher, student, {*_narrowed(plan), *narrowed}),
             source=source_of(data, settings, images or ImageSettings(), report, engine),
             readout=readout,
             judge=Judge(teacher, evaluation, engine, readout),

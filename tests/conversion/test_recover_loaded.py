@@ -71,3 +71,15 @@ def test_only_what_was_replaced_counts_as_replaced() -> None:
 
     sites = find_sites(load_model("mine.py:build").model, load("saved", trust_factory=True))
     assert sites.replaced == ("block.conv",)
+
+
+def test_layers_that_another_tool_narrowed_are_named() -> None:
+    """A module with fewer channels than its original is recovered where its layers are named, and refused otherwise."""
+    original, pruned = load_model("mine.py:wider").model, load_model("mine.py:build").model
+    data, settings = [torch.randn(4, 3, 8, 8)], RecoverSettings(steps=1)
+    with pytest.raises(UsageError, match="'stem' has the parameters"):
+        recover(original, pruned, data, settings=settings, device="cpu")
+    names = ["stem", "block.conv", "block.other"]
+    done = recover(original, pruned, data, settings=settings, narrowed=names, device="cpu")
+    assert done.model(data[0]).shape == (4, 8)
+    assert done.history.steps == 1
