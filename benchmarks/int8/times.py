@@ -25,6 +25,6 @@ def timed(rows: Sequence[Row], folder: Path) -> Iterator[Row]:
     spreads = time_in_turn([lambda reader=reader: reader(inputs) for reader in readers], BENCH)
     ms = {row.cell: spread.median_ms for row, spread in zip(rows, spreads, strict=True)}
     whole = next(ms[row.cell] for row in rows if (row.which.method, row.precision) == (ORIGINAL, PRECISIONS[0]))
-    machine = f"{device_name(torch.device('cpu'))}, {torch.get_num_threads()} threads"
+    machine = f"{device_name(torch.device('cpu'))}, threads: {torch.get_num_threads()}"
     for row in rows:
         yield row.model_copy(update={"time": Time(percent=100 * ms[row.cell] / whole, machine=machine)})
