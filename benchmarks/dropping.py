@@ -1,7 +1,7 @@
 """Residual branches left out: what each one's loss does to the outputs, and what it brings to a budget of MACs.
 
 python -m benchmarks.dropping                    # the demonstration's network, on its digits
-python -m benchmarks.accuracy.train deep --seed 0 --epochs 1 --no-bf16      # once; or resnet20
+python -m benchmarks.accuracy.train deep --seed 0 --epochs 1 --no-bf16      # once
 python -m benchmarks.dropping --net deep --seed 0
 """
 

@@ -73,16 +73,16 @@ class Block(nn.Module):
         return summed
 
 
-class CifarResNet(nn.Module):
-    """CIFAR's ResNet with a stem of stride 2, so that its stages see 14, 7 and 4 pixels: [N, 1, 28, 28] → [N, 10].
+class Deep(nn.Module):
+    """CIFAR's ResNet-56 with a stem of stride 2, so that its stages see 14, 7 and 4 pixels: [N, 1, 28, 28] → [N, 10].
 
-    He, Zhang, Ren, Sun, arXiv 1512.03385, section 4.2: n blocks a stage make ResNet-(6n+2).
+    He, Zhang, Ren, Sun, arXiv 1512.03385, section 4.2.
     """
 
-    def __init__(self, blocks: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(1, 16, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU())
-        widths = [16] * blocks + [32] * blocks + [64] * blocks
+        widths = [16] * 9 + [32] * 9 + [64] * 9
         ends = zip((16, *widths[:-1]), widths, strict=True)
         self.blocks = nn.Sequential(*(Block(before, width, width // before) for before, width in ends))
         self.classifier = nn.Linear(64, 10)
@@ -94,13 +94,8 @@ class CifarResNet(nn.Module):
 
 
 def deep() -> nn.Module:
-    """ResNet-56, the network of many residual blocks, see `CifarResNet`."""
-    return CifarResNet(blocks=9)
-
-
-def resnet20() -> nn.Module:
-    """ResNet-20, see `CifarResNet`."""
-    return CifarResNet(blocks=3)
+    """The network of many residual blocks, see `Deep`."""
+    return Deep()
 
 
 def vgg() -> nn.Module:
@@ -108,7 +103,7 @@ def vgg() -> nn.Module:
     return Vgg()
 
 
-NETS: dict[str, Callable[[], nn.Module]] = {"deep": deep, "resnet18": resnet18, "resnet20": resnet20, "vgg": vgg}
+NETS: dict[str, Callable[[], nn.Module]] = {"deep": deep, "resnet18": resnet18, "vgg": vgg}
 
 
 def build(name: str) -> nn.Module:
