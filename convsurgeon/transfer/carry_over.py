@@ -22,7 +22,7 @@ from convsurgeon.transfer.agreement import Comparison, agreement, noise_note
 from convsurgeon.transfer.batch_norm import fold, keeps_statistics
 from convsurgeon.transfer.calibration import Calibration, in_portions
 from convsurgeon.transfer.capture import evaluating, watch
-from convsurgeon.transfer.fit import FitResult, fit_samples, holds_out
+from convsurgeon.transfer.fit import FitResult, fit_samples
 from convsurgeon.transfer.inherited import Inherited, InheritSettings, SiteFit
 from convsurgeon.transfer.memory import memory_named
 from convsurgeon.transfer.refine import refine
@@ -160,8 +160,7 @@ class _Run:
 
     def _sampler(self, subject: Subject, traffic: Traffic) -> Sampler:
         unknowns, seed = unknowns_of(subject.shape), self.settings.seed
-        held_out = subject.reads_less or holds_out(subject.module)
-        return Sampler(traffic.images, traffic.positions, unknowns, seed, held_out=held_out)
+        return Sampler(traffic.images, traffic.positions, unknowns, seed, held_out=subject.reads_less)
 
     def _fit(self, subject: Subject, targets: list[list[Sample]], norm: str | None) -> None:
         reached = any(len(sample.chosen) for calls in targets for sample in calls)

@@ -14,9 +14,8 @@ from convsurgeon.base.generators import seeded
 from convsurgeon.families import family_of
 from convsurgeon.families.regression.assessment import assess
 from convsurgeon.families.regression.dense_fit import DenseFit
-from convsurgeon.families.regression.fitting import LinearFitting, StagedFitting, StandIn
-from convsurgeon.families.regression.gathering import Collected, collect, collect_groups
-from convsurgeon.families.regression.held import left_on_held, with_held
+from convsurgeon.families.regression.fitting import LinearFitting, StagedFitting
+from convsurgeon.families.regression.gathering import collect, collect_groups
 from convsurgeon.families.regression.moments import TINY, Linear, Moments
 from convsurgeon.families.regression.patches import matrix
 from convsurgeon.families.regression.problems import linears_of, parts_of, real_bias, unknowns_of
@@ -25,12 +24,10 @@ from convsurgeon.families.torch_convs import Conv, conv_shape
 from convsurgeon.families.unit import CompactConv, GatedConv
 from convsurgeon.transfer.stand_in import own_copy
 
-__all__ = ["FitResult", "dense_fit", "fit", "fit_samples", "holds_out", "linear_of", "ridge_for", "warning_of"]
+__all__ = ["FitResult", "dense_fit", "fit", "fit_samples", "linear_of", "ridge_for", "warning_of"]
 
 LEAST_RIDGE = 1e-2
 MOST_RIDGE = 1.0
-# Of that ridge: how far few images can be trusted is told by others, with fits that are not swept.
-STEPS = (0.1, 1.0, 10.0, 100.0)
 SWEEPS = 4
 DOUBTFUL = 2
 NOISE_SIZE = 12
@@ -64,7 +61,7 @@ def fit(module: nn.Module, conv: Conv, data: SiteData | None, *, seed: int = 0, 
     Raises:
         UsageError: the module is no compact convolution, or stands for one of another shape.
     """
-    samples = None if data is None else data.samples(_unknowns(conv), seed, held_out=holds_out(module))
+    samples = None if data is None else data.samples(_unknowns(conv), seed)
     return fit_samples(module, conv, samples, seed=seed, norm_behind=norm_behind)
 
 
@@ -86,11 +83,6 @@ def fit_samples(module: nn.Module, conv: Conv, samples: Samples | None, *, seed:
         if samples is None:
             return _fit_stages_blindly(fitting, module, conv, seed)
         return _fit_by_stages(fitting, module, conv, samples, norm_behind=norm_behind)
-
-
-def holds_out(module: nn.Module) -> bool:
-    """Whether its fit is told by images held out how far to trust the others."""
-    return isinstance(module, CompactConv) and isinstance(family_of(module.spec).fitting(), LinearFitting)
 
 
 def linear_of(conv: Conv) -> Linear:
@@ -136,16 +128,16 @@ def _fit_linear(
         fitting.write_bias(module, torch.cat([real_bias(shape, o.bias, o.bias) for o in originals]))
         return FitResult(None, 0, unknowns, None)
     centred = shape.bias or norm_behind
-    groups = zip(parts, collect_groups(samples, shape, originals), strict=True)
-    fits = [_fit_part(fitting, part, collected, centred, seed) for part, collected in groups]
+    moments = [c.fitted.moments(centred=centred) for c in collect_groups(samples, shape, originals)]
+    fits = [_fit_part(fitting, *each, seed) for each in zip(parts, originals, moments, strict=True)]
     fitting.join(module, parts)
-    bias = torch.cat([real_bias(shape, fit.bias, o.bias) for fit, o in zip(fits, originals, strict=True)])
+    bias = torch.cat([real_bias(shape, moved, o.bias) for (_, moved), o in zip(fits, originals, strict=True)])
     fitting.write_bias(module, bias)
     return FitResult(
-        error=sum(fit.lost for fit in fits) / max(sum(fit.spread for fit in fits), TINY),
-        samples=fits[0].samples,
+        error=sum(lost for lost, _ in fits) / max(sum(float(m.yy.sum()) for m in moments), TINY),
+        samples=moments[0].count,
         unknowns=unknowns,
-        warning=warning_of(fits[0].samples, unknowns),
+        warning=warning_of(moments[0].count, unknowns),
         shift=bias if norm_behind and not shape.bias else None,
     )
 
@@ -155,44 +147,20 @@ def _white(original: Linear) -> Moments:
     return Moments.white(unknowns, outputs)
 
 
-@dataclass(frozen=True)
-class _PartFit:
-    """What the fit of one group loses of a ``spread`` over so many ``samples``, and the ``bias`` that goes with it."""
-
-    lost: float
-    spread: float
-    samples: int
-    bias: Tensor
-
-
 def _fit_part(
-    fitting: LinearFitting[Any, Any], part: CompactConv, collected: Collected, centred: bool, seed: int
-) -> _PartFit:
-    """Fit one group: with the ridge that leaves least on the samples held out, then on all of them."""
-    original, moments = collected.fitted.original, collected.fitted.moments(centred=centred)
+    fitting: LinearFitting[Any, Any], part: CompactConv, original: Linear, moments: Moments, seed: int
+) -> tuple[float, Tensor]:
+    """Fit one group; what it loses, and the bias that its linear problem should have."""
     unknowns = original.weight.shape[1]
-
-    def solved(ridge: float, sweeps: int) -> StandIn:
-        return fitting.solve(part, original.weight, moments.ridged(ridge), seed=seed, sweeps=sweeps)
-
-    def linear(weight: Tensor) -> Linear:
-        return Linear(weight, moments.bias(original, weight) if centred else original.bias)
-
-    def left(ridge: float) -> float:
-        return left_on_held(linear(solved(ridge, 0).weight), collected)
-
-    ridge = ridge_for(moments.count, unknowns)
-    if len(collected.held_u):
-        ridge = min((step * ridge for step in STEPS), key=left)
-        moments = with_held(moments, collected)
-    found = solved(ridge, SWEEPS)
+    ridged = moments.ridged(ridge_for(moments.count, unknowns))
+    found = fitting.solve(part, original.weight, ridged, seed=seed, sweeps=SWEEPS)
     if moments.count < DOUBTFUL * unknowns:
         # A ridge strong enough for few samples may lose to the plain weights on them: then those stand.
         blind = fitting.solve(part, original.weight, _white(original), seed=seed, sweeps=0)
         found = min(found, blind, key=lambda s: float(moments.errors(original.weight - s.weight).sum()))
     found.write()
-    lost = float(moments.errors(original.weight - found.weight).sum())
-    return _PartFit(lost, float(moments.yy.sum()), moments.count, linear(found.weight).bias)
+    bias = moments.bias(original, found.weight) if moments.centred else original.bias
+    return float(moments.errors(original.weight - found.weight).sum()), bias
 
 
 def dense_fit(conv: Conv, moments: Moments) -> DenseFit:

@@ -7,9 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from convsurgeon.families.regression.gathering import Collected, collect
-from convsurgeon.families.regression.held import with_held
-from convsurgeon.families.regression.moments import Linear, MomentSum
+from convsurgeon.families.regression.gathering import collect
+from convsurgeon.families.regression.moments import MomentSum
 from convsurgeon.families.regression.patches import patches_at
 from convsurgeon.families.regression.samples import SiteData, sample_cap
 from convsurgeon.families.torch_convs import conv_shape
@@ -124,19 +123,3 @@ def test_passes_are_kept_within_the_budget(budget: int, passes: int) -> None:
     for _ in range(3):
         assert sum(len(sample.chosen) for sample in samples) == 400
     assert started == passes
-
-
-@pytest.mark.parametrize("centred", [True, False])
-def test_held_samples_are_added_to_moments(centred: bool) -> None:
-    """Moments of the samples fitted on, with those held out among them, are the moments of all."""
-    torch.manual_seed(0)
-    u, y = torch.randn(50, 6) @ torch.randn(6, 6) + 3, torch.randn(50, 4) - 2
-    original = Linear(torch.randn(4, 6, dtype=torch.float64), torch.randn(4, dtype=torch.float64))
-    part, whole = MomentSum(original), MomentSum(original)
-    part.add(u[:30], y[:30])
-    whole.add(u, y)
-    found = with_held(part.moments(centred=centred), Collected(part, u[30:], y[30:]))
-    wanted = whole.moments(centred=centred)
-    assert found.count == wanted.count == 50
-    for name in ("mean_u", "mean_y", "mean_e", "uu", "eu", "ee", "yy"):
-        torch.testing.assert_close(getattr(found, name), getattr(wanted, name), rtol=1e-6, atol=1e-5)
