@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from convsurgeon.base.inputs import tensors_in
+
 __all__ = ["Settled"]
 
 # The number of the batch, and then which call of a module within the call around it, from the outside in: modules that
@@ -63,7 +65,7 @@ class Settled:
                 if (settled := self._whole(key)) is not None:
                     return settled.output
                 reached[0] |= module is site
-                given = _tensors((args, kwargs))
+                given = tensors_in((args, kwargs))
                 before = _versions(given)
                 calls.append(_Call(key))
                 try:
@@ -92,7 +94,7 @@ class Settled:
     def _whole(self, key: Key) -> _Kept | None:
         """What was kept of a call, unless something that runs behind it wrote into it."""
         kept = self._kept.get(key)
-        if kept is not None and kept.versions != _versions(_tensors(kept.output)):
+        if kept is not None and kept.versions != _versions(tensors_in(kept.output)):
             del self._kept[key]
             return None
         return kept
@@ -100,8 +102,8 @@ class Settled:
     def _keep(self, key: Key, output: Any) -> None:
         """Keep a call's output; what the call was made of is needed no longer."""
         self._kept = {other: kept for other, kept in self._kept.items() if other[: len(key)] != key}
-        tensors = _tensors(output)
-        held = sum(tensor.nbytes for kept in self._kept.values() for tensor in _tensors(kept.output))
+        tensors = tensors_in(output)
+        held = sum(tensor.nbytes for kept in self._kept.values() for tensor in tensors_in(kept.output))
         if held + sum(tensor.nbytes for tensor in tensors) <= self.budget:
             self._kept[key] = _Kept(output, _versions(tensors))
 
@@ -117,7 +119,3 @@ def _is_new(output: Any, given: list[Tensor]) -> bool:
 def _versions(given: list[Tensor]) -> list[int]:
     """What tells whether they were written into; inference tensors can't be."""
     return [tensor._version for tensor in given if not tensor.is_inference()]
-
-
-def _tensors(values: Any) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]

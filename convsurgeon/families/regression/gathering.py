@@ -41,9 +41,10 @@ class Gathering:
         """Add one batch's sample."""
         parts = torch.split(sample.chosen, self._rows), torch.split(sample.y_chosen, self._rows)
         for chosen, y in zip(*parts, strict=True):
-            if sum(len(u) for u, _ in self._waiting) + len(chosen) > self._rows:
-                self._settle()
             self._waiting.append(self._problem(sample.x, chosen, y))
+            # As many rows as unknowns take half of a covariance's room, which all sites of a pass have at once.
+            if sum(len(u) for u, _ in self._waiting) * len(self._sums) >= self._columns:
+                self._settle()
         if len(sample.held):
             u, wanted = self._problem(sample.x, sample.held, sample.y_held)
             self._held.append((u.cpu(), wanted.cpu()))
