@@ -124,7 +124,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
 
 def _panel(axis: object, rows: Sequence[Row]) -> None:
     shapes = dict(zip(NETS, "os^D", strict=True))
-    colours = dict(zip((*METHODS, "rival"), ("C0", "C1", "C2", "C3", "0.5"), strict=True))
+    colours = {"rival": "0.5"} | {method: f"C{number}" for number, method in enumerate(METHODS)}
     axis.plot([0, 1], [0, 1], "k--", linewidth=0.8, label="every MAC saved is time saved")  # type: ignore[attr-defined]
     axis.axhline(1, color="k", linewidth=0.5)  # type: ignore[attr-defined]
     for method, title in METHODS.items():

@@ -9,8 +9,9 @@ from click.testing import CliRunner
 
 from benchmarks.latency import run
 from benchmarks.latency.means import means
+from benchmarks.latency.networks import METHODS
 from benchmarks.latency.rows import Cell, Row, merged
-from benchmarks.latency.table import page, tables
+from benchmarks.latency.table import draw, page, tables
 from benchmarks.rows import read_rows, write_rows
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -115,3 +116,11 @@ def test_only_what_this_machine_has_not_timed_is_timed(
     assert result.exit_code == 0, result.output
     assert len(calls) == timed
     assert {row.device for row in read_rows(Row, tmp_path / "rows.jsonl")} == {device, "here"}
+
+
+def test_plot_has_every_method(tmp_path: Path) -> None:
+    """Rows of every method are drawn, with the method's name in the legend."""
+    pytest.importorskip("matplotlib")
+    draw([replace(ROW, method=method) for method in METHODS], tmp_path / "plot.svg")
+    text = (tmp_path / "plot.svg").read_text(encoding="utf-8")
+    assert all(f"<!-- {title} -->" in text for title in METHODS.values())
