@@ -49,17 +49,18 @@ def _stages(model_name: str, method: str) -> list[tuple[str, float]]:
     from convsurgeon.surgery.verify import verify
 
     loaded = _timed(rows, "build the model", lambda: load_model(model_name, weights="none"))
+    rebuild = Rebuild.of(loaded.spec)
     patient = _timed(
         rows,
         "survey",
-        lambda: Patient.admit(loaded.model, loaded.example_inputs, loaded.weights, rebuild=Rebuild.of(loaded.spec)),
+        lambda: Patient.admit(loaded.model, loaded.example_inputs, loaded.weights, rebuild=rebuild),
     )
     plan = _timed(rows, "plan", lambda: planned(patient, Recipe(model=model_name, method=method)))
     new = _timed(rows, "surgery", lambda: operate(loaded.model, plan))
     _timed(rows, "verify", lambda: verify(loaded.model, new, plan, patient.survey, patient.inputs))
     report = Report(plan=plan, weights=loaded.weights, inherited="")
     with tempfile.TemporaryDirectory() as folder:
-        _timed(rows, "save", lambda: save(Path(folder) / "out", new, plan, report, model_name, force=False))
+        _timed(rows, "save", lambda: save(Path(folder) / "out", new, plan, report, rebuild, force=False))
     return rows
 
 
