@@ -38,7 +38,7 @@ def progress_bar() -> Iterator[Progress]:
         bar.start()
         if stage not in stages:
             stages[stage] = bar.add_task(stage, total=total)
-        bar.update(stages[stage], completed=done, description=f"{stage} {name}".rstrip())
+        bar.update(stages[stage], completed=done, total=total, description=f"{stage} {name}".rstrip())
 
     try:
         yield move

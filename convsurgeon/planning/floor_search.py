@@ -15,7 +15,7 @@ class Verdict(Record):
 
     ``seen`` is the share, the difference of shares, the relative error or the score on ``inputs`` inputs that nothing
     was fitted on; ``bound`` what it is at least (an error: at most) with 95 % confidence, None for a score. ``strain``
-    is the share of what the floor allows that was used up: above 1 the floor is not kept.
+    is the share of what the floor allows the unchanged network to lose that was used up: above 1 it is not kept.
     """
 
     floor: str
@@ -33,14 +33,20 @@ class Verdict(Record):
     def describe(self) -> str:
         """What was seen and what is sure, e.g. ``agreement=99%: 99.60 %, at least 99.03 % (1,196 inputs)``."""
         words = self._words(self.seen)
-        if self.bound is not None:
-            words += f", {'at most' if self.measure == 'output-error' else 'at least'} {self._words(self.bound)}"
+        if self.bound is None:
+            # A score has inputs of its own, which nobody else knows.
+            return f"{self.floor}: {words}"
+        words += f", {'at most' if self.measure == 'output-error' else 'at least'} {self._words(self.bound)}"
         return f"{self.floor}: {words} ({self.inputs:,} inputs)"
 
     def _words(self, value: float) -> str:
         if self.measure == "score":
             return f"{value:g}"
-        return f"{100 * value:+.2f} points" if self.measure == "difference" else f"{100 * value:.2f} %"
+        if self.measure == "difference":
+            return f"{100 * value:+.2f} points"
+        # Two digits of an error, which may be far below a hundredth of a percent.
+        small = self.measure == "output-error" and 0 < value < 1e-4
+        return f"{100 * value:.2g} %" if small else f"{100 * value:.2f} %"
 
 
 class Probe(Record):

@@ -8,89 +8,16 @@ from typing import Literal
 
 from convsurgeon._version import __version__
 from convsurgeon.base.errors import UsageError
-from convsurgeon.base.proportion import interval
 from convsurgeon.base.records import Record
-from convsurgeon.planning.plan import CostRecord
 from convsurgeon.planning.targets import Metric
 from convsurgeon.report.folder import read_report
 from convsurgeon.report.front import knee_of, pareto_front
-from convsurgeon.report.record import Fidelity, Report, Timing
+from convsurgeon.report.point import Point, Quality, Refused
 
-__all__ = ["METRICS", "ORIGINAL", "Comparison", "Point", "Quality", "Refused", "compare", "doubts"]
+__all__ = ["METRICS", "ORIGINAL", "Comparison", "compare", "doubts", "timing_doubts"]
 
-Quality = Literal["accuracy", "agreement", "output error"]
 METRICS: tuple[Metric, ...] = ("macs", "params", "latency")
 ORIGINAL = "original"
-
-
-class Point(Record):
-    """One network: what it is called, how it was made, what it costs and keeps.
-
-    ``before`` is what its original costs, ``command`` what makes it; ``timing`` and ``fidelity`` are None where it was
-    not timed or not judged.
-    """
-
-    name: str
-    model: str
-    method: str
-    target: tuple[str, ...] = ()
-    before: CostRecord
-    after: CostRecord
-    timing: Timing | None = None
-    fidelity: Fidelity | None = None
-    command: str | None = None
-
-    @classmethod
-    def of(cls, name: str, report: Report) -> Point:
-        """The point of a saved conversion, as it was judged last: after a recovery, if there was one."""
-        return cls(
-            name=name,
-            model=report.plan.model,
-            method=report.plan.method,
-            target=report.plan.target,
-            before=report.before,
-            after=report.after,
-            timing=report.timing,
-            fidelity=_judged(report),
-            command=report.command,
-        )
-
-    @property
-    def original(self) -> bool:
-        """Whether it is no conversion, but what others were made of."""
-        return not self.method
-
-    def quality(self, kind: Quality) -> float | None:
-        """The network's quality of this kind, of which more is better; None where it was not measured."""
-        if self.fidelity is None:
-            return None
-        error = self.fidelity.output_error
-        values = {
-            "accuracy": self.fidelity.accuracy_after,
-            "agreement": self.fidelity.top1_agreement,
-            "output error": None if error is None else -error,
-        }
-        return values[kind]
-
-    def interval(self, kind: Quality) -> tuple[float, float] | None:
-        """The 95 % interval of a share; None of an error, and of the original's agreement with itself."""
-        share = self.quality(kind)
-        if share is None or self.fidelity is None or kind == "output error" or (kind == "agreement" and self.original):
-            return None
-        return interval(share, self.fidelity.evaluated if kind == "accuracy" else self.fidelity.inputs)
-
-    def cost(self, metric: Metric) -> float | None:
-        """MACs, parameters, or the share of the original's time; None where it was not timed."""
-        if metric == "latency":
-            return None if self.timing is None else self.timing.ratio
-        return float(getattr(self.after, metric))
-
-
-class Refused(Record):
-    """A network that can't be had, and why."""
-
-    name: str
-    reason: str
 
 
 class Comparison(Record):
@@ -173,34 +100,29 @@ def doubts(points: Sequence[Point]) -> list[str]:
         notes.append("the networks were judged on different inputs, so that small differences mean little")
     if len({point.model for point in points}) > 1:
         notes.append("the networks have different originals; agreement is with each one's own")
-    if len({(point.timing.place, point.timing.batch) for point in points if point.timing is not None}) > 1:
-        notes.append(
-            "the networks were timed in different places (machine, runtime, threads or batch); each share is of its "
-            "own original's time there"
-        )
-    elif any(point.timing is not None for point in points):
-        notes.append(
-            "each network was timed in a run of its own; trust shares of the original's time, not milliseconds"
-        )
+    notes += timing_doubts(points)
     unjudged = [point.name for point in points if point.fidelity is None]
     if unjudged:
         notes.append(f"{', '.join(unjudged)}: nothing says what it keeps; convert with --calibrate or --evaluate")
     return notes
 
 
-def _judged(report: Report) -> Fidelity | None:
-    if report.recovery is None:
-        return report.fidelity
-    after = report.recovery.after
-    labelled = after.images if after.accuracy is not None else 0
-    return Fidelity(
-        inputs=after.images,
-        output_error=after.output_error,
-        top1_agreement=after.agreement,
-        evaluated=labelled,
-        accuracy_before=report.recovery.original.accuracy,
-        accuracy_after=after.accuracy,
-    )
+def timing_doubts(points: Sequence[Point]) -> list[str]:
+    """What makes times hard to compare: each is of a run of its own."""
+    timed = [(point.name, point.timing) for point in points if point.timing is not None]
+    notes = []
+    if len({(timing.place, timing.batch) for _, timing in timed}) > 1:
+        notes.append(
+            "the networks were timed in different places (machine, runtime, threads or batch); each share is of its "
+            "own original's time there"
+        )
+    elif timed:
+        notes.append(
+            "each network was timed in a run of its own; trust shares of the original's time, not milliseconds"
+        )
+    if busy := [name for name, timing in timed if timing.busy]:
+        notes.append(f"other programs kept the processor from {', '.join(busy)}: times of a BUSY machine say little")
+    return notes
 
 
 def _common_quality(points: Sequence[Point]) -> Quality | None:

@@ -8,8 +8,10 @@ from rich.text import Text
 
 from convsurgeon.base.outside_text import on_one_line
 from convsurgeon.planning.targets import human, human_ms
-from convsurgeon.report.comparison import Comparison, Point, Quality
+from convsurgeon.report.comparison import Comparison
 from convsurgeon.report.lines import share
+from convsurgeon.report.point import Point, Quality
+from convsurgeon.report.terminal import Fitting
 
 __all__ = ["cells", "header", "marks", "quality_words", "render", "sentences", "time_words", "verdict"]
 
@@ -30,16 +32,29 @@ def render(comparison: Comparison) -> RenderableType:
     for point in comparison.points:
         table.add_row(*cells(comparison, point), style="green" if marks(comparison, point) else "")
     lines = [Text(on_one_line(line)) for line in sentences(comparison)]
-    return Group(table, Text(on_one_line(verdict(comparison)), style="bold"), *lines)
+    return Group(Fitting(table, _narrow(comparison)), Text(on_one_line(verdict(comparison)), style="bold"), *lines)
+
+
+def _narrow(comparison: Comparison) -> RenderableType:
+    """A sentence for each network."""
+    titles = header(comparison)
+    found = []
+    for point in comparison.points:
+        name, *figures, mark = cells(comparison, point)
+        words = [f"{title} {figure}" for title, figure in zip(titles[1:], figures, strict=False) if figure]
+        line = on_one_line(f"{name}: {', '.join([*words, mark] if mark else words)}")
+        found.append(Text(line, style="green" if mark else ""))
+    return Group(*found)
 
 
 def verdict(comparison: Comparison) -> str:
     """The answer in a sentence."""
     if comparison.knee is None:
         return f"{len(comparison.points)} networks, no knee: none stands out above the line through the ends"
-    metric, knee = comparison.knee
+    _, knee = comparison.knee
+    by = ", ".join(metric for metric, name in comparison.knees.items() if name == knee.name)
     words = "" if comparison.quality is None else f", {quality_words(knee, comparison.quality)}"
-    return f"knee ({metric}): {knee.name} keeps {share(knee.after.macs, knee.before.macs)} of the MACs{words}"
+    return f"knee ({by}): {knee.name} keeps {share(knee.after.macs, knee.before.macs)} of the MACs{words}"
 
 
 def sentences(comparison: Comparison) -> list[str]:

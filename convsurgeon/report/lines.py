@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from convsurgeon.base.proportion import interval
-from convsurgeon.planning.floor_search import FloorSearch
+from convsurgeon.planning.floor_search import FloorSearch, Probe
 from convsurgeon.planning.plan import CostRecord, LayerLatency, PlanLatency, PlanLayer, PlanStream
 from convsurgeon.planning.targets import human, human_ms, parse_targets
 from convsurgeon.report.record import Fidelity, Report, Timing
@@ -26,6 +28,9 @@ __all__ = [
     "summary_lines",
     "target_lines",
 ]
+
+# In shares of the original: a search that ends as near as this to a network that misses has closed in.
+_NEAR = 0.05
 
 STREAM_TITLES = ("stream", "kept", "became / why not", "written by", "read by, error left")
 BLOCK_TITLES = ("residual branch", "layers", "became / why not", "error left")
@@ -106,6 +111,8 @@ def goal_lines(report: Report) -> list[str]:
         )
     if report.plan.floor is not None:
         lines.extend(floor_lines(report.plan.floor))
+        if report.recovery is not None:
+            lines.append("the floor was judged before the recovery, which changed the weights")
     if report.plan.latency is not None:
         lines.append(_latency_line(report.plan.latency))
     if report.timing is not None:
@@ -137,16 +144,23 @@ def floor_lines(search: FloorSearch) -> list[str]:
     """What is kept, how sure that is, and each network that was tried."""
     if search.best is None:
         return []
-    lines = [
-        f"floor {verdict.describe()}; one-sided {search.confidence:.0%} bound, on inputs that nothing was fitted on"
-        for verdict in search.best.verdicts
-    ]
+    sure = f"; one-sided {search.confidence:.0%} bound, on inputs that nothing was fitted on"
+    lines = [f"floor {verdict.describe()}{'' if verdict.bound is None else sure}" for verdict in search.best.verdicts]
     tried = (
         f"{probe.reached:.1%} {'keeps' if probe.kept else 'misses'} it"
         for probe in sorted(search.probes, key=lambda probe: probe.reached)
     )
     lines.append(f"smallest {search.minimised} of {len(search.probes)} networks tried: {', '.join(tried)}")
-    return lines
+    return [*lines, *_left_open(search.probes, search.best)]
+
+
+def _left_open(probes: Sequence[Probe], best: Probe) -> list[str]:
+    """Where a smaller network might be: below the best, down to the largest that missed, if that is far."""
+    missed = max((probe.reached for probe in probes if probe.reached < best.reached), default=None)
+    if missed is None:
+        return ["nothing smaller was tried"]
+    near = best.reached - missed <= _NEAR
+    return [] if near else [f"nothing between {missed:.1%} and {best.reached:.1%} was tried"]
 
 
 def called(layer: PlanLayer) -> str:

@@ -24,10 +24,11 @@ _NARROWEST, _SIGN_WIDTH, _SIGN_HEIGHT = 328.0, 6.6, 13.0
 
 @dataclass(frozen=True)
 class Axis:
-    """What an axis counts, and how one of its numbers is written, e.g. ``"{:.0%}".format``."""
+    """What an axis counts, how one of its numbers is written, e.g. ``"{:.0%}".format``, and the most there can be."""
 
     title: str
     show: Callable[[float], str]
+    most: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def _drawable(point: Point) -> bool:
 
 def _axes(across: _Scale, down: _Scale, x: Axis, y: Axis) -> Iterator[str]:
     yield text(0, 12, y.title, "font-weight:600")
-    for value in down.ticks():
+    for value in filter(lambda tick: tick <= y.most, down.ticks()):
         height, words = down.at(value), in_html(y.show(value))
         yield f'<line x1="{_LEFT}%" x2="100%" y1="{height:.1f}" y2="{height:.1f}"/>'
         yield f'<text class="soft" x="{_LEFT - 1}%" y="{height + 4:.1f}" text-anchor="end">{words}</text>'

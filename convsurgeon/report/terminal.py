@@ -45,10 +45,10 @@ _STYLES = {
 
 @dataclass(frozen=True)
 class Fitting:
-    """The wide table where it fits on the console, else the narrow one: rich would squeeze columns to nothing."""
+    """The wide table where it fits on the console, else the narrow form: rich would squeeze columns to nothing."""
 
     wide: Table
-    narrow: Table
+    narrow: RenderableType
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for column in self.wide.columns:

@@ -12,7 +12,8 @@ from PIL import Image
 
 from convsurgeon.cli.app import run
 from convsurgeon.planning.plan import CostRecord
-from convsurgeon.report.comparison import Comparison, Point
+from convsurgeon.report.comparison import Comparison
+from convsurgeon.report.point import Point
 
 FACTORY = """
 from tests.conversion.floor_nets import small_net

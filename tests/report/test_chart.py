@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from xml.etree import ElementTree
 
@@ -79,3 +80,13 @@ def test_a_bar_chart_names_every_row() -> None:
     root = _parsed(bars([Bar("a<b>", 4, 1, "4 → 1"), Bar("c", 2, 2, "2")], title="t"))
     texts = [element.text for element in root.iter(f"{SVG}text")]
     assert texts == ["t", "a<b>", "4 → 1", "c", "2"]
+
+
+@pytest.mark.parametrize(("most", "shown"), [(1.0, False), (math.inf, True)])
+def test_an_axis_ends_where_there_is_no_more(most: float, shown: bool) -> None:
+    """No share above 100 % is written, and such errors are."""
+    points = [Point("", step, value) for step, value in enumerate((1.0, 1.0))]
+    svg = curves(points, Axis("step", "{:.0f}".format), Axis("accuracy", "{:.0%}".format, most), title="by step")
+    written = [int(words) for words in re.findall(r">(\d+)%<", svg)]
+    assert 100 in written
+    assert any(value > 100 for value in written) is shown

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 import convsurgeon
 from convsurgeon.base.errors import UnknownName, UsageError
-from convsurgeon.planning.plan import CostRecord
-from convsurgeon.report.comparison import Comparison, Point, doubts
-from convsurgeon.report.comparison_terminal import marks, verdict
+from convsurgeon.planning.plan import CostRecord, PlanLatency
+from convsurgeon.report.comparison import Comparison, doubts, timing_doubts
+from convsurgeon.report.comparison_terminal import marks, render, verdict
 from convsurgeon.report.front import knee_of, pareto_front
 from convsurgeon.report.page.comparison import to_html
+from convsurgeon.report.point import Point
 from convsurgeon.report.record import Fidelity, Timing
 from convsurgeon.runtimes.place import Place
 from convsurgeon.runtimes.timer import Spread
 from tests.conversion.floor_nets import inputs, small_net
+from tests.report.reports import layer, report
 
 NUMBERS = st.integers(0, 6).map(float)
 
@@ -115,3 +119,47 @@ def test_saved_conversions_are_compared_by_their_reports(tmp_path: Path) -> None
             convsurgeon.compare(*folders)
     with pytest.raises(UnknownName, match="no saved model"):
         convsurgeon.compare(one, tmp_path)
+
+
+@pytest.mark.parametrize("busy", [True, False])
+def test_times_of_a_busy_machine_are_named(busy: bool) -> None:
+    """The networks whose time says little, and no others."""
+    timed = _point("a", 500, 0.93).model_copy(update={"timing": _timing("eager", 1).model_copy(update={"busy": busy})})
+    still = _point("b", 500, 0.93).model_copy(update={"timing": _timing("eager", 1)})
+    found = [note for note in timing_doubts([timed, still]) if "BUSY" in note]
+    assert found == ["other programs kept the processor from a: times of a BUSY machine say little"] * busy
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_what_a_plan_for_time_was_measured_to_take_is_its_time(measured: bool) -> None:
+    """The plan's own measurement stands for a timing that was not made; a prediction does not."""
+    place = _timing("eager", 4).place
+    found = {"measured_before_ns": 8_000_000, "measured_after_ns": 6_000_000} if measured else {}
+    latency = PlanLatency(place=place, batch=4, before_ns=8_000_000, predicted_ns=5_000_000, realised=1.0, **found)
+    planned = report((layer("a"),))
+    point = Point.of("a", planned.model_copy(update={"plan": planned.plan.model_copy(update={"latency": latency})}))
+    assert point.cost("latency") == (0.75 if measured else None)
+
+
+def test_a_narrow_terminal_breaks_no_word() -> None:
+    """Where the table's words would be cut, each network has a line instead."""
+    found = Comparison.of([_point("igc-50", 500, 0.93), _point("a-long-name-of-a-folder", 200, 0.9)])
+    wide, narrow = (_shown(found, width) for width in (120, 50))
+    assert "━" in wide
+    assert "━" not in narrow
+    assert all(word in narrow for word in ("igc-50: MACs 500", "a-long-name-of-a-folder: MACs", "original"))
+
+
+def _shown(comparison: Comparison, width: int) -> str:
+    console = Console(width=width, file=StringIO())
+    console.print(render(comparison))
+    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+def test_the_knee_is_named_with_all_its_costs() -> None:
+    """The sentence and the table's mark say the same."""
+    points = [_point("a", 200, 0.91), _point("b", 500, 0.93), _point("c", 900, 0.935)]
+    found = Comparison.of(points)
+    mark = marks(found, found.points[2])[-1]
+    assert mark == "knee (macs, params)"
+    assert verdict(found).startswith(f"{mark}: b keeps")

@@ -15,9 +15,10 @@ from convsurgeon.conversion.exploring.order import Order
 from convsurgeon.conversion.steps import concluded, fitted
 from convsurgeon.planning.grid import point_name
 from convsurgeon.planning.plan import Plan
-from convsurgeon.report.comparison import Comparison, Point, Refused
+from convsurgeon.report.comparison import Comparison, timing_doubts
 from convsurgeon.report.comparison_terminal import render
 from convsurgeon.report.page.comparison import summary_html, to_html
+from convsurgeon.report.point import Point, Refused
 
 __all__ = ["Exploration"]
 
@@ -41,7 +42,8 @@ class Exploration:
         points = [_point(name, one.plan, one, order) for name, one in named.items() if one.plan is not None]
         refused = [Refused(name=name, reason=one.refused) for name, one in named.items() if one.refused is not None]
         doubts = dict.fromkeys(doubt for one in named.values() for doubt in one.doubts)
-        return cls(Comparison.of(points, refused=refused, notes=tuple(doubts)), order, named)
+        notes = (*doubts, *timing_doubts(points))
+        return cls(Comparison.of(points, refused=refused, notes=notes), order, named)
 
     def __str__(self) -> str:
         return as_text(render(self.comparison))

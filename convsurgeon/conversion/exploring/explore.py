@@ -23,6 +23,7 @@ from convsurgeon.planning.plan import Plan
 from convsurgeon.planning.problem import Problem
 from convsurgeon.planning.targets import Target
 from convsurgeon.report.record import Timing
+from convsurgeon.runtimes.machine import busy
 from convsurgeon.surgery.operate import operate
 
 __all__ = ["explored"]
@@ -144,4 +145,4 @@ class _Run:
         if known is not None and (known.place, known.batch) == (place, batch):
             return known
         before, after = keeper.networks([original, operate(patient.model, plan, seed=recipe.seed).eval()], task.inputs)
-        return Timing(place=place, batch=batch, original=before, converted=after)
+        return Timing(place=place, batch=batch, original=before, converted=after, busy=busy() is not None)

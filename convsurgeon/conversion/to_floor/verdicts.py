@@ -27,7 +27,7 @@ class Court:
                 output.
             UsageError: a score that fails.
         """
-        self.floors = floors
+        self.floors, self._original = floors, original
         self._start = {floor.text: _scored(floor, model) for floor in floors if floor.measure == "score"}
         for floor in floors:
             self._refuse_unjudgeable(floor, original)
@@ -63,16 +63,15 @@ class Court:
             bound = most_ratio(judgement.errors.tolist(), judgement.spreads.tolist())
             return _made(floor, judgement.output_error or 0.0, bound, judgement.inputs, bound / floor.limit)
         if floor.measure == "agreement":
-            agreed = judgement.agreed or 0
-            bound = least_share(agreed, judgement.inputs)
-            strain = (1 - bound) / (1 - floor.limit)
-            return _made(floor, agreed / judgement.inputs, bound, judgement.inputs, strain)
+            agreed, count = judgement.agreed or 0, judgement.inputs
+            bound, best = least_share(agreed, count), least_share(count, count)
+            return _made(floor, agreed / count, bound, count, _used(best, bound, floor.limit))
         (before, after), count = judgement.right, judgement.labelled
         if floor.measure == "top1":
-            bound = least_share(after, count)
-            return _made(floor, after / count, bound, count, (1 - bound) / (1 - floor.limit))
-        bound = least_difference(judgement.gained, judgement.lost, count)
-        return _made(floor, (after - before) / count, bound, count, bound / floor.limit)
+            bound, best = least_share(after, count), least_share(self._original.right[0], count)
+            return _made(floor, after / count, bound, count, _used(best, bound, floor.limit))
+        bound, best = least_difference(judgement.gained, judgement.lost, count), least_difference(0, 0, count)
+        return _made(floor, (after - before) / count, bound, count, _used(best, bound, floor.limit))
 
 
 _UNJUDGEABLE = {
@@ -82,6 +81,17 @@ _UNJUDGEABLE = {
     ),
     "output-error": "its outputs do not vary, or can't be told apart by input; ask for a score",
 }
+
+
+def _used(best: float, bound: float, limit: float) -> float:
+    """The share of what a floor allows that is used up: 0 where the bound is the unchanged network's, 1 at the limit.
+
+    The unchanged network's own bound is no damage: it is what so few inputs can show.
+    """
+    room = best - limit
+    if room <= 0:
+        return 0.0 if bound >= limit else 2.0
+    return (best - bound) / room
 
 
 def _made(floor: Floor, seen: float, bound: float | None, inputs: int, strain: float) -> Verdict:

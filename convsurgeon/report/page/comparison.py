@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from convsurgeon.planning.targets import Metric, human
@@ -85,7 +86,8 @@ def _chart(comparison: Comparison, metric: Metric) -> Chart:
         if point.cost(metric) is not None and point.quality(quality) is not None
     ]
     x = plot.Axis(_TITLES[metric], _shown(metric))
-    svg = plot.scatter(points, x, plot.Axis(quality, "{:.1%}".format), title=f"{quality} against {metric}")
+    y = plot.Axis(quality, "{:.1%}".format, most=math.inf if quality == "output error" else 1.0)
+    svg = plot.scatter(points, x, y, title=f"{quality} against {metric}")
     knee = comparison.knees.get(metric)
     caption = "Rings: nobody beats these. Lines: 95 % intervals." + (f" Knee: {knee}." if knee else "")
     return Chart(svg, caption)

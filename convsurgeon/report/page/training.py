@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -13,6 +14,7 @@ __all__ = ["training_section"]
 
 T = TypeVar("T")
 
+_ERROR = "output error"
 # What a curve, a table and the columns of learned groups show at most, evenly chosen.
 _POINTS, _ROWS, _COLUMNS = 120, 20, 8
 
@@ -35,13 +37,13 @@ def _curves(rows: Sequence[HistoryRow]) -> list[Block]:
     scores: list[tuple[str, Callable[[Score], float | None]]] = [
         ("top-1 accuracy", lambda score: score.accuracy),
         ("agreement with the original", lambda score: score.agreement),
-        ("output error", lambda score: score.output_error),
+        (_ERROR, lambda score: score.output_error),
     ]
     shown = [(Axis("loss", "{:.3g}".format), [Point("", row.step, row.loss) for row in rows])]
     for title, value in scores:
         points = [Point("", row.step, found) for row in rows if (found := value(row.score)) is not None]
         if len(points) > 1:
-            shown.append((Axis(title, "{:.1%}".format), points))
+            shown.append((Axis(title, "{:.1%}".format, most=math.inf if title == _ERROR else 1.0), points))
     return [Chart(curves(_some(points, _POINTS), step, axis, title=f"{axis.title} by step")) for axis, points in shown]
 
 
