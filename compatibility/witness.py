@@ -42,7 +42,7 @@ def wide_convolutions(model: nn.Module, method: str = "") -> dict[str, nn.Conv1d
     """Those with groups=1 and at least 16 channels on both sides: where one is, there is something to convert.
 
     Transposed ones are left out: not every method has a form for them. ``spatial`` and
-    ``tucker`` have nothing to split of a 1×1 kernel, nor ``spatial`` of one that is long along one axis.
+    ``tucker`` have nothing to split of a 1×1 kernel, nor ``spatial`` of one that is long along one axis, or of three.
     """
     axes = _AXES.get(method, 0)
     return {
@@ -52,6 +52,7 @@ def wide_convolutions(model: nn.Module, method: str = "") -> dict[str, nn.Conv1d
         and conv.groups == 1
         and min(conv.in_channels, conv.out_channels) >= _LEAST_CHANNELS
         and sum(length > 1 for length in conv.kernel_size) >= axes
+        and (method != "spatial" or len(conv.kernel_size) == axes)
     }
 
 

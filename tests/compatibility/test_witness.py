@@ -81,9 +81,10 @@ def test_wide_is_groups_of_one_and_16_channels() -> None:
 
 
 def test_a_kernel_must_have_what_a_method_splits() -> None:
-    """Spatial wants two axes of a kernel longer than one, Tucker one; other methods take any kernel."""
+    """Spatial wants a kernel of two axes, both longer than one, Tucker one such axis; other methods take any kernel."""
     kernels = {"square": (3, 3), "long": (5, 1), "point": (1, 1)}
     model = nn.ModuleDict({name: nn.Conv2d(16, 16, kernel) for name, kernel in kernels.items()})
+    model["cube"] = nn.Conv3d(16, 16, 3)
     assert set(wide_convolutions(model, "spatial")) == {"square"}
-    assert set(wide_convolutions(model, "tucker")) == {"square", "long"}
-    assert set(wide_convolutions(model, "igc")) == set(kernels)
+    assert set(wide_convolutions(model, "tucker")) == {"square", "long", "cube"}
+    assert set(wide_convolutions(model, "igc")) == {*kernels, "cube"}

@@ -97,7 +97,9 @@ def unsuited(shape: ConvShape) -> str | None:
         return "transposed convolution: Spatial splits ordinary ones"
     if shape.groups != 1:
         return f"grouped convolution (groups={shape.groups}): Spatial splits dense ones"
-    if len(shape.kernel) != 2 or min(shape.kernel) == 1:
+    if len(shape.kernel) != 2:
+        return f"{len(shape.kernel)}-dimensional convolution: Spatial splits two-dimensional ones"
+    if min(shape.kernel) == 1:
         return f"a kernel of {'×'.join(map(str, shape.kernel))} has nothing to split along two axes"
     return None
 
