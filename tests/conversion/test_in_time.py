@@ -12,7 +12,7 @@ from torch import nn
 import convsurgeon
 from convsurgeon import Plan, Recipe, inspect
 from convsurgeon.base.errors import ModelLoadError, NothingToConvert, RecipeError, TargetError, UnknownName, UsageError
-from convsurgeon.base.inputs import as_inputs
+from convsurgeon.base.inputs import Inputs, as_inputs
 from convsurgeon.base.progress import silent
 from convsurgeon.conversion.in_time import TimedPlanning, known_latencies, plan_in_time
 from convsurgeon.conversion.in_time.corrected_plan import MOST_ROUNDS
@@ -79,6 +79,23 @@ def test_a_network_that_realises_more_gives_back_damage(keeper: TableKeeper) -> 
     assert plan.latency.ratio is not None
     assert 0.70 <= plan.latency.ratio <= 0.80
     assert _damage(plan) < _damage(hasty)
+
+
+def test_plans_that_jump_over_the_target_are_closed_in_on(keeper: TableKeeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where small savings hardly show and large ones do, the plan is between the one that missed and the one beyond."""
+    honest = keeper.networks
+
+    def leaping(models: list[nn.Module], inputs: Inputs) -> tuple[Spread, ...]:
+        before, after = (spread.median_ns for spread in honest(models, inputs))
+        saved = 1 - after / before
+        return exactly(before), exactly(int(before * (1 - saved * (0.25 if saved < 0.35 else 1.2))))
+
+    monkeypatch.setattr(keeper, "networks", leaping)
+    plan = _plan(target="latency=85%")
+    assert plan.latency is not None
+    assert plan.latency.rounds == MOST_ROUNDS
+    assert plan.latency.ratio is not None
+    assert 0.4 < plan.latency.ratio < 0.85
 
 
 def _damage(plan: Plan) -> float:

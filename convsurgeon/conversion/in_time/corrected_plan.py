@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -94,7 +95,7 @@ def _corrected(
         excess = _excess(plan, task.targets)
         if excess is None or abs(excess) <= TOLERANCE:
             break
-        latencies = replace(latencies, realised=_realised(plan))
+        latencies = replace(latencies, realised=_next_realised(tried, task.targets))
     progress("measuring plans", MOST_ROUNDS, MOST_ROUNDS, "")
     return tried, None
 
@@ -170,6 +171,19 @@ def _excess(plan: Plan, targets: Sequence[Target]) -> float | None:
     before, after = found.measured_before_ns, found.measured_after_ns
     limits = [target.limit(plan.before.cost(), before) for target in targets]
     return (after - min(limits)) / before if limits else None
+
+
+def _next_realised(tried: Sequence[Plan], targets: Sequence[Target]) -> float:
+    """What the last plan showed; halfway, in ratio, between the nearest plans that met and that missed the target where
+    it lies outside of these: layers that are timed alone may say so little that plans jump from one side to the other.
+    """
+    found = _realised(tried[-1])
+    used = [(plan.latency.realised, _excess(plan, targets) or 0.0) for plan in tried if plan.latency is not None]
+    met = max((share for share, excess in used if excess <= 0), default=None)
+    missed = min((share for share, excess in used if excess > 0), default=None)
+    if met is None or missed is None or met < found < missed:
+        return found
+    return math.sqrt(met * missed)
 
 
 def _realised(plan: Plan) -> float:
