@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.int8 import times
+import convsurgeon
+from benchmarks.int8 import planned, times, zoo
 from benchmarks.int8.__main__ import ROWS
 from benchmarks.int8.files import PRECISIONS, Writer
 from benchmarks.int8.page import pictures, tables
@@ -91,3 +92,28 @@ def test_page_is_made_from_the_rows() -> None:
     text, made = (DOCS / "int8.md").read_text(encoding="utf-8"), tables(read_rows(Row, ROWS))
     assert made
     assert all(text.count(f"<!-- rows: {name} -->\n\n{table}\n<!-- end -->") == 1 for name, table in made.items())
+
+
+def test_slice_is_made_from_its_rows() -> None:
+    """The lab's page holds the table that the slice's rows make."""
+    text, made = (DOCS / "lab" / "int8.md").read_text(encoding="utf-8"), zoo.table(read_rows(zoo.Row, zoo.ROWS))
+    assert f"<!-- rows: zoo -->\n\n{made}\n<!-- end -->" in text
+
+
+def test_slice_says_what_failed() -> None:
+    """A network whose conversion failed shows the reason in the place of its figures, and its original's figures."""
+    original = zoo.Quantised(top1=80.0, top1_in_int8=79.5, agreement=98.0, output_error=0.2)
+    row = zoo.Row(name="net", original=original, failed="TargetError: no")
+    assert zoo.table([row]).splitlines()[-1] == "| net | 80.0 → 79.5 | 98.0 | 0.2 | TargetError: no | – | – | – |"
+
+
+def test_plans_of_two_precisions_side_by_side() -> None:
+    """Layers that a plan changes are shown with what each plan makes of them, the others are not."""
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 64, 3), nn.Conv2d(64, 64, 3)).eval()
+    example = torch.rand(1, 1, 12, 12)
+    plans = {name: convsurgeon.plan(net, example, target=f"macs={name}") for name in ("90%", "40%")}
+    head, _, *lines, kept = planned.table(plans).splitlines()
+    assert head == "| layer | planned in 90% | planned in 40% |"
+    assert not any(line.startswith("| 0 |") for line in lines)
+    assert any(line.startswith("| 2 |") for line in lines)
+    assert kept.startswith("| MACs kept | ")
