@@ -57,9 +57,9 @@ def _round(problem: Problem, family: str, rung: float) -> dict[str, Spec]:
     return found
 
 
-def plan_of(problem: Problem, found: Mapping[str, Spec], name: str = "one candidate a site") -> Plan:
+def plan_of(problem: Problem, found: Mapping[str, Spec]) -> Plan:
     """The plan that puts these where they belong, and keeps every other convolution."""
-    alone = Damage(name, lambda site, spec: 0.0 if found.get(site.name) == spec else None)
+    alone = Damage("one candidate a site", lambda site, spec: 0.0 if found.get(site.name) == spec else None)
     return make_plan(replace(problem.rated(alone), targets=()))
 
 

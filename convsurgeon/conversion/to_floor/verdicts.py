@@ -30,13 +30,14 @@ class Court:
         self.floors, self._original = floors, original
         self._start = {floor.text: _scored(floor, model) for floor in floors if floor.measure == "score"}
         for floor in floors:
-            self._refuse_unjudgeable(floor, original)
+            self._refuse_unjudgeable(floor)
 
     def verdicts(self, judgement: Judgement, network: nn.Module) -> tuple[Verdict, ...]:
         """One for each floor."""
         return tuple(self._verdict(floor, judgement, network) for floor in self.floors)
 
-    def _refuse_unjudgeable(self, floor: Floor, original: Judgement) -> None:
+    def _refuse_unjudgeable(self, floor: Floor) -> None:
+        original = self._original
         if floor.measure == "score":
             if self._start[floor.text] <= floor.limit:
                 raise TargetError(
