@@ -92,4 +92,6 @@ def _save(program: torch.export.ExportedProgram, path: Path) -> None:
     # It raises whatever can't be written down.
     except Exception as error:
         raise ModelRunError(f"torch.export can't save the model: {first_line(error)}.") from error
-    path.write_bytes(content.getbuffer())
+    # Path.write_bytes leaves a view of the buffer to the garbage collector after an error, where Python 3.12.1 crashes.
+    with path.open("wb") as file, content.getbuffer() as view:
+        file.write(view)
