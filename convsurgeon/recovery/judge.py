@@ -17,7 +17,7 @@ from convsurgeon.recovery.batches import UNLABELLED, Labels, as_labelled
 from convsurgeon.recovery.engine import Engine
 from convsurgeon.recovery.history import Score
 from convsurgeon.recovery.readout import Readout
-from convsurgeon.transfer.agreement import agreement_of
+from convsurgeon.transfer.agreement import agreement_of, first_classes
 from convsurgeon.transfer.capture import evaluating
 
 __all__ = ["Judge"]
@@ -64,7 +64,7 @@ class Judge:
                     "accuracy needs labels in every batch and a classifier: one output tensor [N, classes]."
                 )
             known = labels.to(output.device) != UNLABELLED
-            right = (output.argmax(1) == labels.to(output.device)) & known
+            right = (first_classes(output) == labels.to(output.device)) & known
             classes = output.shape[1]
             counts += torch.stack([right.sum(), known.sum()])
         right, seen = self._engine.total(counts).tolist()
