@@ -12,7 +12,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from convsurgeon.base.errors import UnknownName, UsageError, did_you_mean, first_line, named_first_line
+from convsurgeon.base.errors import INTERRUPTIONS, UnknownName, UsageError, did_you_mean, first_line, named_first_line
 from convsurgeon.base.reading import read_text
 from convsurgeon.models.coco import Annotations
 from convsurgeon.models.image_file import ENDINGS, open_rgb
@@ -46,8 +46,10 @@ def read_image(path: Path, transform: Transform) -> Tensor | str:
         return f"{path.name}: {first_line(error)}"
     try:
         found = transform(picture)
+    except INTERRUPTIONS:
+        raise
     # A factory's transform may be any code.
-    except Exception as error:
+    except BaseException as error:
         return f"{path.name}: its preprocessing fails: {named_first_line(error)}"
     if not isinstance(found, Tensor):
         raise UsageError(
