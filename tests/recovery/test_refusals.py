@@ -181,6 +181,11 @@ def test_a_folder_without_a_readable_image_is_refused(folder: Path) -> None:
     (folder / "empty" / "a.png").write_bytes(b"nothing")
     with pytest.raises(UsageError, match=r"none of the 1 images can be read, e\.g\. a\.png"):
         recover(NET, HALF, folder / "empty", settings=settings())
+    unread = ImageBatches(((folder / "empty" / "a.png", -1),), Preprocessing().transform((1, 3, 8, 8)))
+    with pytest.raises(
+        UsageError, match=r"evaluation yields no batch: none of the 1 images can be read, e\.g\. a\.png"
+    ):
+        recover(NET, HALF, [X], evaluation=unread, settings=settings())
 
 
 def _seen(source: ImageSource, epoch: int, first: int = 0) -> list[torch.Tensor]:
