@@ -102,11 +102,13 @@ def concluded(
     advice = fuse_first(patient.model, patient.survey, plan)
     if data.calibration is None:
         advice += only_cut(plan)
+    # A plan that was made on the same inputs says so itself.
+    said = (*doubts, *notes, *advice, *(note for note in carried.warnings if note not in plan.notes))
     report = Report(
         plan=plan,
         weights=patient.weights,
         inherited=done.words,
-        notes=(*doubts, *notes, *advice, *carried.warnings),
+        notes=said,
         errors={site.name: site.held_back_error for site in carried.sites if site.held_back_error is not None},
         fidelity=fidelity,
         preparation=data.preparation,
