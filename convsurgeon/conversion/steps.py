@@ -97,8 +97,8 @@ def concluded(
     """Verification and report of a fitted network that was judged; ``doubts`` are notes about that."""
     carried = done.carried
     notes = verify(patient.model, done.network, plan, patient.survey, patient.inputs, carried.recalibrated)
-    if data.preparation is not None and data.preparation.source == "guessed":
-        doubts = [data.preparation.describe(), *doubts]
+    if data.preparation is not None and (doubt := data.preparation.doubt()) is not None:
+        doubts = [doubt, *doubts]
     advice = fuse_first(patient.model, patient.survey, plan)
     if data.calibration is None:
         advice += only_cut(plan)

@@ -85,6 +85,26 @@ def test_a_guessed_preparation_at_chance_is_said_and_the_right_one_is_not(
     assert report.preparation.settings.given == {"mean": "0.5", "std": "0.5"}
 
 
+@pytest.mark.parametrize(
+    ("mean", "std", "said"),
+    [
+        ("127.5", "127.5", "mean 127.5 and std 127.5 is BEYOND THE SCALE of the images"),
+        ("0.5", "64,64,64", "std 64,64,64 is BEYOND THE SCALE"),
+        ("1", "1", ""),
+        ("0.5", "0.5", ""),
+    ],
+)
+def test_numbers_on_the_scale_of_bytes_are_said(
+    mean: str, std: str, said: str, home: Path, run: Callable[..., Ended]
+) -> None:
+    """A mean or deviation that no channel in 0…1 has brings a warning and a note in the report, and is taken."""
+    done = run(*CONVERT, *LABELS, "--mean", mean, "--std", std, "-o", "out")
+    assert done.exit_code == 0, done.stderr
+    assert done.stderr.count("BEYOND THE SCALE") == (1 if said else 0)
+    assert said in " ".join(read_report(home / "out").notes)
+    assert ("BEYOND" in " ".join(read_report(home / "out").notes)) == (said != "")
+
+
 @pytest.mark.usefixtures("home")
 def test_an_order_of_classes_that_nobody_gave_is_said(run: Callable[..., Ended]) -> None:
     """Folders that stand for outputs by their order alone are a sentence on standard error; a file of names is none."""
