@@ -39,7 +39,9 @@ class Judge:
         self._data: Iterable[Any] | None = list(evaluation) if isinstance(evaluation, Iterator) else evaluation
         first = next(iter(self._data), None) if self._data is not None else None
         if self._data is not None and first is None:
-            raise UsageError("evaluation yields no batch; pass held-out inputs, or None.")
+            unread = self._data.skipped if isinstance(self._data, ImageBatches) else []
+            why = f": none of the {len(unread)} images can be read, e.g. {unread[0]}" if unread else ""
+            raise UsageError(f"evaluation yields no batch{why}; pass held-out inputs, or None.")
         labels = as_labelled(first)[1] if first is not None else None
         # Masks and boxes are not counted: closeness to the original says as much of networks that give them.
         self.labelled = isinstance(labels, Tensor) and labels.dim() == 1 and bool((labels != UNLABELLED).any())
