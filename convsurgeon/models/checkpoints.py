@@ -69,9 +69,9 @@ def read_checkpoint(path: Path, key: str = "") -> Checkpoint:
     everything = dict(_state_dicts(content))
     found = dict(_state_dicts(_at(content, key), key)) if key else everything
     if not found:
-        raise _none_at(key, everything, path) if key else _no_state_dict(content, path)
+        raise _none_at(key, everything, path) if key and everything else _no_state_dict(content, path)
     chosen = _only(found, path)
-    others = tuple(other for other in everything if other != chosen and not chosen.startswith(f"{other}."))
+    others = tuple(other for other in everything if other not in ("", chosen) and not chosen.startswith(f"{other}."))
     state = found[chosen]
     return Checkpoint(with_versions(state, layout_versions(state)), chosen, others if chosen else ())
 
