@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from convsurgeon import load
+from convsurgeon.models.checkpoints import read_checkpoint
 from tests.cli.conftest import Ended
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other file systems take no such name")
@@ -44,6 +45,7 @@ def test_what_is_written_to_an_odd_path_is_read_again(run: Callable[..., Ended])
     assert run("convert", "net.py:build", *METHOD, "-o", saved).exit_code == 0
     assert json.loads(Path(saved, "report.json").read_text())["command"].endswith(r"-o 'd\udcff/saved'")
     assert load(saved, trust_factory=True)(torch.zeros(1, 3, 8, 8)).shape == (1, 64, 4, 4)
+    assert read_checkpoint(Path(saved, "model.safetensors")).state
     assert run("report", saved).exit_code == 0
     assert run("export", saved, "--trust-factory", "-o", f"{ODD}/net.pt2").exit_code == 0
 

@@ -203,6 +203,15 @@ def test_safetensors_are_read(tmp_path: Path) -> None:
     assert _same(read_checkpoint(tmp_path / "w.safetensors").state, state)
 
 
+@pytest.mark.parametrize("name", ["w.bin", "w.pth", "w.safetensors"])
+@pytest.mark.parametrize("save", [save_file, torch.save])
+def test_a_file_is_what_it_holds(save: Callable[[State, Path], None], name: str, tmp_path: Path) -> None:
+    """Safetensors and torch's archives are told by their content, whatever the file is called."""
+    state = _net().state_dict()
+    save(state, tmp_path / name)
+    assert _same(read_checkpoint(tmp_path / name).state, state)
+
+
 class _Payload:
     def __init__(self, path: Path) -> None:
         self.path = path
