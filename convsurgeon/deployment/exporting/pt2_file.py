@@ -48,8 +48,9 @@ class Pt2File(Format):
         """
         try:
             # It logs all that it could not read, which anybody may have named.
-            with quiet():
-                module: Any = torch.export.load(path).module()
+            # torch opens no path that is not UTF-8.
+            with quiet(), path.open("rb") as file:
+                module: Any = torch.export.load(file).module()
         except RuntimeError as error:
             raise ModelRunError(
                 "torch.export can't read the file that it wrote, as where names of modules or classes hold brackets, "
