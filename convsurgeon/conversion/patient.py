@@ -44,9 +44,10 @@ class Patient:
         Raises:
             ModelLoadError, ModelRunError: see ``sites.survey``; trained weights that are not finite.
         """
+        found = survey(model, inputs)
         if weights.origin != "random":
             refuse_unfinite(model)
-        return cls(model, inputs, survey(model, inputs), weights, name, rebuild)
+        return cls(model, inputs, found, weights, name, rebuild)
 
     @property
     def untrained(self) -> bool:
