@@ -17,7 +17,10 @@ from benchmarks.accuracy.train import load_trained
 from benchmarks.frontier.networks import RIVAL, SEED, Point, folder_of, kept, made
 from benchmarks.int8.row import ORIGINAL, Which
 from benchmarks.real.cells import network_folder
+from benchmarks.real.methods import METHODS as REAL_METHODS
+from benchmarks.real.methods import Rival
 from benchmarks.real.row import Row as RealRow
+from benchmarks.real.subject import Case
 from benchmarks.real.subjects import SUBJECTS
 from benchmarks.recovery.run import FROM_ANEW, trained
 from convsurgeon.base.files import write_whole
@@ -94,13 +97,19 @@ class _Maker:
 
 
 def trained_by_others(name: str, cache: Path, rows: Sequence[RealRow]) -> Subject:
-    """A classifier of benchmarks.real, and those of its conversions whose networks are in that benchmark's cache."""
+    """A classifier of benchmarks.real, those of its conversions whose networks are in that benchmark's cache, and what
+    Torch-Pruning makes of it, which is made again."""
     case = SUBJECTS[name].build()
-
     networks = [Network(Which(method=ORIGINAL, target=100, steps=0), lambda: case.model)]
     for row in rows:
-        folder = network_folder(cache, name, row.plan)
-        if row.subject == name and row.plan and folder.is_dir():
-            which = Which(method=row.method, target=round(100 * row.target), steps=0)
-            networks.append(Network(which, partial(convsurgeon.load, folder, model=case.model)))
+        if row.subject == name and (make := _made_by_others(row, case, cache)) is not None:
+            networks.append(Network(Which(method=row.method, target=round(100 * row.target), steps=0), make))
     return Subject(name, networks, case.calibration, case.judging)
+
+
+def _made_by_others(row: RealRow, case: Case, cache: Path) -> Callable[[], nn.Module] | None:
+    method = REAL_METHODS.get(row.method)
+    if row.method == RIVAL and isinstance(method, Rival) and not row.failed:
+        return lambda: method.make(case, row.target).eval()
+    folder = network_folder(cache, row.subject, row.plan)
+    return partial(convsurgeon.load, folder, model=case.model) if row.plan and folder.is_dir() else None

@@ -15,7 +15,7 @@ import click
 from rich.console import Console
 
 from benchmarks.real.cells import Bench
-from benchmarks.real.methods import METHODS
+from benchmarks.real.methods import METHODS, trains
 from benchmarks.real.page import filled
 from benchmarks.real.row import ORIGINAL, Row, merged
 from benchmarks.real.subjects import SUBJECTS
@@ -29,7 +29,7 @@ HERE = Path(__file__).parent
 def fill(name: str, method: str | None, share: float | None, file: Path, cache: Path) -> None:
     """Add the rows of a subject that the file lacks."""
     known = {row.cell for row in read_rows(Row, file)}
-    methods = [one for one in METHODS if method in (None, one)]
+    methods = [one for one in METHODS if method in (None, one) and (SUBJECTS[name].trains or not trains(METHODS[one]))]
     shares = [one for one in SUBJECTS[name].shares if share in (None, one)]
     missing = [(one, kept) for one in methods for kept in shares if (name, one, kept) not in known]
     if not missing and (name, ORIGINAL, 1.0) in known:

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.conversions import plan_key
 from benchmarks.real.methods import Conversion, Method, Rival
 from benchmarks.real.row import ORIGINAL, Row
 from benchmarks.real.subject import Case
@@ -57,7 +56,7 @@ class Bench:
             plan = method.plan(self._case, share)
         except TargetError as error:
             return self._failed(name, share, error)
-        key = plan_key(plan)
+        key = method.key(plan)
         if (twin := next((row for row in known if row.plan == key), None)) is not None:
             return twin.model_copy(update={"method": name, "target": share})
         done = method.carry_out(self._case, plan)

@@ -8,20 +8,22 @@ from dataclasses import dataclass
 from torch import nn
 
 import convsurgeon
+from benchmarks.conversions import plan_key
 from benchmarks.real.subject import Case
 from benchmarks.rivals import low_rank, pruned, spatial_svd, tucker2
 from convsurgeon.planning.plan import Plan
 
-__all__ = ["METHODS", "Conversion", "Method", "Rival"]
+__all__ = ["METHODS", "Conversion", "Method", "Rival", "trains"]
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """convsurgeon: planned by measured damage, fitted on the calibration inputs."""
+    """convsurgeon: planned by measured damage, fitted on the calibration inputs; then ``steps`` of distillation."""
 
     title: str
     method: str = "auto"
     moves: str = "swap"
+    steps: int = 0
 
     def plan(self, case: Case, share: float) -> Plan:
         """The plan; raises TargetError where the share is out of reach."""
@@ -34,9 +36,20 @@ class Conversion:
             calibration=case.calibration,
         )
 
+    def key(self, plan: Plan) -> str:
+        """The same for networks that are the same."""
+        return f"{plan_key(plan)}-{self.steps}" if self.steps else plan_key(plan)
+
     def carry_out(self, case: Case, plan: Plan) -> convsurgeon.Conversion:
         """The network that a plan gives."""
-        return convsurgeon.apply(case.model, plan, case.example_inputs, calibration=case.calibration)
+        done = convsurgeon.apply(case.model, plan, case.example_inputs, calibration=case.calibration)
+        return self._recovered(case, done) if self.steps else done
+
+    def _recovered(self, case: Case, done: convsurgeon.Conversion) -> convsurgeon.Conversion:
+        settings = convsurgeon.RecoverSettings(steps=self.steps)
+        recovered = convsurgeon.recover(case.model, done, case.training, settings=settings).conversion
+        assert recovered is not None
+        return recovered
 
 
 @dataclass(frozen=True)
@@ -48,6 +61,11 @@ class Rival:
 
 
 Method = Conversion | Rival
+
+
+def trains(method: Method) -> bool:
+    """Whether it needs batches to train on."""
+    return isinstance(method, Conversion) and method.steps > 0
 
 
 METHODS: dict[str, Method] = {
@@ -63,6 +81,7 @@ METHODS: dict[str, Method] = {
     "tucker-hosvd": Rival("Tucker of the weights", lambda case, share: tucker2(case.model, case.example_inputs, share)),
     "auto-moves": Conversion("auto, and narrowing", moves="swap,narrow,streams"),
     "narrow": Conversion("narrowing alone", moves="narrow,streams"),
+    "narrow-recovered": Conversion("narrowing, then recovery", moves="narrow,streams", steps=400),
     "spatial": Conversion("Spatial", "spatial"),
     "igc": Conversion("IGC", "igc"),
     "tucker": Conversion("Tucker", "tucker"),

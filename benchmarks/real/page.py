@@ -19,7 +19,8 @@ def filled(page: str, rows: Sequence[Row], subjects: Mapping[str, Subject]) -> s
 
 
 def table(subject: Subject, rows: Sequence[Row]) -> str:
-    """A subject's rows: the original, then each share's methods in their order; what was not run is left out."""
+    """A subject's rows: the original, then each share's methods in their order, and which of them did not get there;
+    what was not run is left out."""
     known = {(row.method, row.target): row for row in rows}
     original = known.get((ORIGINAL, 1.0))
     if original is None:
@@ -34,9 +35,19 @@ def table(subject: Subject, rows: Sequence[Row]) -> str:
     ]
     for share in subject.shares:
         for name, method in METHODS.items():
-            if (row := known.get((name, share))) is not None:
+            if (row := known.get((name, share))) is not None and not row.failed:
                 lines.append(_line(_cells(f"{method.title}, {share:.3g}", row, original, subject, runtimes)))
-    return f"From {original.source}.\n\n" + "".join(lines)
+    return f"From {original.source}.\n\n" + "".join(lines) + _not_reached(subject, known)
+
+
+def _not_reached(subject: Subject, known: Mapping[tuple[str, float], Row]) -> str:
+    """A line of those that did not get there, by share."""
+    failed = {
+        share: [method.title for name, method in METHODS.items() if (row := known.get((name, share))) and row.failed]
+        for share in subject.shares
+    }
+    listed = "; ".join(f"{share:.3g} by {', '.join(titles)}" for share, titles in failed.items() if titles)
+    return f"\nNot reached: {listed}.\n" if listed else ""
 
 
 def _line(cells: Iterable[str]) -> str:
@@ -44,8 +55,6 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def _cells(title: str, row: Row, original: Row, subject: Subject, runtimes: Sequence[str]) -> list[str]:
-    if row.failed:
-        return [title, "not reached", *["–"] * (len(subject.measures) + 3 + len(runtimes))]
     error = "–" if row.output_error is None else f"{100 * row.output_error:.2f}"
     times = {time.runtime: time for time in row.times}
     return [

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from convsurgeon.base.errors import FOREIGN, ModelLoadError, first_line, named_first_line
+from convsurgeon.base.errors import INTERRUPTIONS, ModelLoadError, first_line, named_first_line
 
 __all__ = ["duplicate", "in_eval_mode", "shadow"]
 
@@ -42,7 +42,9 @@ def in_eval_mode(model: nn.Module) -> nn.Module:
     """
     try:
         return model.eval()
-    except FOREIGN as error:
+    except INTERRUPTIONS:
+        raise
+    except BaseException as error:
         inside = " One of its modules is inside of itself; keep it in a list there, not as a child."
         exported = " An exported program can't be edited: pass the Python model it came from."
         hints: dict[type[BaseException], str] = {RecursionError: inside, NotImplementedError: exported}
@@ -53,7 +55,9 @@ def in_eval_mode(model: nn.Module) -> nn.Module:
 def _deepcopy(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
     try:
         return copy.deepcopy(model, memo)
-    except FOREIGN as error:
+    except INTERRUPTIONS:
+        raise
+    except BaseException as error:
         holders = [
             name or type(module).__name__
             for name, module in model.named_modules()

@@ -41,8 +41,7 @@ def drafting(folder: Path) -> Iterator[Path]:
     Raises:
         UsageError: there is no room.
     """
-    with _room_in(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    with _room_in(folder), _standing(folder):
         _clear_abandoned(folder)
         draft, lock = _begin(folder)
         try:
@@ -61,6 +60,20 @@ def drafting(folder: Path) -> Iterator[Path]:
                 shutil.rmtree(draft, ignore_errors=True)
             if lock is not None:
                 os.close(lock)
+
+
+@contextmanager
+def _standing(folder: Path) -> Iterator[None]:
+    """Make the folder, and those that it stands in; after an error the new ones go again, if nothing is in them."""
+    new = [one for one in (folder, *folder.parents) if not one.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for one in new:
+            with suppress(OSError):
+                one.rmdir()
+        raise
 
 
 @contextmanager

@@ -105,11 +105,8 @@ def did_you_mean(name: str, known: Iterable[str], count: int = 3) -> str:
     return f" Did you mean {', '.join(near)}?" if near else ""
 
 
-# What code of other people may raise: any exception, and the end of the program.
-FOREIGN = (Exception, SystemExit)
-
-# What does not count as a failure of their code, whatever it ran in.
-INTERRUPTIONS = (KeyboardInterrupt, GeneratorExit)
+# Code of other people may raise anything, also what is no Exception; only this is no failure of theirs.
+INTERRUPTIONS = (KeyboardInterrupt,)
 
 _MOST_QUOTED = 500
 

@@ -17,6 +17,7 @@ __all__ = [
     "code_in_markdown",
     "in_html",
     "in_markdown",
+    "in_unicode",
     "on_one_line",
     "visible",
 ]
@@ -56,6 +57,11 @@ def code_in_markdown(text: str) -> str:
 def in_html(text: str) -> str:
     """One line as the text of an HTML element."""
     return html.escape(on_one_line(text), quote=False)
+
+
+def in_unicode(text: str) -> str:
+    """The text for a record, in which what a path holds beside UTF-8 (or the locale's signs) is shown escaped."""
+    return text.encode(errors=ESCAPING).decode()
 
 
 def annotation(text: str) -> str:

@@ -93,9 +93,10 @@ def judge(case: Case) -> Row:
         problem="; ".join(problems) or None,
         exit_code=code or int(status == "over"),
         input_shapes=found.input_shapes,
+        assumed_input=found.assumption is not None,
         counted_on=found.counted_on,
         figures=tuple(figures),
-        notes=(*case.base.notes, *_nature(found)),
+        notes=(*((found.assumption,) if found.assumption else ()), *case.base.notes, *_nature(found)),
         why=against if grown else largest(found),
         why_against=case.base.name if grown else None,
     )

@@ -40,6 +40,7 @@ class Measured:
         peak_at: the module at work at that peak.
         layers: in the model's own order, those with MACs or parameters.
         latency: median ms of one forward on this machine's CPU, where asked for.
+        assumption: what to say of inputs that nothing states.
     """
 
     input_shapes: tuple[tuple[int, ...], ...]
@@ -53,6 +54,7 @@ class Measured:
     peak_at: str
     layers: tuple[LayerCount, ...]
     latency: float | None = None
+    assumption: str | None = None
 
     def value(self, metric: Metric) -> float | None:
         """The number that a limit on ``metric`` is held against; None for a latency that was not taken."""

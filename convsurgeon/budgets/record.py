@@ -53,7 +53,7 @@ class Row(Record):
     """One entry. ``problem`` says why a failed one failed, ``notes`` what else there is to know.
 
     ``why`` lists the layers that differ from those of the lock or revision ``why_against``, or, where that is None,
-    the largest ones. ``line`` is where the entry stands in its file.
+    the largest ones. ``line`` is where the entry stands in its file. ``assumed_input``: nothing states its shapes.
     """
 
     name: str
@@ -65,6 +65,7 @@ class Row(Record):
     exit_code: int = 0
     line: int | None = None
     input_shapes: tuple[tuple[int, ...], ...] = ()
+    assumed_input: bool = False
     counted_on: Literal["meta", "device"] | None = None
     figures: tuple[Figure, ...] = ()
     notes: tuple[str, ...] = ()

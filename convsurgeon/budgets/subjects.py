@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import chdir
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,7 +16,8 @@ from convsurgeon.budgets.config import Entry
 from convsurgeon.budgets.entries import Budget
 from convsurgeon.budgets.latency import latency_ms
 from convsurgeon.budgets.measurement import Measured, measure
-from convsurgeon.models.loading import build_model, default_inputs, is_code
+from convsurgeon.models.input_sizes import assumption
+from convsurgeon.models.loading import build_model, default_inputs, is_code, stated_inputs
 from convsurgeon.planning.make import make_plan
 from convsurgeon.planning.problem import pose
 from convsurgeon.planning.recipe import read_recipe
@@ -40,42 +41,59 @@ def measure_budget(budget: Budget, folder: Path, *, with_latency: bool = False) 
         found = _counted(budget)
         if not with_latency:
             return found
-        return replace(found, latency=latency_ms(*_open(budget, "cpu")))
+        subject = _open(budget, "cpu")
+        return replace(found, latency=latency_ms(subject.model, subject.inputs))
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What is counted; ``assumption`` says so where nothing states the inputs."""
+
+    model: nn.Module
+    inputs: Inputs
+    assumption: str | None = None
+
+    @classmethod
+    def called(cls, model: nn.Module, name: str, shape: tuple[int, ...] | None) -> _Subject:
+        """A model with the inputs of its name, unless a shape is given."""
+        inputs, stated = stated_inputs(name, shape)
+        return cls(model, inputs.like(model), None if stated else assumption(name, inputs))
+
+    def measured(self) -> Measured:
+        return replace(measure(self.model, self.inputs), assumption=self.assumption)
 
 
 def _counted(budget: Budget) -> Measured:
     try:
-        return measure(*_open(budget, "meta"))
+        return _open(budget, "meta").measured()
     except (ModelError, NotImplementedError):
         # Some models read a number while they are built or run, and some build tensors elsewhere.
-        return measure(*_open(budget, "cpu"))
+        return _open(budget, "cpu").measured()
 
 
-def _open(budget: Budget, device: str) -> tuple[nn.Module, Inputs]:
+def _open(budget: Budget, device: str) -> _Subject:
     entry = budget.entry
     if entry.recipe is not None:
         return _planned(entry, entry.recipe, device)
     model = entry.model or ""
     if (Path(model) / MANIFEST).is_file():
         return _saved(Path(model), entry.input, entry.trust_factory, device)
-    built = build_model(model, device=device)
-    return built, default_inputs(model, input_shape=entry.input).like(built)
+    return _Subject.called(build_model(model, device=device), model, entry.input)
 
 
-def _planned(entry: Entry, path: str, device: str) -> tuple[nn.Module, Inputs]:
+def _planned(entry: Entry, path: str, device: str) -> _Subject:
     """The architecture that a recipe plans without calibration data; the entry's model and input win over its own."""
     recipe = read_recipe(path)
     name = entry.model or recipe.model
     if name is None:
         raise UsageError(f"the recipe {path} names no model; add model = … beside recipe = … in the entry.")
-    model = build_model(name, device=device)
-    inputs = default_inputs(name, input_shape=entry.input or recipe.input).like(model)
-    plan = make_plan(pose(survey(model, inputs), recipe, model=name))
+    original = _Subject.called(build_model(name, device=device), name, entry.input or recipe.input)
+    plan = make_plan(pose(survey(original.model, original.inputs), recipe, model=name))
     with torch.device(device):
-        return operate(model, plan, seed=recipe.seed), inputs
+        return replace(original, model=operate(original.model, plan, seed=recipe.seed))
 
 
-def _saved(folder: Path, shape: tuple[int, ...] | None, trusted: bool, device: str) -> tuple[nn.Module, Inputs]:
+def _saved(folder: Path, shape: tuple[int, ...] | None, trusted: bool, device: str) -> _Subject:
     """The architecture of a converted folder, with the dtypes of its weights but not their numbers."""
     base = _rebuilt_from(folder, trusted)
     plan = read_saved_plan(folder)
@@ -85,7 +103,7 @@ def _saved(folder: Path, shape: tuple[int, ...] | None, trusted: bool, device: s
     with torch.device(device):
         model = operate(build_model(base, device=device), plan)
     _follow_file(model, folder / WEIGHTS)
-    return model, inputs.like(model)
+    return _Subject(model, inputs.like(model))
 
 
 def _rebuilt_from(folder: Path, trusted: bool) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from convsurgeon.base.errors import UsageError
+from convsurgeon.base.outside_text import in_unicode
 from convsurgeon.cli.screen import warn, working
 
 if TYPE_CHECKING:
@@ -15,7 +17,17 @@ __all__ = ["admit", "load"]
 
 
 def load(recipe: Recipe, device: str) -> LoadedModel:
-    """The model that a recipe names, with a warning where its weights turned out random."""
+    """The model that a recipe names, with a warning where its weights turned out random.
+
+    Raises:
+        UsageError: a plan, which names the model and its weights, could not say how.
+    """
+    for name in (recipe.model or "", recipe.weights):
+        if in_unicode(name) != name:
+            raise UsageError(
+                f"the path '{name}' is no text in UTF-8, so no plan or report can name it. Rename it, or go into its "
+                "folder and leave that out; where only the locale is not UTF-8, set PYTHONUTF8=1."
+            )
     with working(f"loading {recipe.model}"):
         from convsurgeon.cli.loading import load_telling
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from convsurgeon.base.errors import UsageError
+from convsurgeon.base.outside_text import in_unicode
 from convsurgeon.cli.command_line import command_line
 from convsurgeon.cli.options import json_option
 from convsurgeon.cli.page_file import html_option, refuse_foreign_page, write_page
@@ -92,7 +93,7 @@ def bench_command(
             lowered=lowered,
             int8=int8,
             seconds=seconds,
-            name=subject,
+            name=in_unicode(subject),
             progress=progress,
         )
     if page is not None:

@@ -177,6 +177,8 @@ class _Form:
         from convsurgeon.budgets.terminal import render
 
         report = done.report
+        if self.as_json or self.markdown:
+            _warn_of_assumptions(done)
         with reader_may_leave():
             if self.as_json:
                 answer(report.to_json())
@@ -196,6 +198,15 @@ class _Form:
 
             write_page(self.page, to_html(report, command_line()))
         _tell_github(report, config)
+
+
+def _warn_of_assumptions(done: Checked) -> None:
+    """Whoever only sees standard error reads of them, too."""
+    from convsurgeon.budgets.measurement import Measured
+
+    for name, found in done.outcomes.items():
+        if isinstance(found, Measured) and found.assumption is not None:
+            warn(f"entry '{name}': {found.assumption}.")
 
 
 def _tell_github(report: CheckReport, config: Config) -> None:

@@ -6,10 +6,12 @@ import shlex
 
 import click
 
+from convsurgeon.base.outside_text import in_unicode
+
 __all__ = ["command_line"]
 
 
 def command_line() -> str:
     """Ready to be pasted into a shell; ``run`` leaves the arguments with the root of the contexts."""
     arguments: tuple[str, ...] = click.get_current_context().find_root().obj or ()
-    return shlex.join(["convsurgeon", *arguments])
+    return in_unicode(shlex.join(["convsurgeon", *arguments]))

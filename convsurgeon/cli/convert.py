@@ -108,8 +108,10 @@ def plan_command(
     patient = admit(loaded)
     from convsurgeon.conversion.requests import plan_of
 
+    images_given = data.read(loaded, patient.survey, recipe)
     with progress_bar() as progress:
-        plan = plan_of(patient, recipe, data.read(loaded, patient.survey, recipe).data, progress=progress)
+        plan = plan_of(patient, recipe, images_given.data, progress=progress)
+    images_given.warn_of_skipped()
     write_file(path, plan.to_json(), force)
     if as_json:
         answer(plan.to_json())

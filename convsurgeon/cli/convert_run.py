@@ -54,6 +54,7 @@ class ConvertRun:
         if self.dry_run:
             with progress_bar() as progress:
                 plan = plan_of(patient, self.recipe, given.data, progress=progress)
+            given.warn_of_skipped()
             self._tell_plan(plan, patient)
             return
         refine = self.images.refine
@@ -69,10 +70,14 @@ class ConvertRun:
             loaded = dataclasses.replace(loaded, example_inputs=inputs)
         patient = admit(loaded)
         check_fits(plan, patient.survey)
-        if self.dry_run:
-            self._tell_plan(plan, patient)
-            return
         given = self.images.read(loaded, patient.survey, self.recipe)
+        if self.dry_run:
+            from convsurgeon.conversion.oddities import oddities
+
+            odd = [note for note in oddities(patient, given.data) if note not in plan.notes]
+            given.warn_of_skipped()
+            self._tell_plan(plan.model_copy(update={"notes": (*plan.notes, *odd)}), patient)
+            return
         from convsurgeon.conversion.steps import carry_out
 
         seed, refine = self.recipe.seed, self.images.refine

@@ -136,7 +136,7 @@ class DataRequest:
         return Preparation(source="factory" if is_factory(loaded.spec) else "weights")
 
     def transform(self, loaded: LoadedModel, *, announced: bool = False) -> Transform:
-        """The preparation as code; warns of a guess, unless it was ``announced`` before.
+        """The preparation as code; warns of what is doubtful about it, unless it was ``announced`` before.
 
         Raises:
             UsageError: the model is called with something that images can't be made into.
@@ -148,8 +148,8 @@ class DataRequest:
             return loaded.transform
         require_floats(loaded.example_inputs)
         made = preparation.settings.transform(shape)
-        if preparation.source == "guessed" and not announced:
-            warn(f"{preparation.describe()}.")
+        if not announced and (doubt := preparation.doubt()) is not None:
+            warn(f"{doubt}.")
         return made
 
     def with_classes_used(self) -> DataRequest:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from convsurgeon.base.errors import UsageError
+from convsurgeon.base.outside_text import in_unicode
 from convsurgeon.cli.admission import admit, load
 from convsurgeon.cli.command_line import command_line
 from convsurgeon.cli.completion import complete_methods, complete_model
@@ -174,7 +175,7 @@ def _typed(context: click.Context) -> list[str]:
             words.append(option.opts[0] if value else (option.secondary_opts or option.opts)[0])
         else:
             for part in value if isinstance(value, tuple) else (value,):
-                words += [option.opts[0], shlex.quote(str(part))]
+                words += [option.opts[0], in_unicode(shlex.quote(str(part)))]
     return words
 
 

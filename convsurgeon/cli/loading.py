@@ -18,9 +18,7 @@ def load_telling(spec: str, **options: Any) -> LoadedModel:
 
     loaded = load_model(spec, **options)
     if loaded.guessed_input:
-        shapes = ", ".join(str(list(shape)) for shape in loaded.example_inputs.shapes())
-        warn(
-            f"nothing says what {loaded.spec} is called with; {shapes} is ASSUMED, and all MACs and times are for it. "
-            "Pass --input N,C,H,W, or give the factory an attribute example_inputs."
-        )
+        from convsurgeon.models.input_sizes import assumption
+
+        warn(f"{assumption(loaded.spec, loaded.example_inputs)}.")
     return loaded

@@ -20,7 +20,7 @@ from convsurgeon.conversion.patient import Patient
 from convsurgeon.conversion.unseen import Unseen, UnseenBatch
 from convsurgeon.report.record import Fidelity
 from convsurgeon.transfer.accuracy import CHANCE
-from convsurgeon.transfer.agreement import outputs_of
+from convsurgeon.transfer.agreement import first_classes, outputs_of
 from convsurgeon.transfer.capture import evaluating
 
 __all__ = ["Judge", "Judgement"]
@@ -177,11 +177,11 @@ class _Tally:
         self.classified &= len(wanted) == len(found) == 1 and wanted[0].shape == found[0].shape
         self.classified = self.classified and wanted[0].dim() == 2 and wanted[0].shape[1] > 1
         if self.classified:
-            self._classes(wanted[0].argmax(1), found[0].argmax(1), batch.labels)
+            self._classes(first_classes(wanted[0]), first_classes(found[0]), batch.labels)
             self.classes = wanted[0].shape[1]
 
     def _classes(self, wanted: Tensor, found: Tensor, labels: Tensor | None) -> None:
-        self.agreed += int((wanted == found).sum())
+        self.agreed += int(((wanted == found) & (found >= 0)).sum())
         if labels is None:
             return
         before, after = (classes == labels.to(classes.device) for classes in (wanted, found))

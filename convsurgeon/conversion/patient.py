@@ -10,6 +10,7 @@ from convsurgeon.base.inputs import Inputs
 from convsurgeon.models.origin import WeightsOrigin
 from convsurgeon.models.rebuild import Rebuild
 from convsurgeon.survey.sites import Survey, survey
+from convsurgeon.survey.usable import refuse_unfinite
 
 __all__ = ["Patient"]
 
@@ -41,9 +42,12 @@ class Patient:
         """Survey a model; it is untouched.
 
         Raises:
-            ModelLoadError, ModelRunError: see ``sites.survey``.
+            ModelLoadError, ModelRunError: see ``sites.survey``; trained weights that are not finite.
         """
-        return cls(model, inputs, survey(model, inputs), weights, name, rebuild)
+        found = survey(model, inputs)
+        if weights.origin != "random":
+            refuse_unfinite(model)
+        return cls(model, inputs, found, weights, name, rebuild)
 
     @property
     def untrained(self) -> bool:

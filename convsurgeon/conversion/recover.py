@@ -37,7 +37,7 @@ from convsurgeon.recovery.sites import find_sites
 from convsurgeon.recovery.training_bar import training_bar
 from convsurgeon.report.folder import read_manifest, read_report, read_saved_plan, rebuild_of
 from convsurgeon.report.record import Report
-from convsurgeon.survey.usable import refuse_unusable
+from convsurgeon.survey.usable import refuse_unfinite, refuse_unusable
 from convsurgeon.transfer.accuracy import CHANCE
 
 __all__ = ["Recovered", "open_conversion", "recover"]
@@ -190,6 +190,7 @@ def _refuse_wrapped(model: nn.Module) -> None:
             "several processes train."
         ) from error
     require_weights(model, "trained")
+    refuse_unfinite(model)
 
 
 def _full_precision(model: nn.Module, engine: Engine) -> nn.Module:

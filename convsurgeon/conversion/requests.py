@@ -5,6 +5,7 @@ from __future__ import annotations
 from convsurgeon.base.progress import Progress
 from convsurgeon.conversion.converted import Conversion
 from convsurgeon.conversion.data import Data
+from convsurgeon.conversion.oddities import oddities
 from convsurgeon.conversion.patient import Patient
 from convsurgeon.conversion.steps import carry_out, planned
 from convsurgeon.conversion.to_floor import found_above
@@ -15,10 +16,17 @@ __all__ = ["conversion_of", "plan_of"]
 
 
 def plan_of(patient: Patient, recipe: Recipe, data: Data, *, progress: Progress | None = None) -> Plan:
-    """The plan; a floor's is found by fitting and judging networks, errors as in ``found_above`` and ``planned``."""
-    if recipe.at_least:
-        return found_above(patient, recipe, data, progress=progress).plan
-    return planned(patient, recipe, data, progress=progress)
+    """The plan, with what a conversion would say of its inputs; a floor's is found by fitting and judging networks.
+
+    Errors as in ``oddities``, ``found_above`` and ``planned``.
+    """
+    odd = oddities(patient, data)
+    plan = (
+        found_above(patient, recipe, data, progress=progress).plan
+        if recipe.at_least
+        else planned(patient, recipe, data, progress=progress)
+    )
+    return plan.model_copy(update={"notes": (*plan.notes, *odd)})
 
 
 def conversion_of(

@@ -97,16 +97,18 @@ def concluded(
     """Verification and report of a fitted network that was judged; ``doubts`` are notes about that."""
     carried = done.carried
     notes = verify(patient.model, done.network, plan, patient.survey, patient.inputs, carried.recalibrated)
-    if data.preparation is not None and data.preparation.source == "guessed":
-        doubts = [data.preparation.describe(), *doubts]
+    if data.preparation is not None and (doubt := data.preparation.doubt()) is not None:
+        doubts = [doubt, *doubts]
     advice = fuse_first(patient.model, patient.survey, plan)
     if data.calibration is None:
         advice += only_cut(plan)
+    # A plan that was made on the same inputs says so itself.
+    said = (*doubts, *notes, *advice, *(note for note in carried.warnings if note not in plan.notes))
     report = Report(
         plan=plan,
         weights=patient.weights,
         inherited=done.words,
-        notes=(*doubts, *notes, *advice, *carried.warnings),
+        notes=said,
         errors={site.name: site.held_back_error for site in carried.sites if site.held_back_error is not None},
         fidelity=fidelity,
         preparation=data.preparation,

@@ -38,13 +38,12 @@ class Unseen:
         """Read what the fits see.
 
         Raises:
-            UsageError: no calibration inputs, or such as come in another order each time.
+            UsageError: no calibration inputs; see ``Calibration.of``.
         """
         if data.calibration is None:
             raise UsageError("networks are compared after a fit; pass calibration inputs (--calibrate DIR).")
         self._model, self._data = patient.model, data
         self._calibration = Calibration.of(data.calibration, patient.inputs)
-        _refuse_shuffled(self._calibration)
         fitting = self._calibration.fitting(self._model)
         self._fitted = frozenset(key for inputs in fitting for key in _keys(inputs))
 
@@ -79,18 +78,6 @@ class Unseen:
             inputs = self._calibration.elements.read(element).like(self._model)
             inputs.refuse_unfinite(f"batch {number} to judge on", "nothing can be judged")
             yield inputs, None
-
-
-def _refuse_shuffled(calibration: Calibration) -> None:
-    """What is held back in one pass must not be fitted on in the next."""
-    if isinstance(calibration.source, (list, tuple)):
-        return
-    first, again = (_keys(calibration.elements.read(next(iter(calibration.source)))) for _ in range(2))
-    if first != again:
-        raise UsageError(
-            "the calibration inputs come in another order each time they are read, so none can be held back to judge "
-            "on; pass a loader with shuffle=False and no random transform, or a list of batches."
-        )
 
 
 def _keys(inputs: Inputs) -> tuple[bytes, ...]:

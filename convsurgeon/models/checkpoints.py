@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 
 from convsurgeon.base.errors import ModelLoadError, UnknownName, UsageError, first_line
+from convsurgeon.base.tensor_file import tensors_of
 from convsurgeon.models.state_dict import StateDict, below, layout_versions, with_versions
 
 __all__ = ["CHOOSE", "Checkpoint", "read_checkpoint"]
@@ -51,8 +52,8 @@ class Checkpoint:
 def read_checkpoint(path: Path, key: str = "") -> Checkpoint:
     """Read a file on the CPU and find its state dict, at the dotted path ``key`` where several could be meant.
 
-    ``.safetensors`` is read by safetensors; anything else by ``torch.load(weights_only=True)``, so code in a
-    pickle never runs.
+    Safetensors are read as such, whatever the file is called; anything else by ``torch.load(weights_only=True)``, so
+    code in a pickle never runs.
 
     Raises:
         ModelLoadError: the file is corrupt, holds Python objects, or holds no state dict.
@@ -69,9 +70,9 @@ def read_checkpoint(path: Path, key: str = "") -> Checkpoint:
     everything = dict(_state_dicts(content))
     found = dict(_state_dicts(_at(content, key), key)) if key else everything
     if not found:
-        raise _none_at(key, everything, path) if key else _no_state_dict(content, path)
+        raise _none_at(key, everything, path) if key and everything else _no_state_dict(content, path)
     chosen = _only(found, path)
-    others = tuple(other for other in everything if other != chosen and not chosen.startswith(f"{other}."))
+    others = tuple(other for other in everything if other not in ("", chosen) and not chosen.startswith(f"{other}."))
     state = found[chosen]
     return Checkpoint(with_versions(state, layout_versions(state)), chosen, others if chosen else ())
 
@@ -139,14 +140,25 @@ def _no_state_dict(content: Any, path: Path) -> ModelLoadError:
 
 
 def _read_file(path: Path) -> Any:
-    if path.suffix.lower() == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path, device="cpu")
+    if _is_safetensors(path):
+        return tensors_of(path)[0]
     # Trainers keep their command line beside the weights; a Namespace holds values and runs nothing.
-    with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
+    with (
+        path.open("rb") as file,  # of a path torch heeds the ending
+        warnings.catch_warnings(),
+        torch.serialization.safe_globals([argparse.Namespace]),
+    ):
         warnings.simplefilter("ignore")  # on old pickle protocols; what can't be read raises
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Whatever its name says: JSON behind its length in eight bytes; a damaged file is what it is called."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    if start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:
+        return True
+    return path.suffix.lower() == ".safetensors" and not start.startswith(b"PK")
 
 
 def _reading_words(error: Exception) -> str:

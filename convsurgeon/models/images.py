@@ -12,7 +12,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from convsurgeon.base.errors import UnknownName, UsageError, did_you_mean, first_line, named_first_line
+from convsurgeon.base.errors import INTERRUPTIONS, UnknownName, UsageError, did_you_mean, first_line, named_first_line
 from convsurgeon.base.reading import read_text
 from convsurgeon.models.coco import Annotations
 from convsurgeon.models.image_file import ENDINGS, open_rgb
@@ -46,8 +46,10 @@ def read_image(path: Path, transform: Transform) -> Tensor | str:
         return f"{path.name}: {first_line(error)}"
     try:
         found = transform(picture)
+    except INTERRUPTIONS:
+        raise
     # A factory's transform may be any code.
-    except Exception as error:
+    except BaseException as error:
         return f"{path.name}: its preprocessing fails: {named_first_line(error)}"
     if not isinstance(found, Tensor):
         raise UsageError(
@@ -73,7 +75,7 @@ def batched(images: Sequence[Tensor], listed: bool) -> Tensor | list[Tensor]:
 
 @dataclass
 class ImageBatches:
-    """Batches [N, C, H, W] of image files, read anew on every pass; unreadable files are skipped and counted.
+    """Batches [N, C, H, W] of image files, read anew on every pass; files that could not be read so far are counted.
 
     Iterating yields ``(images, labels)`` with labels [N], −1 where there are none. The images are ``listed`` for
     networks that take a list of them, as detectors do; ``annotations`` know every file's image by its name.
@@ -83,7 +85,7 @@ class ImageBatches:
     transform: Transform
     listed: bool = False
     annotations: Annotations | None = None
-    skipped: list[str] = field(default_factory=list)
+    unreadable: dict[Path, str] = field(default_factory=dict)
 
     def part(self, start: int, stop: int | None = None) -> ImageBatches:
         """Some of the files."""
@@ -93,11 +95,15 @@ class ImageBatches:
         """These files, read alike."""
         return ImageBatches(tuple(files), self.transform, self.listed, self.annotations)
 
+    @property
+    def skipped(self) -> list[str]:
+        """Names and reasons of those files."""
+        return list(self.unreadable.values())
+
     def __len__(self) -> int:
         return len(self.files)
 
     def __iter__(self) -> Iterator[tuple[Any, Tensor]]:
-        self.skipped.clear()
         for start in range(0, len(self.files), BATCH_SIZE):
             read = [(self._read(path), label) for path, label in self.files[start : start + BATCH_SIZE]]
             kept = [(image, label) for image, label in read if image is not None]
@@ -107,7 +113,7 @@ class ImageBatches:
     def _read(self, path: Path) -> Tensor | None:
         found = read_image(path, self.transform)
         if isinstance(found, str):
-            self.skipped.append(found)
+            self.unreadable[path] = found
             return None
         return found
 

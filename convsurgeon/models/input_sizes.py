@@ -12,7 +12,7 @@ from convsurgeon.base.errors import UsageError
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.base.machine_memory import require_room
 
-__all__ = ["Layout", "parse_shape", "random_inputs"]
+__all__ = ["Layout", "assumption", "parse_shape", "random_inputs"]
 
 # what a model takes: [N, C, H, W]; [N, C, T, H, W]; a list of N [C, H, W]; two [N, C, H, W]; any tensor
 Layout = Literal["image", "video", "image list", "frame pair", "any"]
@@ -58,6 +58,14 @@ def random_inputs(shape: tuple[int, ...], layout: Layout, seed: int) -> Inputs:
     if layout == "frame pair":
         return Inputs(args=(first, torch.rand(shape, generator=generator, device="cpu")))
     return Inputs(args=(first,))
+
+
+def assumption(spec: str, inputs: Inputs) -> str:
+    """What to say where nothing says what a model is called with, and these inputs were taken."""
+    return (
+        f"nothing says what {spec} is called with; {inputs.describe()} is ASSUMED, and all MACs and times are for it. "
+        "Pass --input N,C,H,W (input = [N, C, H, W] in a file), or give the factory an attribute example_inputs"
+    )
 
 
 def _shown(shape: str | Sequence[int]) -> str:

@@ -35,6 +35,7 @@ __all__ = [
     "known_models",
     "load_model",
     "source_of",
+    "stated_inputs",
 ]
 
 # Asked in this order; a factory's name is whatever has a colon that no prefix claims.
@@ -143,10 +144,15 @@ def default_inputs(
         UnknownName: no such model; with near matches.
         UsageError: a malformed input shape.
     """
-    target = usable_device(device)
+    return stated_inputs(spec, input_shape)[0].to(usable_device(device))
+
+
+def stated_inputs(spec: str, input_shape: str | Sequence[int] | None = None) -> tuple[Inputs, bool]:
+    """``default_inputs``, and whether the shape or the model's name states them; else they are an assumption."""
     shape = None if input_shape is None else parse_shape(input_shape)
     with seeded(0):
-        return _resolve(spec).inputs(shape, seed=0).to(target)
+        source = _resolve(spec)
+        return source.inputs(shape, seed=0), shape is not None or source.states_inputs
 
 
 def known_models(source: ModelSource | None = None) -> list[str]:

@@ -80,6 +80,18 @@ class Preprocessing(Record):
             raise ValueError(f"{_list(value)} can't be divided by; expected numbers above 0")
         return value
 
+    def beyond_scale(self) -> str | None:
+        """What to say of means and deviations that no channel in 0…1 has; None where they can be meant."""
+        numbers = {"mean": self.mean, "std": self.std}
+        large = {name: values for name, values in numbers.items() if values is not None and max(values) > 1}
+        if not large:
+            return None
+        said = " and ".join(f"{name} {_list(values)}" for name, values in large.items())
+        return (
+            f"{said} is BEYOND THE SCALE of the images, which are scaled to 0…1 first; numbers on the scale of 0…255 "
+            "are divided by 255, e.g. --mean 0.5 for 127.5"
+        )
+
     @property
     def given(self) -> dict[str, str]:
         """What was said, in the words of the options."""
@@ -134,6 +146,12 @@ class Preparation(Record):
 
     source: Literal["given", "weights", "factory", "guessed"]
     settings: Preprocessing = Preprocessing()
+
+    def doubt(self) -> str | None:
+        """What a run should say aloud: that the settings are a guess, or look like those of another scale."""
+        if self.source == "guessed":
+            return self.describe()
+        return self.settings.beyond_scale() if self.source == "given" else None
 
     def describe(self) -> str:
         """In one sentence."""

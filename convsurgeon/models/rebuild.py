@@ -8,7 +8,7 @@ from pathlib import Path
 
 from convsurgeon.base.errors import ModelLoadError
 
-__all__ = ["Rebuild"]
+__all__ = ["Rebuild", "file_behind"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Rebuild:
     @classmethod
     def of(cls, name: str) -> Rebuild:
         """What a name means from the current folder, and now."""
-        file = _file_behind(name)
+        file = file_behind(name)
         return cls(name) if file is None else cls(name, file.resolve(), _digest(file))
 
     def from_here(self) -> str:
@@ -37,9 +37,8 @@ class Rebuild:
         """
         if self.file is None:
             return self.name
-        where, _, function = self.name.rpartition(":")
-        here = _file_behind(self.name)
-        named = {self.file: f"{self.file}:{function}"} if where.endswith(".py") else {}
+        here = file_behind(self.name)
+        named = {self.file: _from_anywhere(self.file, self.name)}
         if here is not None:
             named[here.resolve()] = self.name
         found = [file for file in named if file.is_file()]
@@ -53,14 +52,23 @@ class Rebuild:
         )
 
 
-def _file_behind(name: str) -> Path | None:
+def file_behind(name: str) -> Path | None:
     """The file that a factory's name means from the current folder; None where it means no file there."""
     where = name.rpartition(":")[0].strip()
     if not where:
         return None
-    module = Path(*where.split("."))
-    candidates = [Path(where)] if where.endswith(".py") else [module.with_suffix(".py"), module / "__init__.py"]
+    path = Path(where)
+    module = path.parent.joinpath(*path.name.split("."))
+    candidates = [path] if where.endswith(".py") else [Path(f"{module}.py"), module / "__init__.py"]
     return next((path for path in (one.expanduser().absolute() for one in candidates) if path.is_file()), None)
+
+
+def _from_anywhere(file: Path, name: str) -> str:
+    """What means ``file`` from every folder: of a module, its name behind the folder that it is imported from."""
+    where, _, function = name.rpartition(":")
+    module = Path(where).name
+    names = [] if module.endswith(".py") else [f"{folder / module}:{function}" for folder in file.parents]
+    return next((one for one in names if file_behind(one) == file), f"{file}:{function}")
 
 
 def _digest(path: Path) -> str:

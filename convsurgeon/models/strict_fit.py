@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from convsurgeon.base.errors import ModelLoadError, first_line
+from convsurgeon.base.errors import INTERRUPTIONS, ModelLoadError, first_line
 from convsurgeon.models.dtypes import compare_dtypes
 from convsurgeon.models.state_dict import layout_versions, with_versions
 
@@ -46,7 +46,9 @@ def load_strictly(model: nn.Module, state: Mapping[str, torch.Tensor], source: s
     fitting = with_versions(fitting, layout_versions(state) or _current_versions(own, state))
     try:
         report = model.load_state_dict(fitting, strict=False)
-    except Exception as error:  # modules may load their state with code of their own
+    except INTERRUPTIONS:
+        raise
+    except BaseException as error:  # modules may load their state with code of their own
         raise Misfit(f"{source} can't be loaded into {target}: {first_line(error)}.") from error
     missing = [key for key in report.missing_keys if key not in state]
     problems = [

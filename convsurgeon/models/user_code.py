@@ -24,6 +24,7 @@ from convsurgeon.base.errors import (
     named_first_line,
 )
 from convsurgeon.base.working_folder import staying_here
+from convsurgeon.models.rebuild import file_behind
 
 __all__ = ["at_work", "find_code", "names_code", "quoted"]
 
@@ -31,26 +32,26 @@ __all__ = ["at_work", "find_code", "names_code", "quoted"]
 def find_code(spec: str) -> tuple[str, Callable[[], Any], Path]:
     """Import the module or run the file, and find the callable in it. This runs the user's code.
 
+    A module is looked for in the current folder, or in one that stands in front of it: ``folder/package.module:name``.
+
     Its name, normalised, the callable, and the folder where its imports are looked for.
 
     Raises:
         UnknownName: no such module, file or name in it; with near matches among its callables.
-        ModelLoadError: the module raises while it is imported.
+        ModelLoadError: the module raises while it is imported, or another one of its name is imported already.
         UsageError: the name is no callable, or needs arguments.
     """
     where, _, name = spec.rpartition(":")
     where, name = where.strip(), name.strip()
     if not where or not name:
         raise UsageError(f"{spec!r} names no factory; expected package.module:factory or path/file.py:factory.")
-    if where.endswith(".py"):
-        path = Path(where)
-        where, folder = path.as_posix(), path.expanduser().absolute().parent
-        with at_work(folder):
+    path = Path(where)
+    where, folder = path.as_posix(), path.expanduser().absolute().parent
+    with at_work(folder):
+        if where.endswith(".py"):
             module = _run_file(path.expanduser())
-    else:
-        folder = Path.cwd()
-        with at_work(folder):
-            module = _import(where)
+        else:
+            module = _import(path.name) if where == path.name else _import_from(folder, path.name)
     return f"{where}:{name}", _callable_in(module, name, where), folder
 
 
@@ -82,6 +83,21 @@ def _import(name: str) -> ModuleType:
         raise
     except BaseException as error:
         raise ModelLoadError(f"the module {name} can't be imported: {quoted(error)}.") from error
+
+
+def _import_from(folder: Path, name: str) -> ModuleType:
+    """Import a module of that folder, and no other that has its name."""
+    file = file_behind(f"{folder / name}:")
+    if file is None:
+        raise UnknownName(f"there is no module {name!r} in {folder} to find a factory in.")
+    module = _import(name)
+    found = getattr(module, "__file__", None)
+    if found is None or not file.samefile(found):
+        raise ModelLoadError(
+            f"the module {name!r} is to come from {file}, and another one of that name is imported already "
+            f"({found}). Load it in a process of its own, or pass the architecture yourself."
+        )
+    return module
 
 
 def _run_file(path: Path) -> ModuleType:

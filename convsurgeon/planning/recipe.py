@@ -96,6 +96,7 @@ class Recipe(Record):
         description="GiB of memory that fitting a layer may take, half of what there is without it; layers that need "
         "more stay.",
         gt=0,
+        le=MOST,
     )
 
     @property

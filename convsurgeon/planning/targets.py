@@ -16,10 +16,12 @@ __all__ = ["Metric", "Target", "human", "human_ms", "parse_quantity", "parse_tar
 Metric = Literal["macs", "params", "latency"]
 
 _SCALES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-_QUANTITY = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)", re.IGNORECASE)
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ns|us|µs|ms|s)")
+# Longer numbers can't be meant, and overflow the solver's.
+_NUMBER = r"(\d{1,18}(?:\.\d{1,18})?)"
+_QUANTITY = re.compile(rf"{_NUMBER}\s*([kmgt]?)", re.IGNORECASE)
+_DURATION = re.compile(rf"{_NUMBER}\s*(ns|us|µs|ms|s)")
 _NANOSECONDS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9}
-_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+_SHARE = re.compile(rf"{_NUMBER}\s*%")
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from convsurgeon.base.outside_text import in_unicode
 from convsurgeon.recovery.checkpoint import model_state, restore_model
 from convsurgeon.recovery.history import History, Score
 from convsurgeon.recovery.lesson import Lesson
@@ -80,7 +81,7 @@ class Evaluation:
             steps=tally.step,
             images=tally.images,
             skipped=int((skipped > 0).sum()),
-            skipped_examples=tuple(source.examples_of_skipped()[:_EXAMPLES]),
+            skipped_examples=tuple(map(in_unicode, source.examples_of_skipped()[:_EXAMPLES])),
             labels=lesson.settings.label_weight > 0,
             device=engine.device.type,
             precision=engine.precision,

@@ -17,7 +17,7 @@ from convsurgeon.recovery.batches import UNLABELLED, Labels, as_labelled
 from convsurgeon.recovery.engine import Engine
 from convsurgeon.recovery.history import Score
 from convsurgeon.recovery.readout import Readout
-from convsurgeon.transfer.agreement import agreement_of
+from convsurgeon.transfer.agreement import agreement_of, first_classes
 from convsurgeon.transfer.capture import evaluating
 
 __all__ = ["Judge"]
@@ -39,7 +39,9 @@ class Judge:
         self._data: Iterable[Any] | None = list(evaluation) if isinstance(evaluation, Iterator) else evaluation
         first = next(iter(self._data), None) if self._data is not None else None
         if self._data is not None and first is None:
-            raise UsageError("evaluation yields no batch; pass held-out inputs, or None.")
+            unread = self._data.skipped if isinstance(self._data, ImageBatches) else []
+            why = f": none of the {len(unread)} images can be read, e.g. {unread[0]}" if unread else ""
+            raise UsageError(f"evaluation yields no batch{why}; pass held-out inputs, or None.")
         labels = as_labelled(first)[1] if first is not None else None
         # Masks and boxes are not counted: closeness to the original says as much of networks that give them.
         self.labelled = isinstance(labels, Tensor) and labels.dim() == 1 and bool((labels != UNLABELLED).any())
@@ -64,7 +66,7 @@ class Judge:
                     "accuracy needs labels in every batch and a classifier: one output tensor [N, classes]."
                 )
             known = labels.to(output.device) != UNLABELLED
-            right = (output.argmax(1) == labels.to(output.device)) & known
+            right = (first_classes(output) == labels.to(output.device)) & known
             classes = output.shape[1]
             counts += torch.stack([right.sum(), known.sum()])
         right, seen = self._engine.total(counts).tolist()

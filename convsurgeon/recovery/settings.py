@@ -10,6 +10,9 @@ from convsurgeon.base.records import Record
 
 __all__ = ["Augment", "ImageSettings", "Precision", "RecoverSettings"]
 
+# Of rates, weights, bounds and temperatures: the product of two is still a number in float32.
+_LARGEST = 1e18
+
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Augment = Literal["none", "crop", "crop-flip"]
 
@@ -30,23 +33,27 @@ class RecoverSettings(Record):
     epochs: int = Field(default=10, ge=1, description="Passes over the data.")
     steps: int | None = Field(default=None, ge=1, description="Optimiser steps, instead of epochs.")
     optimizer: Literal["adamw", "sgd"] = Field(default="adamw", description="The optimiser.")
-    lr_new: float = Field(default=2e-3, gt=0, description="Peak learning rate of the replaced layers.")
+    lr_new: float = Field(default=2e-3, gt=0, le=_LARGEST, description="Peak learning rate of the replaced layers.")
     lr_old: float = Field(
-        default=5e-4, ge=0, description="Peak learning rate of all other layers; 0 leaves them alone."
+        default=5e-4, ge=0, le=_LARGEST, description="Peak learning rate of all other layers; 0 leaves them alone."
     )
-    weight_decay: float = Field(default=1e-4, ge=0, description="Weight decay, on weights but not on biases and norms.")
+    weight_decay: float = Field(
+        default=1e-4, ge=0, le=_LARGEST, description="Weight decay, on weights but not on biases and norms."
+    )
     warmup: float = Field(default=0.1, ge=0, lt=1, description="Share of the steps in which the rates rise.")
-    clip: float | None = Field(default=5.0, gt=0, description="Bound on the gradient's norm.")
+    clip: float | None = Field(default=5.0, gt=0, le=_LARGEST, description="Bound on the gradient's norm.")
     outputs: Literal["auto", "logits", "values", "heads"] = Field(
         default="auto",
         description="What the outputs are; auto takes one tensor [N, K] for logits, and of a network that takes a list "
         "of images the heads: what it computes before it chooses boxes.",
     )
-    temperature: float = Field(default=4.0, gt=0, description="Temperature at which logits are compared.")
-    output_weight: float = Field(default=1.0, ge=0, description="Weight of the distance of the outputs.")
-    feature_weight: float = Field(default=1.0, ge=0, description="Weight of the relative error at the replaced layers.")
+    temperature: float = Field(default=4.0, gt=0, le=_LARGEST, description="Temperature at which logits are compared.")
+    output_weight: float = Field(default=1.0, ge=0, le=_LARGEST, description="Weight of the distance of the outputs.")
+    feature_weight: float = Field(
+        default=1.0, ge=0, le=_LARGEST, description="Weight of the relative error at the replaced layers."
+    )
     label_weight: float = Field(
-        default=0.0, ge=0, description="Weight of the cross-entropy, where class folders give labels."
+        default=0.0, ge=0, le=_LARGEST, description="Weight of the cross-entropy, where class folders give labels."
     )
     norms: Literal["settle", "batch", "frozen"] = Field(
         default="settle",

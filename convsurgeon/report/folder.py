@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from convsurgeon._version import __version__
 from convsurgeon.base.errors import ModelLoadError, RecipeError, UnknownName
+from convsurgeon.base.outside_text import in_unicode
 from convsurgeon.base.reading import parse_json, read_text
 from convsurgeon.base.records import Record, from_file, mistakes
 from convsurgeon.models.rebuild import Rebuild
@@ -59,6 +60,9 @@ def describe(rebuild: Rebuild | None, directory: Path) -> dict[str, str | None]:
     where, _, function = rebuild.name.rpartition(":")
     name = f"{Path(where).name}:{function}" if Path(where).expanduser().is_absolute() else rebuild.name
     source = Path(os.path.relpath(rebuild.file, directory.resolve())).as_posix()
+    if in_unicode(source) != source:
+        # JSON has no name for it; the architecture is then found by its own, from where one stands.
+        return {"rebuild": name}
     return {"rebuild": name, "source": source, "source_sha256": rebuild.sha256}
 
 

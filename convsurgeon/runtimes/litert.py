@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convsurgeon.base.errors import ModelRunError, first_line
+from convsurgeon.base.errors import INTERRUPTIONS, ModelRunError, first_line
 from convsurgeon.base.free_axes import FreeAxes, size_to_trace
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.runtimes.export_axes import BY_DIM, export_axes
@@ -43,10 +43,10 @@ def write_litert(model: nn.Module, inputs: Inputs, path: Path, free: FreeAxes) -
                 model, tuple(given.args), dict(given.kwargs) or None, **({"dynamic_shapes": shapes} if shapes else {})
             )
             converted.export(str(path))
-    except OSError:
+    except (OSError, *INTERRUPTIONS):
         raise
-    # It raises whatever torch.export, JAX and its own passes do.
-    except Exception as error:
+    # It raises whatever the traced code, torch.export, JAX and its own passes do.
+    except BaseException as error:
         raise ModelRunError(f"litert-torch can't convert the model: {first_line(error)}.") from error
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from convsurgeon.base.copies import duplicate
-from convsurgeon.base.errors import ModelRunError, first_line
+from convsurgeon.base.errors import INTERRUPTIONS, ModelRunError, first_line
 from convsurgeon.base.free_axes import FreeAxes, axes_of, axes_to_try, free_in_words, size_to_trace, sizes_to_compare
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.base.working_folder import staying_here
@@ -109,8 +109,10 @@ def to_onnx(
                 content = _EXPORT[exporter](copy, size_to_trace(given, axes), axes, opset)
             run = partial(run_onnx, session_for(content, threads=torch.get_num_threads()))
             error = largest_disagreement(copy, run, sizes_to_compare(given, axes))
-        # Exporters and runtimes raise whatever their dependencies do; every failure leads to the next attempt.
-        except Exception as error_raised:
+        except INTERRUPTIONS:
+            raise
+        # Exporters raise whatever the traced code and their dependencies do; every failure leads to the next attempt.
+        except BaseException as error_raised:
             problems.append(f"{_attempt(exporter, axes)}: {first_line(error_raised)}")
             continue
         if error <= tolerance:

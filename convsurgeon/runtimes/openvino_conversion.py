@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from convsurgeon.base.copies import duplicate
-from convsurgeon.base.errors import ModelRunError, first_line
+from convsurgeon.base.errors import INTERRUPTIONS, ModelRunError, first_line
 from convsurgeon.base.free_axes import FreeAxes, axes_of, axes_to_try, sizes_to_compare
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.runtimes.closeness import allowed, largest_disagreement
@@ -63,8 +63,10 @@ def to_openvino(model: nn.Module, inputs: Inputs, *, free: FreeAxes | None = Non
                     compiled = compiled_for(converted, precision="float32", threads=torch.get_num_threads())
                     run = partial(run_openvino, compiled)
                     error = largest_disagreement(copy, run, sizes_to_compare(given, axes))
-            # The converter raises whatever its frontends do; every failure leads to the next attempt.
-            except Exception as raised:
+            except INTERRUPTIONS:
+                raise
+            # It raises whatever the traced code and its frontends do; every failure leads to the next attempt.
+            except BaseException as raised:
                 problems.append(f"from the {source}: {first_line(raised)}")
                 continue
             if error <= tolerance:

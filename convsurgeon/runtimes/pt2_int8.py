@@ -41,7 +41,9 @@ def pt2_int8_reader(path: Path) -> Callable[[Inputs], list[Tensor]]:
         from torchao.quantization.pt2e.lowering import lower_pt2e_quantized_to_x86
 
         _register_quantization_weight_pack_pass()
-        module: Any = torch.export.load(path).module()
+        # torch opens no path that is not UTF-8.
+        with path.open("rb") as file:
+            module: Any = torch.export.load(file).module()
     made: dict[tuple[tuple[int, ...], ...], Any] = {}
 
     def run(inputs: Inputs) -> list[Tensor]:

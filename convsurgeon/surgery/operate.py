@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import nn
 
@@ -114,4 +116,21 @@ def replacement(conv: Conv, spec: Spec) -> nn.Module:
             if plain.bias is not None and new.bias is not None:
                 new.bias.copy_(plain.bias)
     new.requires_grad_(plain.weight.requires_grad)
+    vars(new).update(_written_on(conv, new))
     return new.train(conv.training)
+
+
+def _written_on(conv: Conv, new: nn.Module) -> dict[str, object]:
+    """What a builder wrote on the layer, as ultralytics does: a forward reads there where inputs come from."""
+    known = {*vars(new), "transposed"}
+    return {
+        name: copy.deepcopy(value)
+        for name, value in vars(conv).items()
+        if name not in known and not name.startswith("_") and not hasattr(type(new), name) and _is_plain(value)
+    }
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (bool, int, float, str))

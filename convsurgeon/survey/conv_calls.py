@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvTransposeNd
+from torch.utils.hooks import RemovableHandle
 
 from convsurgeon.base.observe import After, observe
-from convsurgeon.survey.calls import Calls
+from convsurgeon.survey.calls import Called, Calls
 from convsurgeon.survey.cuttable import CUTTABLE
 from convsurgeon.survey.reads import OutsideReads
 
@@ -52,14 +53,22 @@ class ConvWatch:
         self.seen: dict[str, ConvCalls] = {}
         self.calls = Calls()
         self.reads = OutsideReads()
+        self._handles: list[RemovableHandle] = []
 
     def attach(self, copy: nn.Module) -> None:
         """Start anew on this copy."""
         self.seen.clear()
         modules = {names[0]: copy.get_submodule(names[0]) for names in self.paths}
         self.calls.attach(copy)
-        self.reads.attach(modules | {name: one for name, one in copy.named_modules() if isinstance(one, CUTTABLE)})
-        observe(after=[(module, self._recorder(name, module)) for name, module in modules.items()])
+        cuttable = {name: one for name, one in copy.named_modules() if isinstance(one, CUTTABLE)}
+        self._handles = self.reads.attach(modules | cuttable)
+        self._handles += observe(after=[(module, self._recorder(name, module)) for name, module in modules.items()])
+
+    def detach(self) -> Mapping[str, Called]:
+        """What was called. A trace, which calls modules too where a forward stored their ``__call__``, adds nothing."""
+        for handle in self._handles:
+            handle.remove()
+        return self.calls.detach()
 
     def _recorder(self, name: str, module: Any) -> After:
         # A transposed convolution's work is done per position that it reads.

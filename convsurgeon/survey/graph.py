@@ -8,7 +8,7 @@ from typing import TypeVar
 from torch import fx, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
-from convsurgeon.base.errors import FOREIGN
+from convsurgeon.base.errors import INTERRUPTIONS
 from convsurgeon.base.working_folder import staying_here
 from convsurgeon.families.unit import CompactConv
 
@@ -52,7 +52,9 @@ def by_parts(model: nn.Module, convs: tuple[type[nn.Module], ...], read: Callabl
         tried.add(module)
         try:
             parts[name] = read(module)
-        except FOREIGN:
+        except INTERRUPTIONS:
+            raise
+        except BaseException:
             for child_name, child in module.named_children():
                 descend(child, f"{name}.{child_name}" if name else child_name)
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
+from torch.utils.hooks import RemovableHandle
 
 from convsurgeon.base.observe import observe
 
@@ -31,12 +32,12 @@ class OutsideReads:
         self._watched: dict[int, str] = {}
         self._within: set[int] = set()
 
-    def attach(self, modules: Mapping[str, nn.Module]) -> None:
-        """Start anew on these modules."""
+    def attach(self, modules: Mapping[str, nn.Module]) -> list[RemovableHandle]:
+        """Start anew on these modules; the hooks' handles."""
         self.names.clear()
         self._within.clear()
         self._watched = {id(module): name for name, module in modules.items()}
-        observe(
+        return observe(
             before=[(module, self._entering(module)) for module in modules.values()],
             after=[(module, self._leaving(module)) for module in modules.values()],
             foremost=True,

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils import parametrize
 
-from convsurgeon.base.errors import FOREIGN, UnknownName, first_line
+from convsurgeon.base.errors import INTERRUPTIONS, UnknownName, first_line
 from convsurgeon.families.cost import ConvShape
 from convsurgeon.families.family import Refusal
 from convsurgeon.families.torch_convs import Conv, PaddedConv, conv_shape, plain_conv
@@ -80,7 +80,9 @@ def source_of(module: Any, input_size: Sequence[int] = ()) -> Source | Refusal:
         return _agreed(probes)
     except Unlike as unlike:
         return Refusal(f"{name} {unlike}, which a replacement would lose")
-    except FOREIGN as error:
+    except INTERRUPTIONS:
+        raise
+    except BaseException as error:
         # Any code may stand in a forward; where it can't be run by itself, it can't be read.
         return Refusal(f"{name} computes its own forward, which can't be read: {first_line(error)}")
 

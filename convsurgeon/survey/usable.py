@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from convsurgeon.base.errors import ModelLoadError
 from convsurgeon.survey.altered import calls_other_modules
 
-__all__ = ["refuse_unusable"]
+__all__ = ["refuse_unfinite", "refuse_unusable"]
+
+_SHOWN = 3
 
 
 def refuse_unusable(model: nn.Module) -> None:
@@ -24,6 +29,33 @@ def refuse_unusable(model: nn.Module) -> None:
         if (problem := _unusable(module)) is not None:
             where = f" (at '{name}')" if name else ""
             raise ModelLoadError(f"{problem}{where}")
+
+
+def refuse_unfinite(model: nn.Module) -> None:
+    """Refuse weights from which nothing sensible can be computed; buffers may be infinite on purpose (masks).
+
+    Raises:
+        ModelLoadError: NaN or infinity in a parameter or a batch norm's statistics, or a negative variance.
+    """
+    if broken := [name for name, tensor in _trained(model) if not _usual(name, tensor)]:
+        more = ", …" if len(broken) > _SHOWN else ""
+        raise ModelLoadError(
+            f"the model's {', '.join(broken[:_SHOWN])}{more} {'hold' if len(broken) > 1 else 'holds'} NaN, infinity or "
+            "a negative variance, so that nothing sensible can be computed; take weights of an earlier step."
+        )
+
+
+def _trained(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from model.named_parameters()
+    for name, module in model.named_modules():
+        if isinstance(module, _BatchNorm):
+            yield from module.named_buffers(name, recurse=False)
+
+
+def _usual(name: str, tensor: Tensor) -> bool:
+    if tensor.is_meta or not tensor.is_floating_point():
+        return True
+    return bool(tensor.isfinite().all()) and not (name.endswith("running_var") and bool((tensor < 0).any()))
 
 
 def _unusable(module: nn.Module) -> str | None:

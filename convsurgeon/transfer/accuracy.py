@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from convsurgeon.base.errors import UsageError
 from convsurgeon.base.inputs import as_inputs
 from convsurgeon.base.proportion import no_better_than_chance
+from convsurgeon.transfer.agreement import first_classes
 from convsurgeon.transfer.capture import evaluating
 
 __all__ = ["CHANCE", "Accuracy", "top1_accuracy"]
@@ -53,7 +54,7 @@ def top1_accuracy(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) ->
             output = model(inputs.to(parameter.device, parameter.dtype))
             if not isinstance(output, Tensor) or output.dim() != 2:
                 raise UsageError("accuracy needs a classifier: one output tensor [N, classes].")
-            right += int((output.argmax(1) == labels.to(output.device)).sum())
+            right += int((first_classes(output) == labels.to(output.device)).sum())
             seen, classes = seen + len(labels), output.shape[1]
     if seen == 0:
         raise UsageError("there is no readable image to evaluate on.")

@@ -14,7 +14,7 @@ from convsurgeon.base.batch_axis import image_list
 from convsurgeon.base.inputs import Inputs, tensors_in
 from convsurgeon.transfer.calibration import images_in
 
-__all__ = ["Agreement", "Comparison", "agreement", "agreement_of", "noise_note", "outputs_of"]
+__all__ = ["Agreement", "Comparison", "agreement", "agreement_of", "first_classes", "noise_note", "outputs_of"]
 
 TINY = 1e-30
 # Of an output's variance: order of summation on an accelerator stays far below.
@@ -57,7 +57,8 @@ def agreement_of(batches: Iterable[tuple[Inputs, list[Tensor], list[Tensor]]], *
         classified = classified and _classes(inputs, wanted) and len(found) == 1 and found[0].shape == wanted[0].shape
         if classified:
             rows += len(wanted[0])
-            same += int((wanted[0].argmax(1) == found[0].argmax(1)).sum())
+            classes = first_classes(found[0])
+            same += int(((classes == first_classes(wanted[0])) & (classes >= 0)).sum())
     error, spread = sum(leaf.error for leaf in leaves.values()), sum(leaf.spread for leaf in leaves.values())
     return Agreement(
         images=images,
@@ -73,6 +74,11 @@ def _classes(inputs: Inputs, outputs: list[Tensor]) -> bool:
         return False
     images = image_list(inputs)
     return images is None or len(images) == len(outputs[0])
+
+
+def first_classes(outputs: Tensor) -> Tensor:
+    """The largest class of each row [N, classes]; -1, which is none, where a row holds NaN."""
+    return outputs.argmax(1).masked_fill(outputs.isnan().any(1), -1)
 
 
 def noise_note(model: Callable[..., Any], batches: Iterable[Inputs]) -> str | None:

@@ -55,8 +55,8 @@ class Calibration:
         inputs are given it may also hold more, e.g. labels, if just one part of it is like them.
 
         Raises:
-            UsageError: a single tensor or Inputs (pass a list of batches), nothing in it, or elements of which several
-                parts could be the model's input.
+            UsageError: a single tensor or Inputs (pass a list of batches), nothing in it, elements of which several
+                parts could be the model's input, or such as come in another order each time.
         """
         if isinstance(source, Calibration):
             return source
@@ -65,6 +65,8 @@ class Calibration:
         first, elements = next(iter(kept), None), Elements(example)
         if first is None:
             raise UsageError("calibration holds no inputs; pass at least one batch.")
+        if not isinstance(kept, (list, tuple)):
+            _refuse_shuffled(elements.read(first), elements.read(next(iter(kept))))
         return cls(kept, elements, elements.left_out(first))
 
     def fitting(self, model: nn.Module) -> Iterator[Inputs]:
@@ -104,6 +106,16 @@ def refuse_single(source: object, name: str) -> None:
     if isinstance(source, (Tensor, Inputs, dict, str)):
         raise UsageError(
             f"{name} is a {type(source).__name__}; expected an iterable of inputs, e.g. [images] or a list of batches."
+        )
+
+
+def _refuse_shuffled(first: Inputs, again: Inputs) -> None:
+    """A layer's inputs are read in one pass and what should come out in another; what one holds back stays unseen."""
+    pairs = list(zip(first.tensors(), again.tensors(), strict=False))
+    if any(a.shape != b.shape or bool(((a != b) & ~(a.isnan() & b.isnan())).any()) for a, b in pairs):
+        raise UsageError(
+            "the calibration inputs come in another order each time they are read, and they are read several times; "
+            "pass a loader with shuffle=False and no random transform, or a list of batches, e.g. list(loader)."
         )
 
 

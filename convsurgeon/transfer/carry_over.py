@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from convsurgeon.base.copies import duplicate
-from convsurgeon.base.inputs import as_inputs
+from convsurgeon.base.inputs import Inputs, as_inputs
 from convsurgeon.base.progress import Progress, silent
 from convsurgeon.families.regression.problems import unknowns_of
 from convsurgeon.families.regression.samples import Sample, Sampler, Samples
@@ -199,7 +199,7 @@ class _Run:
     def judged(self, others: Iterable[Any]) -> Inherited:
         """Errors left and agreement, on images held back from the fits and ``others``; on the fitted ones if there are
         none."""
-        unseen = in_portions(as_inputs(element).like(self.reference) for element in others)
+        unseen = in_portions(self._to_judge_on(others))
         others = list(islice(unseen, 1))
         held = list(islice(self.calibration.held_back(self.reference), 1))
         apart = bool(held or others)
@@ -214,6 +214,12 @@ class _Run:
             images=self.images,
             notes=tuple(note for note in (self.calibration.note, self.variety.note(), noise) if note),
         )
+
+    def _to_judge_on(self, elements: Iterable[Any]) -> Iterator[Inputs]:
+        for number, element in enumerate(elements, 1):
+            inputs = as_inputs(element)
+            inputs.refuse_unfinite(f"batch {number} to judge on", "nothing can be judged")
+            yield inputs.like(self.reference)
 
     def _errors_left(self) -> dict[str, float]:
         comparisons = {s.name: Comparison(self._taken_up(s.name), s.outputs) for s in self.subjects}

@@ -153,14 +153,14 @@ def _fit_part(
     """Fit one group; what it loses, and the bias that its linear problem should have."""
     unknowns = original.weight.shape[1]
     ridged = moments.ridged(ridge_for(moments.count, unknowns))
-    found = fitting.solve(part, original.weight, ridged, seed=seed, sweeps=SWEEPS)
+    tried = [fitting.solve(part, original.weight, ridged, seed=seed, sweeps=SWEEPS)]
     if moments.count < DOUBTFUL * unknowns:
         # A ridge strong enough for few samples may lose to the plain weights on them: then those stand.
-        blind = fitting.solve(part, original.weight, _white(original), seed=seed, sweeps=0)
-        found = min(found, blind, key=lambda s: float(moments.errors(original.weight - s.weight).sum()))
+        tried.append(fitting.solve(part, original.weight, _white(original), seed=seed, sweeps=0))
+    lost = [float(moments.errors(original.weight - one.weight).sum()) for one in tried]
+    found = tried[lost.index(min(lost))]
     found.write()
-    bias = moments.bias(original, found.weight) if moments.centred else original.bias
-    return float(moments.errors(original.weight - found.weight).sum()), bias
+    return min(lost), moments.bias(original, found.weight) if moments.centred else original.bias
 
 
 def dense_fit(conv: Conv, moments: Moments) -> DenseFit:

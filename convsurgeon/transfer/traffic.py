@@ -12,6 +12,7 @@ from itertools import count
 
 from torch import Tensor, nn
 
+from convsurgeon.base.errors import ModelRunError
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.families.cost import ConvShape
 from convsurgeon.families.regression.patches import output_size
@@ -32,7 +33,8 @@ class Traffic:
     """How much of one pass over the data reaches a module: its calls in each batch, images and output positions.
 
     ``rank`` is its place in the order in which the modules first run. ``held`` of the positions are on the images that
-    are held out of fits; ``input_bytes`` is what all of the site's input maps would take.
+    are held out of fits; ``input_bytes`` is what all of the site's input maps would take. ``finite``: no output was NaN
+    or infinite.
     """
 
     calls: list[int] = field(default_factory=list)
@@ -42,9 +44,11 @@ class Traffic:
     held: int = 0
     outputs: int = 0
     input_bytes: int = 0
+    finite: bool = True
 
     def add(self, x: Tensor, y: Tensor) -> None:
         """Count one call."""
+        self.finite &= bool(y.isfinite().all())
         self.input_bytes += x.nbytes
         self.calls[-1] += 1
         each = y.numel() // max(1, len(y) * y.shape[1])
@@ -89,7 +93,11 @@ class Supply:
 
 
 def count_traffic(model: nn.Module, names: Iterable[str], batches: Iterable[Inputs]) -> dict[str, Traffic]:
-    """One pass that only counts. Sites that never run stay at zero."""
+    """One pass that only counts. Sites that never run stay at zero.
+
+    Raises:
+        ModelRunError: a module gives NaN or infinity; the first of them is named.
+    """
     traffic = {name: Traffic() for name in names}
     ranks = count()
 
@@ -105,6 +113,12 @@ def count_traffic(model: nn.Module, names: Iterable[str], batches: Iterable[Inpu
         for seen in traffic.values():
             seen.calls.append(0)
         watch(model, {name: counter(seen) for name, seen in traffic.items()}, inputs)
+    if broken := [name for name, seen in traffic.items() if not seen.finite]:
+        first = min(broken, key=lambda name: traffic[name].rank)
+        raise ModelRunError(
+            f"'{first}' gives NaN or infinity on the calibration inputs, so that nothing can be fitted; its weights or "
+            "the inputs are too large. Prepare the inputs as the model was trained, or take weights of an earlier step."
+        )
     return traffic
 
 

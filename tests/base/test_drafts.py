@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,17 @@ def test_tensors_without_room_are_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no space left at"), drafting(tmp_path) as draft:
         write_tensors(draft / "a", {"x": torch.zeros(1000)}, {})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [1000, 1001])
+@pytest.mark.usefixtures("little_room")
+def test_no_room_leaves_no_new_folder(size: int, tmp_path: Path) -> None:
+    """Folders that were made for what does not fit go again; those that were there, or hold something, stay."""
+    (tmp_path / "there").mkdir()
+    with suppress(UsageError):
+        write_whole(tmp_path / "there" / "new" / "newer" / "a", "x" * size)
+    assert (tmp_path / "there").is_dir()
+    assert (tmp_path / "there" / "new").exists() == (size == 1000)
 
 
 def test_what_comes_meanwhile_is_not_replaced(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_rows_are_made_once_and_shown(run, tmp_path: Path, monkeypatch: pytest.M
     page = (tmp_path / "page.md").read_text(encoding="utf-8")
     assert page.startswith("# Title\n")
     assert page.endswith("<!-- end -->\nAfter.\n")
-    assert "| auto, 0.125 | not reached |" in page
+    assert "; 0.125 by auto, " in page
 
 
 def test_times_are_added_to_the_rows_of_networks_that_are_kept(run, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
@@ -104,13 +104,13 @@ def test_times_are_added_to_the_rows_of_networks_that_are_kept(run, monkeypatch:
 
 
 def test_a_row_that_failed_says_so() -> None:
-    """It stands in the table without figures, and a method that was not run does not."""
+    """Below the table, without figures; a method that was not run is nowhere."""
     blank = Row(
         subject="net", method="original", target=1.0, source="torch 2", macs=100, params=10, measures={"mean": 1}
     )
     failed = blank.model_copy(update={"method": "torch-pruning", "target": 0.25, "failed": "no", "measures": {}})
     text = table(SUBJECT, [blank, failed])
-    assert f"| {METHODS['torch-pruning'].title}, 0.25 | not reached | – | – | – | – |" in text
+    assert text.endswith(f"|\n\nNot reached: 0.25 by {METHODS['torch-pruning'].title}.\n")
     assert METHODS["igc"].title not in text
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from convsurgeon.budgets import read_config
 from convsurgeon.models.loading import build_model
-from tests.budgets.budget_project import LARGE_MACS, SMALL_MACS, SMALL_PARAMS, Project
+from tests.budgets.budget_project import LARGE_MACS, NETS, SMALL_MACS, SMALL_PARAMS, Project
 
 SMALL, LARGE = 'name = "small"\nmodel = "nets.py:small"\n', 'name = "large"\nmodel = "nets.py:large"\n'
 
@@ -458,3 +458,35 @@ def test_a_lock_of_the_former_name_is_read_and_renamed(project: Project) -> None
     former.write_text("nonsense")
     assert project.check().code == 0
     assert config
+
+
+@pytest.mark.parametrize(
+    ("entry", "assumed"),
+    [
+        ('model = "nets.py:silent"', True),
+        ('model = "nets.py:silent"\ninput = [1, 3, 224, 224]', False),
+        ('model = "nets.py:small"', False),
+        ('recipe = "silent.toml"', True),
+    ],
+)
+def test_an_input_that_nothing_states_is_said_in_every_form(project: Project, entry: str, assumed: bool) -> None:
+    """A factory without example_inputs is counted at an assumed size: each output says so, and only where it is so."""
+    project.write("nets.py", f"{NETS}\ndef silent(): return nn.Sequential(nn.Conv2d(3, 64, 3), nn.Conv2d(64, 64, 3))\n")
+    project.write("silent.toml", 'model = "nets.py:silent"\nmethod = "compconv32"\n')
+    project.config(f'name = "net"\n{entry}')
+    as_json = project.check("--json")
+    (row,) = as_json.report()["rows"]
+    assert row["assumed_input"] == assumed
+    words = "entry 'net': nothing says what nets.py:silent is called with; [1, 3, 224, 224] is ASSUMED"
+    assert (f"WARNING: {words}" in as_json.err) == assumed
+    assert (f"note: {words}" in project.check().out) == assumed
+    markdown = project.check("--markdown")
+    assert ("ASSUMED" in markdown.out, "ASSUMED" in markdown.err) == (assumed, assumed)
+
+
+def test_one_model_without_a_stated_input_is_said_too(project: Project) -> None:
+    """What the command line names is like an entry; --input states its size."""
+    project.write("nets.py", f"{NETS}\ndef silent(): return make(4)\n")
+    assumed, asked = (project.check("nets.py:silent", *more) for more in ((), ("--input", "1,3,9,9")))
+    assert (assumed.code, asked.code) == (0, 0)
+    assert ("ASSUMED" in assumed.out, "ASSUMED" in asked.out) == (True, False)

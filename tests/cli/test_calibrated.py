@@ -173,3 +173,72 @@ def test_too_few_images_are_refused_with_the_number_needed(folder: Path, run: Ca
     assert "21 are given, from which damage can't be told at 2 of 3 layers. 22 would be enough for every layer" in told
     assert run(*words, "--images", "22", "-o", "b.json").exit_code == 0
     assert not (folder / "a.json").exists()
+
+
+# Every way to plan on images, without a fit and with one.
+_WAYS = {
+    "plan": ("plan", "net.py:build", "--method", "igc", "--target", "macs=60%"),
+    "fixed": ("plan", "net.py:build", "--method", "compconv128"),
+    "dry": ("convert", "net.py:build", "--method", "igc", "--target", "macs=60%", "--dry-run"),
+    "convert": ("convert", "net.py:build", "--method", "igc", "--target", "macs=60%", "-o", "out"),
+    "apply": ("apply", "made.json", "--dry-run"),
+    "applied": ("apply", "made.json", "-o", "out"),
+}
+
+
+@pytest.mark.parametrize("way", _WAYS)
+@pytest.mark.parametrize(
+    ("kind", "code", "said"),
+    [
+        ("constant", 2, "without any difference"),
+        ("equal", 0, "are equal: the fits know this one only"),
+        ("unreadable", 2, "none of the 24 images to calibrate on can be read"),
+        ("varied", 0, ""),
+    ],
+)
+def test_a_plan_says_of_its_images_what_a_conversion_says(
+    way: str, kind: str, code: int, said: str, folder: Path, run: Callable[..., Ended]
+) -> None:
+    """Images that nothing can be fitted on are refused by a plan and a dry run, too, and odd ones named once."""
+    random = np.random.default_rng(0)
+    first = random.integers(0, 255, (16, 16, 3), dtype=np.uint8)
+    (folder / "odd").mkdir()
+    for i in range(24):
+        other = random.integers(0, 255, (16, 16, 3), dtype=np.uint8)
+        pixels = {"constant": np.full_like(first, 77), "equal": first}.get(kind, other)
+        Image.fromarray(pixels).save(folder / "odd" / f"{i}.png")
+        if kind == "unreadable":
+            (folder / "odd" / f"{i}.png").write_bytes(b"no image")
+    assert run(*_WAYS["plan"], "-o", "made.json").exit_code == 0
+    done = run(*_WAYS[way], "--calibrate", "odd")
+    assert done.exit_code == code, done.stderr
+    printed = " ".join((done.stdout + done.stderr).split())
+    assert printed.count(said) == 1 if said else "equal" not in printed
+
+
+@pytest.mark.parametrize("way", _WAYS)
+def test_unreadable_images_are_counted_wherever_images_are_read(
+    way: str, folder: Path, run: Callable[..., Ended]
+) -> None:
+    """The one file of 41 that is no image is said once, also where nothing is fitted, and not where it is gone."""
+    words = "1 of 41 images can't be read and were left out, e.g. broken.png"
+    assert run(*_WAYS["plan"], "-o", "made.json").exit_code == 0
+    done = run(*_WAYS[way], "--calibrate", "images")
+    assert done.exit_code == 0, done.stderr
+    assert " ".join(done.stderr.split()).count(words) == 1
+    (folder / "images" / "class0" / "broken.png").unlink()
+    assert "can't be read" not in run(*_WAYS[way], "--calibrate", "images", "--force").stderr
+
+
+def test_a_plan_file_says_of_its_images_what_is_odd_and_its_report_says_it_once(
+    folder: Path, run: Callable[..., Ended]
+) -> None:
+    """The note stands in the plan, from which a report on the same images does not repeat it."""
+    (folder / "odd").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 255, (16, 16, 3), dtype=np.uint8)
+    for i in range(9):
+        Image.fromarray(pixels).save(folder / "odd" / f"{i}.png")
+    planned = run(*_WAYS["plan"], "--calibrate", "odd", "-o", "odd.json", "--json")
+    (note,) = [note for note in json.loads(planned.stdout)["notes"] if "are equal" in note]
+    report = json.loads(run("apply", "odd.json", "--calibrate", "odd", "-o", "out", "--json").stdout)
+    assert (note in report["plan"]["notes"], note in report["notes"]) == (True, False)

@@ -21,6 +21,10 @@ from torch import nn
 AWAY = os.path.join(os.path.dirname(__file__), "away")
 
 
+def exporting():
+    return torch.compiler.is_exporting() or torch.jit.is_tracing()
+
+
 class Strange(BaseException):
     pass
 
@@ -37,11 +41,21 @@ class Net(nn.Module):
             os.chdir(AWAY)
         if self.end == "strange":
             raise Strange("very")
+        if self.end == "closes":
+            raise GeneratorExit
+        if self.end == "interrupted":
+            raise KeyboardInterrupt
+        if self.end == "traced" and (isinstance(x, torch.fx.Proxy) or exporting()):
+            raise GeneratorExit
         return self.b(self.a(x))
 
 
 def exits(): return Net("exit")
 def strange(): return Net("strange")
+def closes(): return Net("closes")
+def interrupted(): return Net("interrupted")
+def traced(): return Net("traced")
+def unmade(): raise GeneratorExit
 def moves(): return Net("moves")
 def plain(): return Net("")
 """
@@ -53,7 +67,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize(("name", "code"), [("exits", 3), ("strange", 3), ("plain", 0)])
+@pytest.mark.parametrize(("name", "code"), [("exits", 3), ("strange", 3), ("closes", 3), ("plain", 0)])
 @pytest.mark.parametrize("command", ["check", "convert", "inspect"])
 def test_a_forward_that_ends_the_program_is_a_model_that_cant_be_run(
     name: str, code: int, command: str, capsys: pytest.CaptureFixture[str]
@@ -64,6 +78,28 @@ def test_a_forward_that_ends_the_program_is_a_model_that_cant_be_run(
     assert run([command, f"odd.py:{name}", *size, *more.get(command, [])]) == code
     printed = capsys.readouterr()
     assert ("fails on inputs" in printed.out + printed.err) == (code == 3)
+
+
+@pytest.mark.parametrize(("name", "code"), [("unmade", 3), ("closes", 3), ("interrupted", 130)])
+def test_only_an_interruption_is_no_failure_of_the_models(
+    name: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever a factory or a forward raises is exit 3 in one line; Ctrl-C in them stays an interruption."""
+    assert run(["inspect", f"odd.py:{name}", "--input", "1,3,9,9"]) == code
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("ending", ["pt2", "onnx"])
+@pytest.mark.parametrize(("name", "code"), [("traced", 3), ("plain", 0)])
+def test_what_a_forward_raises_while_it_is_traced_is_its_own(
+    name: str, code: int, ending: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exporters run the model's code as well: what is no Exception ends in exit 3, with its name."""
+    if ending == "onnx":
+        pytest.importorskip("onnxruntime")
+    size = ["--input", "1,3,9,9", "--weights", "none"]
+    assert run(["export", f"odd.py:{name}", *size, "-o", f"net.{ending}"]) == code
+    assert ("GeneratorExit" in capsys.readouterr().err) == (code == 3)
 
 
 def test_a_forward_moves_no_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,11 +41,13 @@ def test_a_layer_too_wide_to_be_fitted_stays(
 
 
 def test_what_is_not_fitted_needs_no_memory() -> None:
-    """Random weights are converted whatever the limit; a limit of nothing is refused."""
+    """Random weights are converted whatever the limit; a limit of nothing or without end is refused."""
     done = convsurgeon.convert(_net(1), X[:1], method="igc-l4m2", random_weights=True, fit_memory=0.001)
     assert done.plan.layers[3].action == "replaced"
-    with pytest.raises(RecipeError, match="fit_memory"):
-        convsurgeon.plan(_net(1), X[:1], method="igc-l4m2", fit_memory=0)
+    assert convsurgeon.plan(_net(1), X[:1], method="igc-l4m2", fit_memory=1e18).layers[3].action == "replaced"
+    for wrong in (0, -1, float("nan"), float("inf"), 1e308):
+        with pytest.raises(RecipeError, match="fit_memory"):
+            convsurgeon.plan(_net(1), X[:1], method="igc-l4m2", fit_memory=wrong)
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,30 @@ def test_plans_that_jump_over_the_target_are_closed_in_on(keeper: TableKeeper, m
     assert 0.4 < plan.latency.ratio < 0.85
 
 
+@pytest.mark.parametrize(("realised", "met"), [(1.6, True), (1.0, False)])
+def test_the_fastest_network_is_measured_before_a_target_is_refused(
+    keeper: TableKeeper, realised: float, met: bool
+) -> None:
+    """Layers may save more together than alone: a target a little below their sum stands or falls by a measurement."""
+    keeper.realised = realised
+    if met:
+        latency = _plan(method="igc-l2m2", target="latency=50%").latency
+        assert latency is not None
+        assert latency.ratio is not None
+        assert latency.ratio <= 0.5
+        return
+    with pytest.raises(TargetError, match=r"latency=50% can't be reached .* latency from .* \(67.4%\)"):
+        _plan(method="igc-l2m2", target="latency=50%")
+    assert keeper.built == 2
+
+
+def test_a_target_far_below_the_layers_is_refused_at_once(keeper: TableKeeper) -> None:
+    """What no network showed yet is not worth a measurement."""
+    with pytest.raises(TargetError, match=r"latency=2% can't be reached"):
+        _plan(method="igc-l2m2", target="latency=2%")
+    assert not keeper.built
+
+
 def _damage(plan: Plan) -> float:
     return sum(row.damage or 0.0 for row in plan.replaced)
 

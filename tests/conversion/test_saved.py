@@ -210,10 +210,7 @@ def test_a_factory_is_not_run_unasked(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_factory_is_found_from_the_folder_and_no_other_is_taken(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A saved network is built by the file it came from, wherever load is called; another file of that name is refused.
-
-    A module, which is found by where one stands, is taken only if it is the same.
-    """
+    """A saved network is built by its own file, wherever load is called; another file of that name is refused."""
     home, away = tmp_path / "home", tmp_path / "away"
     code = (
         "from torch import nn\ndef build():\n    return nn.Sequential(nn.Conv2d(3, 64, 3), nn.Conv2d(64, 64, 3))\n"
@@ -231,15 +228,44 @@ def test_a_factory_is_found_from_the_folder_and_no_other_is_taken(
     monkeypatch.delitem(sys.modules, "mine", raising=False)
     network = load("saved", trust_factory=True)
     monkeypatch.chdir(away)
-    if name == "mine.py:build":
-        assert load(home / "saved", trust_factory=True)
-        (home / "mine.py").write_text("def build(): raise RuntimeError('edited')\n")
+    assert load(home / "saved", trust_factory=True)
+    (home / "mine.py").write_text("def build(): raise RuntimeError('edited')\n")
     with pytest.raises(ModelLoadError, match=r"is another file \(its SHA-256 differs\).*model=.*--original MODEL"):
         load(home / "saved", trust_factory=True)
     assert load(home / "saved", model=nn.Sequential(nn.Conv2d(3, 64, 3), nn.Conv2d(64, 64, 3)))
     (away / "mine.py").write_text(code)
     again = load(home / "saved", trust_factory=True)
     assert torch.equal(again(torch.ones(1, 3, 8, 8)), network(torch.ones(1, 3, 8, 8)))
+
+
+def test_a_module_of_a_package_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A saved network whose module stands in a package is built by it from any folder, with what it imports there."""
+    home, name = tmp_path / "a.b", "package_of_saved"
+    (home / name).mkdir(parents=True)
+    (home / name / "widths.py").write_text("WIDTH = 64\n")
+    (home / name / "nets.py").write_text(
+        "from torch import nn\nfrom .widths import WIDTH\n"
+        f"def build():\n    from {name}.widths import WIDTH\n"
+        "    return nn.Sequential(nn.Conv2d(3, WIDTH, 3), nn.Conv2d(WIDTH, WIDTH, 3))\n"
+        "build.example_inputs = __import__('torch').zeros(1, 3, 8, 8)\n"
+    )
+    from convsurgeon.cli.app import run
+
+    def forget() -> None:
+        for module in [one for one in sys.modules if one.startswith(name)]:
+            del sys.modules[module]
+
+    options = ["--method", "compconv128", "--weights", "none", "-o", "saved"]
+    monkeypatch.chdir(home)
+    assert run(["convert", f"{name}.nets:build", *options]) == 0
+    forget()
+    monkeypatch.chdir(tmp_path)
+    assert load("a.b/saved", trust_factory=True)
+    forget()
+    (home / name / "nets.py").rename(home / name / "networks.py")
+    with pytest.raises(ModelLoadError, match=rf"converted from '{name}\.nets:build' in .*that file is not there"):
+        load("a.b/saved", trust_factory=True)
+    forget()
 
 
 def test_an_existing_folder_is_not_overwritten(tmp_path: Path) -> None:
@@ -280,8 +306,8 @@ def test_an_interrupted_save_leaves_nothing_half_done(existing: bool, tmp_path: 
 
     with pytest.raises(KeyboardInterrupt):
         write_folder(folder, stop, force=True, own=SAVED_FILES)
-    assert folder.exists() == existing
-    assert [path.name for path in folder.parent.iterdir()] == (["saved"] if existing else [])
+    assert folder.parent.exists() == existing
+    assert [path.name for path in tmp_path.glob("*/*")] == (["saved"] if existing else [])
     if existing:
         assert load(folder, model=Plain())
 

@@ -166,7 +166,10 @@ def test_an_absent_runtime_is_told_and_refused_only_where_named(monkeypatch: pyt
 
 @pytest.mark.usefixtures("clock")
 def test_a_runtime_that_fails_is_told_and_raised_only_where_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A network that can't be brought into a runtime nobody named leaves a reason; named, it is the model's error."""
+    """A network that can't be brought into a runtime nobody named leaves a reason.
+
+    Where that is named, or no other runs it either, it is the model's error.
+    """
 
     def fail(*_: Any, **__: Any) -> None:
         raise ModelRunError("it can't")
@@ -174,11 +177,17 @@ def test_a_runtime_that_fails_is_told_and_raised_only_where_named(monkeypatch: p
     from convsurgeon.runtimes.eager import Eager
     from convsurgeon.runtimes.registry import RUNTIMES
 
-    monkeypatch.setattr("convsurgeon.deployment.benching.networks.RUNTIMES", RUNTIMES[:1])
+    class Other(Eager):
+        """A runtime beside it."""
+
+    monkeypatch.setattr("convsurgeon.deployment.benching.networks.RUNTIMES", (*RUNTIMES[:1], Other("other")))
+    monkeypatch.setattr(Other, "prepare", fail)
+    report = bench(Residual().eval(), None, X, seconds=0.01)
+    assert ([row.place.runtime for row in report.rows], report.failed) == (["eager"], {"other": "it can't"})
     monkeypatch.setattr(Eager, "prepare", fail)
-    report = bench(Residual().eval(), None, X)
-    assert (report.rows, report.failed) == ((), {"eager": "it can't"})
-    with pytest.raises(ModelRunError, match="it can't"):
+    with pytest.raises(ModelRunError, match=r"nothing was timed, as every runtime failed \(eager, other\)\. eager: it"):
+        bench(Residual().eval(), None, X)
+    with pytest.raises(ModelRunError, match=r"^it can't"):
         bench(Residual().eval(), None, X, runtimes="eager")
 
 

@@ -105,6 +105,20 @@ def test_a_key_that_leads_nowhere_is_refused_with_those_that_do(tmp_path: Path) 
         _loaded(_state(1.0), tmp_path, "ema")
 
 
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_a_key_into_no_dictionary_is_no_place_in_it(kind: type, tmp_path: Path) -> None:
+    """A file that holds no state dict anywhere is refused as such, with a key as without; a dictionary has places."""
+    with pytest.raises(ModelLoadError, match=rf"holds a {kind.__name__}; expected a state dict"):
+        _loaded(kind([_state(1.0)]), tmp_path, "0")
+    assert _loaded({"0": _state(1.0)}, tmp_path, "0")[0] == 1.0
+
+
+def test_the_top_is_not_passed_over_for_what_is_in_it(tmp_path: Path) -> None:
+    """A key that is the prefix of all names passes over nothing; one beside another network passes over that."""
+    assert "passed over" not in " ".join(_loaded(_under("_orig_mod.", _state(1.0)), tmp_path, "_orig_mod")[1].notes)
+    assert "passed over 'b'" in _loaded({"a": _state(1.0), "b": _state(2.0)}, tmp_path, "a")[1].notes[0]
+
+
 @pytest.mark.parametrize(
     "prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "model.", "net."]
 )
@@ -187,6 +201,15 @@ def test_safetensors_are_read(tmp_path: Path) -> None:
     state = _net().state_dict()
     save_file(state, tmp_path / "w.safetensors")
     assert _same(read_checkpoint(tmp_path / "w.safetensors").state, state)
+
+
+@pytest.mark.parametrize("name", ["w.bin", "w.pth", "w.safetensors"])
+@pytest.mark.parametrize("save", [save_file, torch.save])
+def test_a_file_is_what_it_holds(save: Callable[[State, Path], None], name: str, tmp_path: Path) -> None:
+    """Safetensors and torch's archives are told by their content, whatever the file is called."""
+    state = _net().state_dict()
+    save(state, tmp_path / name)
+    assert _same(read_checkpoint(tmp_path / name).state, state)
 
 
 class _Payload:

@@ -151,7 +151,7 @@ def test_a_bad_download_leaves_nothing(content: bytes) -> None:
         pytest.raises(WeightsUnavailable, match=r"wrong sha256|broke off"),
     ):
         fetch(f"{address}/{NAME}")
-    assert list(_checkpoints().iterdir()) == []
+    assert not _checkpoints().exists()
 
 
 def test_a_download_that_stalls_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,4 +162,4 @@ def test_a_download_that_stalls_is_given_up(monkeypatch: pytest.MonkeyPatch) -> 
         pytest.raises(WeightsUnavailable, match=r"broke off: .*timed out"),
     ):
         fetch(f"{address}/{NAME}")
-    assert list(_checkpoints().iterdir()) == []
+    assert not _checkpoints().exists()

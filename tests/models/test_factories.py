@@ -86,6 +86,19 @@ def test_modules_and_files_are_found_with_their_siblings(where: str) -> None:
     assert sys.path == before
 
 
+def test_a_module_is_imported_from_the_folder_in_front_of_it(tmp_path: Path) -> None:
+    """A module behind a folder is imported from there, and never another one of its name."""
+    (tmp_path / "a.b").mkdir()
+    for name in ("nets.py", "sibling_of_nets.py"):
+        (tmp_path / name).rename(tmp_path / "a.b" / name)
+    assert load_model("a.b/nets:tiny").spec == "a.b/nets:tiny"
+    with pytest.raises(UnknownName, match=r"no module 'nets' in .* to find a factory in"):
+        build_model("a.c/nets:tiny")
+    (tmp_path / "nets.py").write_text(CODE)
+    with pytest.raises(ModelLoadError, match=r"'nets' is to come from .*another one of that name is imported already"):
+        build_model("./../" + tmp_path.name + "/nets:tiny")
+
+
 def test_a_class_and_its_methods_are_factories() -> None:
     """Any callable without required arguments counts, also a class or one of its methods."""
     assert isinstance(build_model("nets:Net"), nn.Sequential)

@@ -45,6 +45,15 @@ def test_what_is_no_target_is_refused_with_examples(text: str) -> None:
         parse_targets(text)
 
 
+@pytest.mark.parametrize("form", ["macs={}", "flops={}T", "params={}k", "latency={}ms", "macs=1.{}%"])
+def test_numbers_without_end_are_refused(form: str) -> None:
+    """Eighteen digits are more than any network has; more of them, which no solver takes, can't be read."""
+    assert parse_targets(form.format("9" * 18))
+    for digits in (19, 400, 5000):
+        with pytest.raises(TargetError, match="can't be read"):
+            parse_targets(form.format("9" * digits))
+
+
 @pytest.mark.parametrize("text", ["macs=0%", "macs=101%", "params=150%"])
 def test_shares_outside_0_to_100_are_refused(text: str) -> None:
     """A share says what is kept, so it is more than 0 % and at most 100 %."""

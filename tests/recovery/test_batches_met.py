@@ -97,4 +97,4 @@ def test_inputs_that_are_not_finite_are_named(bad: float) -> None:
     with pytest.raises(UsageError, match=r"evaluation batch 2 \(\[4, 3, 8, 8\]\) holds NaN or infinity"):
         recover(net, half, [X], evaluation=[X, poisoned], settings=settings())
     with pytest.raises(TrainingFailed, match="Lower the learning rates"):
-        recover(net, half, [X], settings=settings(lr_new=1e30, lr_old=1e30, clip=None, optimizer="sgd", warmup=0.0))
+        recover(net, half, [X], settings=settings(lr_new=1e18, lr_old=1e18, clip=None, optimizer="sgd", warmup=0.0))

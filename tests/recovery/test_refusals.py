@@ -139,6 +139,18 @@ def test_settings_out_of_bounds_are_refused() -> None:
         recover(NET, HALF, [X], settings=settings(precision="fp16"), device="cpu")
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["lr_new", "lr_old", "weight_decay", "clip", "temperature", "output_weight", "feature_weight", "label_weight"],
+)
+def test_numbers_that_no_optimiser_takes_are_refused(name: str) -> None:
+    """NaN, infinity and what overflows float32 are no rates or weights; a merely absurd number is taken."""
+    for wrong in ("inf", "nan", "1e400", "1e300", "-1"):
+        with pytest.raises(ValueError, match=name):
+            RecoverSettings.model_validate({name: wrong})
+    assert getattr(RecoverSettings.model_validate({name: "1e18"}), name) == 1e18
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Ten images and two files that are none."""
@@ -169,6 +181,11 @@ def test_a_folder_without_a_readable_image_is_refused(folder: Path) -> None:
     (folder / "empty" / "a.png").write_bytes(b"nothing")
     with pytest.raises(UsageError, match=r"none of the 1 images can be read, e\.g\. a\.png"):
         recover(NET, HALF, folder / "empty", settings=settings())
+    unread = ImageBatches(((folder / "empty" / "a.png", -1),), Preprocessing().transform((1, 3, 8, 8)))
+    with pytest.raises(
+        UsageError, match=r"evaluation yields no batch: none of the 1 images can be read, e\.g\. a\.png"
+    ):
+        recover(NET, HALF, [X], evaluation=unread, settings=settings())
 
 
 def _seen(source: ImageSource, epoch: int, first: int = 0) -> list[torch.Tensor]:

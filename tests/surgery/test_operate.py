@@ -175,3 +175,29 @@ def test_plain_references_follow() -> None:
     assert isinstance(result.second, CompConv)
     assert network.listed[0] is network.second
     assert outside_macs(result, torch.zeros(IMAGE)) == _plan(network).after.macs
+
+
+class _Wired(nn.Module):
+    """Reads on each layer which earlier output it takes, as ultralytics' networks do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Conv2d(16, 16, 3, padding=1) for _ in range(2))
+        for number, layer in enumerate(self.layers):
+            layer.f, layer.table = number, torch.zeros(2)  # type: ignore[assignment]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[N, 16, H, W] → the same shape."""
+        outputs = [x]
+        for layer in self.layers:
+            outputs.append(layer(outputs[layer.f]))  # type: ignore[index]
+        return outputs[-1]
+
+
+def test_what_was_written_on_a_layer_is_on_its_replacement() -> None:
+    """Plain values, by which a forward finds its way; what could be the caller's own, as a tensor, is not shared."""
+    network, x = _Wired().eval(), torch.zeros(1, 16, 8, 8)
+    new = operate(network, make_plan(pose(inspect(network, x), Recipe(method="igc-l4m2"))))
+    assert type(new.layers[1]) is not nn.Conv2d  # type: ignore[index]
+    assert (new.layers[1].f, hasattr(new.layers[1], "table")) == (1, False)  # type: ignore[index]
+    assert new(x).shape == x.shape

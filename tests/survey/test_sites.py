@@ -263,3 +263,23 @@ def test_an_empty_batch_costs_nothing_and_breaks_nothing() -> None:
     plan = convert(Plain(), torch.zeros(0, 3, 8, 8), method="dgconv", random_weights=True).plan
     assert plan.after.macs == plan.before.macs == 0
     assert plan.replaced
+
+
+class _StoredCall(nn.Module):
+    """Calls its second convolution through a ``__call__`` that was stored, or by its name."""
+
+    def __init__(self, stored: bool) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 16, 3), nn.Conv2d(16, 16, 3)
+        self.call = self.second.__call__ if stored else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[N, 3, H, W] → [N, 16, H - 4, W - 4]."""
+        y = self.first(x)
+        return self.second(y) if self.call is None else self.call(y)
+
+
+def test_a_stored_call_is_counted_as_the_modules_own() -> None:
+    """A trace calls it for real, with nothing that could be counted; it ran once, in the forward."""
+    named, stored = (inspect(_StoredCall(kind).eval(), torch.zeros(1, 3, 8, 8)).sites for kind in (False, True))
+    assert [(site.name, site.calls, site.cost) for site in stored] == [(s.name, s.calls, s.cost) for s in named]

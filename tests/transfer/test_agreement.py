@@ -30,6 +30,14 @@ def test_images_are_counted_not_what_is_found_on_them() -> None:
     assert (classified.images, classified.top1) == (6, 4 / 6)
 
 
+def test_what_is_undefined_agrees_with_nothing() -> None:
+    """A row with NaN has no class, not even the same one as itself; the other rows have."""
+    outputs = torch.eye(4)
+    outputs[0, 2] = torch.nan
+    found = agreement(lambda x: outputs, lambda x: outputs, [as_inputs(torch.rand(4, 8))], held_back=True)
+    assert found.top1 == 3 / 4
+
+
 def test_a_model_that_differs_from_itself_is_said_to() -> None:
     """Dropout that stays on in eval mode is noise in every comparison; the same network without it is steady."""
     batches = [as_inputs(torch.rand(4, 8))]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from benchmarks.real.images.photographs import crops, photographs
@@ -18,6 +19,8 @@ __all__ = ["efficientnet_lite"]
 SIDES = (224, 240, 260)
 FITTING = 64
 BATCH = 16
+# Squares of each photograph that a recovery trains on, mirrored too.
+SQUARES = 8
 
 
 def efficientnet_lite(number: int) -> Subject:
@@ -28,6 +31,7 @@ def efficientnet_lite(number: int) -> Subject:
         measures={"same": "same class", "near": "original's class among five"},
         build=partial(_build, number),
         shares=(0.85, 0.7, 0.5, 0.25),
+        trains=True,
     )
 
 
@@ -44,6 +48,7 @@ def _build(number: int) -> Case:
         judging=judging,
         measures=_agreement_with(classes),
         whole=("_fc",),
+        training=_batches(_varied(images[:FITTING], side)),
     )
 
 
@@ -59,6 +64,13 @@ def _trained(number: int) -> nn.Module:
 
 def _batches(pixels: Tensor) -> list[Tensor]:
     return list(((pixels - 127) / 128).split(BATCH))
+
+
+def _varied(images: Sequence[Image.Image], side: int) -> Tensor:
+    """Squares of all sizes and places and their mirror images, in a seeded order."""
+    squares = crops(images, side, each=SQUARES)
+    both = torch.cat([squares, squares.flip(3)])
+    return both[torch.randperm(len(both), generator=torch.Generator().manual_seed(0))]
 
 
 def _agreement_with(classes: Tensor) -> Callable[[Sequence[Tensor]], dict[str, float]]:

@@ -32,8 +32,8 @@ class Exploration:
     finished: Mapping[str, Finished] = field(repr=False)
 
     @classmethod
-    def of(cls, order: Order, finished: Mapping[tuple[str, str], Finished]) -> Exploration:
-        """An exploration from what was found for each method and target."""
+    def of(cls, order: Order, finished: Mapping[tuple[str, str], Finished], odd: tuple[str, ...] = ()) -> Exploration:
+        """An exploration from what was found for each method and target, on inputs of which ``odd`` is to be said."""
         named = {
             point_name(method, target): finished[method.name, target.text]
             for method in order.grid.methods
@@ -42,7 +42,7 @@ class Exploration:
         points = [_point(name, one.plan, one, order) for name, one in named.items() if one.plan is not None]
         refused = [Refused(name=name, reason=one.refused) for name, one in named.items() if one.refused is not None]
         doubts = dict.fromkeys(doubt for one in named.values() for doubt in one.doubts)
-        notes = (*doubts, *timing_doubts(points))
+        notes = (*odd, *doubts, *timing_doubts(points))
         return cls(Comparison.of(points, refused=refused, notes=notes), order, named)
 
     def __str__(self) -> str:

@@ -15,6 +15,7 @@ from convsurgeon.conversion.exploring.exploration import Exploration
 from convsurgeon.conversion.exploring.finished import Finished, FinishedFile
 from convsurgeon.conversion.exploring.order import Order
 from convsurgeon.conversion.judge import Judge
+from convsurgeon.conversion.oddities import oddities
 from convsurgeon.conversion.planner import planned_by, timed_planning
 from convsurgeon.conversion.steps import fitted
 from convsurgeon.families.family import Method
@@ -49,7 +50,7 @@ def explored(order: Order, progress: Progress | None = None) -> Exploration:
             f"{', '.join(floor.text for floor in order.recipe.at_least)}; leave that out of the recipe, or look for "
             "that network with 'convert'."
         )
-    tell = progress or silent
+    tell, odd = progress or silent, oddities(order.patient, order.data)
     judge = Judge(order.patient, order.data, tell)
     _refuse_unjudgeable(judge, order.data)
     run = _Run(order, judge, tell)
@@ -57,7 +58,7 @@ def explored(order: Order, progress: Progress | None = None) -> Exploration:
     if all(one.plan is None for one in run.finished.values()):
         reasons = dict.fromkeys(one.refused or "" for one in run.finished.values())
         raise TargetError(f"no network of the exploration can be had. {' '.join(reasons)}")
-    return Exploration.of(order, run.finished)
+    return Exploration.of(order, run.finished, odd)
 
 
 def _refuse_unjudgeable(judge: Judge, data: Data) -> None:

@@ -8,7 +8,7 @@ from torch import nn
 
 from convsurgeon.base.bounds import least_difference, least_share, most_ratio
 from convsurgeon.base.copies import duplicate
-from convsurgeon.base.errors import FOREIGN, TargetError, UsageError, named_first_line
+from convsurgeon.base.errors import INTERRUPTIONS, TargetError, UsageError, named_first_line
 from convsurgeon.conversion.judge import Judgement
 from convsurgeon.planning.floor_search import Verdict
 from convsurgeon.planning.floors import Floor
@@ -106,7 +106,9 @@ def _scored(floor: Floor, network: nn.Module) -> float:
     assert floor.score is not None
     try:
         score = float(floor.score(duplicate(network).eval()))
-    except FOREIGN as error:
+    except INTERRUPTIONS:
+        raise
+    except BaseException as error:
         raise UsageError(
             f"the score of floor {floor.text} fails: {named_first_line(error)}. Expected a function that is called "
             "with a network and returns a number."

@@ -74,7 +74,7 @@ def bench(
         UsageError: an unknown runtime, one that was named and is not installed, a batch or thread count below 1,
             layers of lowered networks.
         ModelLoadError: the original is no module, or on the meta device.
-        ModelRunError: a network fails on the inputs, or can't be brought into a runtime that was named.
+        ModelRunError: a network fails on the inputs, or can't be brought into a runtime that was named, or into any.
     """
     inputs = as_inputs(example_inputs).like(original)
     require_weights(original, "timed")
@@ -153,7 +153,7 @@ class _Table:
         *,
         named: bool,
     ) -> tuple[tuple[BenchRow, ...], dict[str, str]]:
-        """A row for each job; a runtime that nobody named may fail, and says why."""
+        """A row for each job; a runtime that nobody named may fail, and says why, as long as another runs."""
         jobs = [
             _Job(r, precision, batch) for r, precisions in runtimes for precision in precisions for batch in batches
         ]
@@ -167,6 +167,9 @@ class _Table:
                     raise
                 failed[job.runtime.name] = str(error)
         tell("timing", len(jobs), len(jobs), "")
+        if failed and not rows:
+            first, reason = next(iter(failed.items()))
+            raise ModelRunError(f"nothing was timed, as every runtime failed ({', '.join(failed)}). {first}: {reason}")
         return tuple(rows), failed
 
     def _row(self, job: _Job) -> BenchRow:

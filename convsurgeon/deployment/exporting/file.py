@@ -25,7 +25,7 @@ from convsurgeon.deployment.quantising.record import Int8Report
 from convsurgeon.deployment.quantising.settings import Int8
 from convsurgeon.runtimes.closeness import allowed, largest_disagreement
 from convsurgeon.runtimes.registry import find_runtime
-from convsurgeon.survey.usable import refuse_unusable
+from convsurgeon.survey.usable import refuse_unfinite, refuse_unusable
 
 __all__ = ["Described", "Exported", "export", "write_described"]
 
@@ -173,6 +173,7 @@ class _Subject:
     def of(cls, model: nn.Module, example_inputs: Any, request: Request, runtime: str | None) -> _Subject:
         """Lowered if that is wanted, its forms timed in ``runtime``."""
         refuse_unusable(model)
+        refuse_unfinite(model)
         original = duplicate(model).eval().cpu()
         inputs = as_inputs(example_inputs).like(original)
         if request.wanted.free:

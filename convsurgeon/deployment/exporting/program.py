@@ -7,7 +7,7 @@ import warnings
 import torch
 from torch import nn
 
-from convsurgeon.base.errors import ModelRunError, first_line
+from convsurgeon.base.errors import INTERRUPTIONS, ModelRunError, first_line
 from convsurgeon.base.free_axes import FreeAxes, size_to_trace
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.base.working_folder import staying_here
@@ -33,8 +33,8 @@ def exported_program(model: nn.Module, inputs: Inputs, free: FreeAxes = ()) -> t
                 dict(given.kwargs),
                 dynamic_shapes=export_axes(given, free, BY_DIM),
             )
-    except OSError:
+    except (OSError, *INTERRUPTIONS):
         raise
     # It raises whatever the traced code or its own passes do.
-    except Exception as error:
+    except BaseException as error:
         raise ModelRunError(f"torch.export can't take the model: {first_line(error)}.") from error

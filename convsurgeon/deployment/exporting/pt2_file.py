@@ -48,8 +48,9 @@ class Pt2File(Format):
         """
         try:
             # It logs all that it could not read, which anybody may have named.
-            with quiet():
-                module: Any = torch.export.load(path).module()
+            # torch opens no path that is not UTF-8.
+            with quiet(), path.open("rb") as file:
+                module: Any = torch.export.load(file).module()
         except RuntimeError as error:
             raise ModelRunError(
                 "torch.export can't read the file that it wrote, as where names of modules or classes hold brackets, "
@@ -92,4 +93,6 @@ def _save(program: torch.export.ExportedProgram, path: Path) -> None:
     # It raises whatever can't be written down.
     except Exception as error:
         raise ModelRunError(f"torch.export can't save the model: {first_line(error)}.") from error
-    path.write_bytes(content.getbuffer())
+    # Path.write_bytes leaves a view of the buffer to the garbage collector after an error, where Python 3.12.1 crashes.
+    with path.open("wb") as file, content.getbuffer() as view:
+        file.write(view)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from convsurgeon.base.copies import duplicate
-from convsurgeon.base.errors import first_line
+from convsurgeon.base.errors import INTERRUPTIONS, first_line
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.base.observe import Before, observed
 from convsurgeon.deployment.lowering.choice import Choice
@@ -58,7 +58,9 @@ def lowered(subject: Subject, choice: Choice, layout: torch.memory_format) -> tu
     """By parts where the whole does not trace, and unit by unit where the parts do not fit back."""
     try:
         return _in_graphs(subject, choice, layout)
-    except Exception as error:
+    except INTERRUPTIONS:
+        raise
+    except BaseException as error:
         # Any code may stand around the parts: it may index them, or read attributes that graphs do not have.
         model, steps = _unit_by_unit(subject.model, subject.inputs, choice, layout)
         note = Step(pass_name="trace", where="", what=f"unit by unit, because {first_line(error)}", done=False)

@@ -21,7 +21,7 @@ from convsurgeon.deployment.lowering.step import Step
 from convsurgeon.runtimes.machine import device_of, dtype_of, place
 from convsurgeon.runtimes.registry import Runtime, find_runtime, float_precision, require
 from convsurgeon.runtimes.timer import QUICK, time_in_turn
-from convsurgeon.survey.usable import refuse_unusable
+from convsurgeon.survey.usable import refuse_unfinite, refuse_unusable
 
 __all__ = ["Lowered", "lower"]
 
@@ -80,6 +80,7 @@ def lower(
     """
     refuse_unusable(model)
     require_weights(model, "lowered")
+    refuse_unfinite(model)
     inputs = as_inputs(example_inputs).like(model)
     original = duplicate(model).eval()
     timing = _timing(runtime, precision, original)

@@ -131,3 +131,14 @@ def test_what_was_too_slow_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> No
         with pytest.raises(TargetError):
             _explored(targets="latency=60%,40")
     assert asked == ["latency=60%", "macs=40%", "latency=60%"]
+
+
+def test_odd_calibration_inputs_are_said_of_an_exploration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal inputs bring a note, inputs of one value all over are refused before damage is measured, others pass."""
+    odd = "all 56 calibration inputs that were fitted on are equal"
+    same = [batch[:1].expand(64, -1, -1, -1) for batch in inputs(64, 0)[:1]]
+    assert [note for note in _explored(calibration=same, targets="60").comparison.notes if note.startswith(odd)]
+    assert not [note for note in _explored(targets="60").comparison.notes if "equal" in note]
+    monkeypatch.setattr(damage, "measure_damage", None)
+    with pytest.raises(UsageError, match="without any difference"):
+        _explored(calibration=[torch.zeros(64, 3, 8, 8)])
