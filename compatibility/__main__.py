@@ -13,7 +13,7 @@ methods that are not asked for keep what was found of them.
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -77,8 +77,8 @@ def main(
     if not page_only:
         settings = Settings(tuple(methods), int(gmacs * 1e9), seconds=seconds, gib=gib, calibrated=calibrated)
         subjects = _subjects(libraries or LIBRARIES, only, limit, cache)
-        open_ones = [s for s in subjects if redo or matrix.lacks(s, settings, redo_failed)]
-        _examine(open_ones, settings, matrix, jobs)
+        asked = {s: settings if redo else matrix.lacks(s, settings, redo_failed) for s in subjects}
+        _examine({s: lacking for s, lacking in asked.items() if lacking}, matrix, jobs)
     write_whole(output, page(matrix.rows))
     click.echo(summary(matrix.rows))
 
@@ -101,9 +101,9 @@ def _subjects(libraries: Sequence[str], only: Sequence[str], limit: int | None, 
     return found
 
 
-def _examine(subjects: Sequence[Subject], settings: Settings, matrix: Matrix, jobs: int) -> None:
+def _examine(asked: Mapping[Subject, Settings], matrix: Matrix, jobs: int) -> None:
     with _bar() as bar:
-        task = bar.add_task("", total=len(subjects))
+        task = bar.add_task("", total=len(asked))
 
         def finished(row: NetworkRow) -> None:
             matrix.add(row)
@@ -111,7 +111,7 @@ def _examine(subjects: Sequence[Subject], settings: Settings, matrix: Matrix, jo
             for reason in row.failures():
                 bar.console.print(f"{row.library} {row.name}: {reason}", style="red", markup=False, highlight=False)
 
-        examine_all(subjects, settings, jobs, finished)
+        examine_all(asked, jobs, finished)
 
 
 def _bar() -> Progress:

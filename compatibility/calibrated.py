@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from typing import Any
 
 import torch
@@ -86,21 +87,23 @@ def finite(found: Ran) -> bool:
 def apart(wanted: list[Ran], ones: list[Ran], others: list[Ran]) -> tuple[float, float]:
     """Squared distances of two networks' outputs from the wanted ones, over those of equal shape in all of them.
 
+    Each output's are relative to its own size: boxes in pixels would outweigh the scores that choose them.
+
     Raises:
         LeftOut: there are none.
     """
-    triples = [_distances(*each) for each in zip(wanted, ones, others, strict=True)]
-    if not any(compared for *_, compared in triples):
+    sizes, ours, theirs = defaultdict[int, float](float), defaultdict[int, float](float), defaultdict[int, float](float)
+    for each in zip(wanted, ones, others, strict=True):
+        for number, (y, one, other) in enumerate(zip(*(found.outputs for found in each), strict=False)):
+            if y.is_floating_point() and y.shape == one.shape == other.shape and y.numel():
+                sizes[number] += _squares(y)
+                ours[number] += _squares(y.double() - one.double())
+                theirs[number] += _squares(y.double() - other.double())
+    if not sizes:
         raise LeftOut("outputs vary in size, so that they can't be compared")
-    return sum(one for one, *_ in triples), sum(other for _, other, _ in triples)
+    one, other = (sum(far[i] / (size or 1.0) for i, size in sizes.items()) for far in (ours, theirs))
+    return one, other
 
 
-def _distances(wanted: Ran, fitted: Ran, unfitted: Ran) -> tuple[float, float, bool]:
-    ours = blinds = 0.0
-    compared = False
-    for y, one, other in zip(wanted.outputs, fitted.outputs, unfitted.outputs, strict=False):
-        if y.is_floating_point() and y.shape == one.shape == other.shape and y.numel():
-            compared = True
-            ours += float((y.double() - one.double()).square().sum())
-            blinds += float((y.double() - other.double()).square().sum())
-    return ours, blinds, compared
+def _squares(values: Tensor) -> float:
+    return float(values.double().square().sum())

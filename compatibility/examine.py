@@ -54,12 +54,13 @@ def examine(subject: Subject, settings: Settings, at: Callable[[str], None] = la
     if model is not None and size is not None:
         row |= _facts(subject, model, size)
         stages.run("inspect", lambda: _inspected(model, size))
-        trained = stages.run("training step", lambda: _trained(model, subject, size)) or "no training step"
-        patient = Patient(subject, model, size, digest(model), trained)
         if settings.calibrated:
             stages.run("calibrated", lambda: _at_smallest(calibrated, model, subject, size))
         if NARROW in settings.methods:
             stages.run("narrowed", lambda: _at_smallest(narrowed, model, subject, size))
+        if settings.methods:
+            trained = stages.run("training step", lambda: _trained(model, subject, size)) or "no training step"
+            patient = Patient(subject, model, size, digest(model), trained)
         for method in settings.methods:
             export_macs = settings.export_macs if method == settings.export_method else None
             cells.append(examined_cell(patient, method, export_macs, at))

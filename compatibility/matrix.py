@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from compatibility.examine import Settings
@@ -26,14 +27,16 @@ class Matrix:
         """By library and name."""
         return [row for _, row in sorted(self._rows.items())]
 
-    def lacks(self, subject: Subject, settings: Settings, redo_failed: bool) -> bool:
-        """Whether something that the settings ask of the network is not known, or failed and is to be done again."""
+    def lacks(self, subject: Subject, settings: Settings, redo_failed: bool) -> Settings | None:
+        """What the settings ask of the network that is not known, or failed and is to be done again; None: nothing."""
         row = self._rows.get((subject.library, subject.name))
-        if row is None or row.versions.get("convsurgeon") != __version__:
-            # A row without versions is one of a process that did not end by itself.
-            return row is None or bool(row.versions) or redo_failed
-        asked = all(row.cell(method) for method in settings.methods)
-        return not asked or (settings.calibrated and "calibrated" not in row.checks) or (redo_failed and not row.green)
+        if row is not None and not row.versions:  # of a process that did not end by itself
+            return settings if redo_failed else None
+        if row is None or row.versions["convsurgeon"] != __version__ or (redo_failed and not row.green):
+            return settings
+        calibrated = settings.calibrated and "calibrated" not in row.checks
+        methods = tuple(method for method in settings.methods if row.cell(method) is None)
+        return replace(settings, methods=methods, calibrated=calibrated) if methods or calibrated else None
 
     def add(self, row: NetworkRow) -> None:
         """Take a network's row up, beside what other methods found, and write the file."""

@@ -8,7 +8,7 @@ import resource
 import signal
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -25,24 +25,22 @@ _PATIENCE = 10  # wall-clock seconds per second of CPU time, for processes that 
 
 
 def examine_all(
-    subjects: Iterable[Subject],
-    settings: Settings,
+    asked: Mapping[Subject, Settings],
     jobs: int,
     finished: Callable[[NetworkRow], None],
 ) -> None:
-    """Examine every subject; ``finished`` is called once per network, as they end.
+    """Examine every subject for what is asked of it; ``finished`` is called once per network, as they end.
 
     The processes are forked from a server that has the libraries imported, so that none pays for imports; it runs
     no tensor code itself, and is started with one thread per process.
     """
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
-    subjects = tuple(subjects)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*_PRELOADED, *sorted({subject.library for subject in subjects})])
+    context.set_forkserver_preload([*_PRELOADED, *sorted({subject.library for subject in asked})])
 
     with ThreadPoolExecutor(jobs) as pool:
-        for row in pool.map(lambda subject: _supervised(context, subject, settings), subjects):
+        for row in pool.map(lambda each: _supervised(context, *each), asked.items()):
             finished(row)
 
 

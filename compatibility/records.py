@@ -101,14 +101,14 @@ class NetworkRow(_Record):
 
     def beside(self, earlier: NetworkRow | None) -> NetworkRow:
         """With those methods and checks of an ``earlier`` examination that were not asked for again."""
-        if earlier is None or not self.cells:
+        if earlier is None:
             return self
         others = tuple(cell for cell in earlier.cells if self.cell(cell.method) is None)
         if not others:
             return self
-        seconds = round(earlier.seconds + self.seconds, 1)
-        checks = earlier.checks | self.checks
-        return self.model_copy(update={"checks": checks, "cells": others + self.cells, "seconds": seconds})
+        own = self if self.versions else earlier  # a process that did not end by itself knows no more than where
+        known = {"checks": earlier.checks | self.checks, "cells": others + self.cells, "versions": self.versions}
+        return own.model_copy(update=known | {"seconds": round(earlier.seconds + self.seconds, 1)})
 
 
 def _failed(checks: dict[str, Check]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from compatibility.matrix import Matrix
 from compatibility.page import page, summary
 from compatibility.pool import examine_all
 from compatibility.records import Cell, Check, NetworkRow
-from compatibility.subjects import sides_from
+from compatibility.subjects import Subject, sides_from
 from compatibility.tables import tables
 from compatibility.timm_families import Scanned, chosen
 from convsurgeon import __version__
@@ -45,8 +45,7 @@ def test_each_network_has_its_own_process() -> None:
     """A network over its time is a row that says at which stage, and the others are examined."""
     rows: list[NetworkRow] = []
     settings = Settings(methods=("compconv",), seconds=20)
-    examine_all([subject(wide)], settings, 1, rows.append)
-    examine_all([subject(endless)], Settings(seconds=1), 1, rows.append)
+    examine_all({subject(wide): settings, subject(endless): Settings(seconds=1)}, 1, rows.append)
     assert [row.green for row in rows] == [True, False]
     assert rows[1].failures() == ["build: over 1 s of CPU time"]
 
@@ -69,20 +68,42 @@ def test_what_is_not_known_is_open(tmp_path: Path) -> None:
     matrix = Matrix(tmp_path / "matrix.jsonl")
     known = Settings(methods=("auto", "igc"))
     network = replace(subject(wide), name="resnet18")
-    assert matrix.lacks(network, known, redo_failed=False)
+    assert matrix.lacks(network, known, redo_failed=False) == known
     matrix.add(GOOD)
-    assert not matrix.lacks(network, known, redo_failed=False)
-    assert not matrix.lacks(network, known, redo_failed=True)
-    assert matrix.lacks(network, replace(known, methods=("spatial",)), redo_failed=False)
+    assert matrix.lacks(network, known, redo_failed=False) is None
+    assert matrix.lacks(network, known, redo_failed=True) is None
+    wider = replace(known, methods=("auto", "spatial"))
+    assert matrix.lacks(network, wider, redo_failed=False) == replace(known, methods=("spatial",), calibrated=False)
     matrix.add(GOOD.model_copy(update={"checks": {}}))
-    assert matrix.lacks(network, known, redo_failed=False)
-    assert not matrix.lacks(network, replace(known, calibrated=False), redo_failed=False)
+    assert matrix.lacks(network, known, redo_failed=False) == replace(known, methods=())
+    assert matrix.lacks(network, replace(known, calibrated=False), redo_failed=False) is None
     matrix.add(GOOD.model_copy(update={"versions": {"convsurgeon": "0.0"}}))
-    assert matrix.lacks(network, known, redo_failed=False)
+    assert matrix.lacks(network, known, redo_failed=False) == known
     other = replace(network, name=BAD.name)
     matrix.add(BAD)
-    assert not matrix.lacks(other, replace(known, methods=("auto",), calibrated=False), redo_failed=False)
+    assert matrix.lacks(other, replace(known, methods=("auto",), calibrated=False), redo_failed=False) is None
     assert matrix.lacks(other, replace(known, methods=("auto",), calibrated=False), redo_failed=True)
+
+
+def test_a_check_without_a_method_stands_beside_what_was_found(tmp_path: Path) -> None:
+    """Only the check is done; where its process ends early, the methods' findings stay and the check failed."""
+    (row,) = _rows_of(subject(wide), Settings(methods=()))
+    assert not row.cells
+    assert row.checks["calibrated"].state == "ok"
+    matrix = Matrix(tmp_path / "matrix.jsonl")
+    matrix.add(GOOD)
+    stopped = GOOD.model_copy(update={"versions": {}, "cells": (), "checks": {"calibrated": Check(state="failed")}})
+    matrix.add(stopped)
+    (found,) = matrix.rows
+    assert found.cells == GOOD.cells
+    assert (found.macs, found.green) == (GOOD.macs, False)
+    assert matrix.lacks(replace(subject(wide), name=GOOD.name), Settings(), redo_failed=False) is None
+
+
+def _rows_of(network: Subject, settings: Settings) -> list[NetworkRow]:
+    rows: list[NetworkRow] = []
+    examine_all({network: settings}, 1, rows.append)
+    return rows
 
 
 def test_a_method_examined_later_stands_beside_the_others(tmp_path: Path) -> None:
