@@ -15,11 +15,11 @@ from convsurgeon.families.regression.samples import HELD_EVERY, Sample, Sampler,
 from convsurgeon.planning.plan_blocks import PlanBlock
 from convsurgeon.surgery.drop import left_out
 from convsurgeon.transfer.at_outputs import AtOutputs
-from convsurgeon.transfer.calibration import Calibration, first_images, held_out
+from convsurgeon.transfer.calibration import Calibration, first_images
 from convsurgeon.transfer.capture import evaluating
 from convsurgeon.transfer.damage_file import data_hash, weights_hash
 from convsurgeon.transfer.restore import restore
-from convsurgeon.transfer.stream_damage import IMAGES, StreamSettings
+from convsurgeon.transfer.stream_damage import StreamSettings
 from convsurgeon.transfer.traffic import (
     FEWEST_HELD_IMAGES,
     Traffic,
@@ -78,7 +78,7 @@ def _measured(
     def inputs() -> Iterator[Inputs]:
         return first_images(data.fitting(reference), FITTED_ON)
 
-    at_outputs = AtOutputs(reference, first_images(held_out(data.part(reference, held_back=False)), IMAGES))
+    at_outputs = AtOutputs.held_out(reference, data)
     traffic = count_traffic(reference, {row.block.parts[-1] for row in rows}, inputs())
     sizes = [traffic[row.block.parts[-1]].sampled_bytes(row.block.channels) for row in rows]
     for group in groups_within(sizes, settings.memory_bytes):

@@ -1,0 +1,194 @@
+"""What an error at a convolution does to the network's outputs, told before any unit stands there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from convsurgeon.base.inputs import as_inputs
+from convsurgeon.transfer.at_outputs import AtOutputs
+from convsurgeon.transfer.components import Components
+from convsurgeon.transfer.gains import Gains, measure_gains
+from tests.transfer.networks import Looped, trained
+from tests.transfer.sites import feature_maps
+
+
+class Residual(nn.Module):
+    """A stem, x + f(x), and a convolution in front of the pooling: [N, 8, H, W] → [N, 5].
+
+    ``constant`` zeroes the last convolution.
+    """
+
+    def __init__(self, constant: bool = False) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(8, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU())
+        self.branch = nn.Conv2d(16, 16, 3, padding=1)
+        self.last = nn.Sequential(nn.Conv2d(16, 24, 3, padding=1, bias=False), nn.BatchNorm2d(24), nn.ReLU())
+        self.head = nn.Linear(24, 5)
+        if constant:
+            nn.init.zeros_(self.last[0].weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One forward pass."""
+        x = self.stem(x)
+        return self.head(self.last(x + 0.3 * self.branch(x)).mean((2, 3)))
+
+
+class Detector(nn.Module):
+    """Gives back the positions whose first channel exceeds ``threshold``: [N, 8, H, W] → [D, 8]."""
+
+    def __init__(self, threshold: float) -> None:
+        super().__init__()
+        self.conv, self.threshold = nn.Conv2d(8, 8, 3, padding=1), threshold
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One forward pass."""
+        found = self.conv(x).movedim(1, -1).flatten(0, -2)
+        return found[found[:, 0] > self.threshold]
+
+
+def _network(**settings: bool) -> nn.Module:
+    torch.manual_seed(0)
+    return trained(Residual(**settings))
+
+
+def _of_rank(maps: Tensor, rank: int) -> Tensor:
+    """The nearest maps of so few channels' rank, which the best unit of that rank would write."""
+    rows = maps.transpose(0, 1).flatten(1)
+    mean = rows.mean(1, keepdim=True)
+    axes = torch.linalg.svd(rows - mean, full_matrices=False).U[:, :rank]
+    return (axes @ axes.T @ (rows - mean) + mean).view_as(maps.transpose(0, 1)).transpose(0, 1)
+
+
+@pytest.mark.parametrize("name", ["stem.0", "branch", "last.0"])
+@pytest.mark.parametrize("kept", [0.5, 0.25])
+@torch.no_grad()
+def test_what_units_of_low_rank_do_to_the_outputs_is_told(name: str, kept: float) -> None:
+    """In front of a norm, an addition and a pooling: within a third and three times of what comes out, on images that
+    nothing was measured on."""
+    network, images = _network(), feature_maps(100, 8, seed=1)
+    layer: nn.Conv2d = network.get_submodule(name)  # type: ignore[assignment]
+    gains = measure_gains(network, ["last.0", "stem.0", "branch"], [feature_maps(200, 8)])
+    wanted, seen = network(images), list[tuple[Tensor, Tensor]]()
+
+    def cut(_module: nn.Module, _args: object, y: Tensor) -> Tensor:
+        seen.append((y, _of_rank(y, round(kept * layer.out_channels))))
+        return seen[0][1]
+
+    layer.register_forward_hook(cut)
+    found, ((y, written),) = network(images), seen
+    error = float((y - written).square().sum() / (y - y.mean((0, 2, 3), keepdim=True)).square().sum())
+    at_outputs = float((found - wanted).square().sum() / (wanted - wanted.mean()).square().sum())
+    assert at_outputs / 3 < gains.at_outputs(name, error) < 3 * at_outputs
+
+
+@pytest.mark.parametrize(("threshold", "known"), [(-1e9, True), (0.0, False)])
+def test_outputs_that_change_their_shape_tell_nothing(threshold: float, known: bool) -> None:
+    """Then errors count as they are, at every layer; as long as all positions come back, gains are known."""
+    torch.manual_seed(0)
+    gains = measure_gains(Detector(threshold).eval(), ["conv"], [feature_maps(64, 8)])
+    assert ("network's outputs" in gains.where) == known
+    assert (gains.at_outputs("conv", 0.1) == 0.1) != known
+
+
+@pytest.mark.parametrize("constant", [True, False])
+def test_nothing_goes_wrong_where_constants_are_written(constant: bool) -> None:
+    """A layer that writes constants costs nothing; the same layer with its weights does."""
+    gains = measure_gains(_network(constant=constant), ["stem.0", "last.0"], [feature_maps(64, 8)])
+    assert (gains.at_outputs("last.0", 0.1) < 1e-6) == constant
+
+
+def test_gains_are_measured_once(tmp_path: Path) -> None:
+    """A second run for the same model and inputs measures nothing; a layer that was not asked for before is added."""
+    told: list[str] = []
+
+    def ask(*names: str) -> Gains:
+        told.clear()
+        return measure_gains(
+            _network(),
+            names,
+            [feature_maps(64, 8)],
+            directory=tmp_path,
+            progress=lambda _stage, _done, _total, name: told.append(name),
+        )
+
+    first = ask("stem.0", "last.0")
+    assert told == ["stem.0", "last.0", ""]
+    assert ask("last.0", "branch").at_outputs("last.0", 0.1) == first.at_outputs("last.0", 0.1)
+    assert told == ["branch", ""]
+    ask("branch", "stem.0")
+    assert told == []
+
+
+def test_a_layer_that_runs_several_times_loses_in_all_of_its_calls() -> None:
+    """Its components are those of all calls, and the original is itself again."""
+    torch.manual_seed(0)
+    network = Looped().eval()
+    x, y = feature_maps(32, 8), feature_maps(32, 8, seed=1)
+    with torch.no_grad():
+        before = network(x, y)
+        gains = measure_gains(network, ["again", "tall"], [(x, y)])
+        assert torch.equal(network(x, y), before)
+    assert "network's outputs" in gains.where
+
+
+_SHARES = st.floats(1e-4, 0.9)
+
+
+@given(
+    points=st.lists(st.tuples(_SHARES, st.floats(0, 10)), min_size=1, max_size=4, unique_by=lambda point: point[0]),
+    errors=st.tuples(st.floats(1e-6, 1), st.floats(1e-6, 1)),
+)
+def test_a_larger_error_never_does_less(points: list[tuple[float, float]], errors: tuple[float, float]) -> None:
+    """Whatever chance said at the measured points."""
+    less, more = (Gains({"conv": points}).at_outputs("conv", error) for error in sorted(errors))
+    assert less <= more * (1 + 1e-9)
+
+
+@given(channels=st.integers(1, 6), share=st.floats(0, 1), seed=st.integers(0, 99))
+def test_the_least_components_hold_the_share_asked_for(channels: int, share: float, seed: int) -> None:
+    """Taking them away takes that share of the variance, and no other choice of directions takes less of each."""
+    random = torch.Generator().manual_seed(seed)
+    maps = torch.randn(5, channels, 4, 3, generator=random) * torch.arange(1.0, channels + 1).view(-1, 1, 1) + 1e3
+    components = Components.of([maps[:2], maps[2:]])
+    assert components is not None
+    away = (maps.double().transpose(0, 1).flatten(1).T - components.mean) @ components.axes
+    lost = away @ components.axes.T @ components.least(share).T
+    assert float(lost.square().sum() / away.square().sum()) == pytest.approx(share, abs=1e-3)
+    taken = (components.axes.T @ components.least(share) @ components.axes).diagonal()
+    assert bool((taken.diff() <= 1e-9).all())
+
+
+def test_nothing_varies_in_constants() -> None:
+    """Neither in none at all; one value that differs is enough."""
+    assert Components.of([]) is None
+    assert Components.of([torch.ones(2, 3, 4, 4)]) is None
+    assert Components.of([torch.arange(96.0).view(2, 3, 4, 4)]) is not None
+
+
+@torch.no_grad()
+def test_another_output_stands_for_a_while() -> None:
+    """What is written instead changes the outputs, what is written anyway does not, and nothing of it stays."""
+    network, images = _network(), feature_maps(16, 8)
+    at = AtOutputs(network, [as_inputs(images)])
+    assert at.with_output("branch", lambda y: y) == 0
+    assert (at.with_output("branch", torch.zeros_like) or 0) > 1e-6
+    assert at.of(network) == 0
+
+
+@torch.no_grad()
+def test_what_is_kept_from_one_layer_to_the_next_is_what_runs_before_both() -> None:
+    """Asked about one layer after the other, in the order in which they run, or each anew: the same errors."""
+    network, inputs = _network(), as_inputs(feature_maps(16, 8))
+    at, layers = AtOutputs(network, [inputs]), ("stem.0", "branch", "last.0")
+    zeros = {name: torch.zeros_like(network.get_submodule(name).weight).flatten(1) for name in layers}
+    for name in layers:
+        anew = AtOutputs(network, [inputs])
+        changes = {name: (zeros[name], torch.ones(len(zeros[name])))}
+        assert at.with_output(name, torch.relu) == anew.with_output(name, torch.relu)
+        assert at.with_weights(changes) == anew.with_weights(changes) != 0
