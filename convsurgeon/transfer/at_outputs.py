@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from itertools import chain, islice
 from typing import Any
 
 import torch
@@ -17,13 +18,13 @@ from torch import Tensor, nn
 from convsurgeon.base.copies import duplicate
 from convsurgeon.base.inputs import Inputs
 from convsurgeon.transfer.agreement import outputs_of
-from convsurgeon.transfer.calibration import Calibration, first_images, held_out
+from convsurgeon.transfer.calibration import Calibration, first_images, held_out, images_in
 from convsurgeon.transfer.settled import Settled
 
 __all__ = ["AtOutputs", "instead_of"]
 
-# Inputs on which outputs are compared.
-IMAGES = 64
+# Inputs on which outputs are compared: as many as hold so many bytes, within these bounds.
+IMAGES, FEWEST_IMAGES, BYTES = 64, 16, 10 << 20
 # Of what runs ahead of a convolution that is looked at.
 SETTLED_BYTES = 1 << 30
 
@@ -47,7 +48,7 @@ class AtOutputs:
     @classmethod
     def held_out(cls, reference: nn.Module, data: Calibration) -> AtOutputs:
         """On a few of the inputs that are held out where something is fitted to see what comes of it."""
-        return cls(reference, first_images(held_out(data.part(reference, held_back=False)), IMAGES))
+        return cls(reference, _a_few(held_out(data.part(reference, held_back=False))))
 
     @property
     def comparable(self) -> bool:
@@ -101,6 +102,14 @@ def instead_of(model: nn.Module, changes: Changes) -> Iterator[None]:
             handle.remove()
         for name, weight in before.items():
             model.get_submodule(name).weight.data = weight
+
+
+def _a_few(batches: Iterable[Inputs]) -> Iterator[Inputs]:
+    """A network runs on them for every layer and width, which takes long where they are large."""
+    rest = iter(batches)
+    for first in islice(rest, 1):
+        each = sum(tensor.nbytes for tensor in first.tensors()) / max(1, images_in(first))
+        yield from first_images(chain([first], rest), max(FEWEST_IMAGES, min(IMAGES, int(BYTES / max(1, each)))))
 
 
 def _spread(batches: Iterable[Tensor]) -> float:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from convsurgeon.base.inputs import as_inputs
 from convsurgeon.transfer.at_outputs import AtOutputs
+from convsurgeon.transfer.calibration import Calibration, images_in
 from convsurgeon.transfer.components import Components
 from convsurgeon.transfer.gains import Gains, measure_gains
 from tests.transfer.networks import Looped, trained
@@ -192,3 +193,12 @@ def test_what_is_kept_from_one_layer_to_the_next_is_what_runs_before_both() -> N
         changes = {name: (zeros[name], torch.ones(len(zeros[name])))}
         assert at.with_output(name, torch.relu) == anew.with_output(name, torch.relu)
         assert at.with_weights(changes) == anew.with_weights(changes) != 0
+
+
+@pytest.mark.parametrize(("size", "compared"), [(8, 64), (160, 34), (320, 16)])
+@torch.no_grad()
+def test_of_large_images_a_few_are_compared(size: int, compared: int) -> None:
+    """As many as hold ten mebibytes, but for small and for large ones."""
+    network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
+    calibration = Calibration.of([torch.rand(1, 3, size, size).expand(50, -1, -1, -1)] * 8)
+    assert sum(map(images_in, AtOutputs.held_out(network, calibration).batches)) == compared
