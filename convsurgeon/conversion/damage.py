@@ -153,4 +153,5 @@ def _damage(problem: Problem, table: DamageTable, gains: Gains) -> Damage:
         error = table.trusted(site.name, spec)
         return None if error is None else gains.at_outputs(site.name, error)
 
-    return Damage(f"measured: relative error {gains.where}, summed", of)
+    where = "of the network's outputs that each choice leaves" if gains.known else "of each layer's output"
+    return Damage(f"measured: relative error {where}, summed", of, at_outputs=gains.known)

@@ -43,6 +43,7 @@ def with_streams(model: nn.Module, problem: Problem, data: Calibration | None, p
         data,
         norms=problem.survey.norms(),
         fingerprint=problem.survey.fingerprint(),
+        at_outputs=problem.judged_at_outputs,
         settings=settings,
         progress=progress,
     )

@@ -7,7 +7,7 @@ classes over. So choices of different kinds are compared by the error that they 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import chain, islice
 from typing import Any
@@ -27,6 +27,8 @@ __all__ = ["AtOutputs", "instead_of"]
 IMAGES, FEWEST_IMAGES, BYTES = 64, 16, 10 << 20
 # Of what runs ahead of a convolution that is looked at.
 SETTLED_BYTES = 1 << 30
+# Of an output's energy: what varies less is rounding.
+_STEADY = 1e-12
 
 # By a layer's name: the weight [C_out, D] that it has for a while, and what its output shifts by [C_out].
 Changes = Mapping[str, tuple[Tensor, Tensor]]
@@ -42,8 +44,8 @@ class AtOutputs:
         self._work = duplicate(reference).eval()
         self._settled = Settled(SETTLED_BYTES)
         self.batches = list(batches)
-        self._wanted = [outputs_of(inputs.call(self._work)) for inputs in self.batches]
-        self._spread = sum(map(_spread, zip(*self._wanted, strict=False)))
+        self._wanted = [_dense(inputs.call(self._work)) for inputs in self.batches]
+        self._spreads = _spreads(self._wanted)
 
     @classmethod
     def held_out(cls, reference: nn.Module, data: Calibration) -> AtOutputs:
@@ -52,8 +54,15 @@ class AtOutputs:
 
     @property
     def comparable(self) -> bool:
-        """Whether there are outputs of a floating type, and they vary."""
-        return 0 < self._spread < math.inf
+        """Whether there are outputs of a floating type, as many for each batch, and they vary."""
+        return any(self._spreads) and all(map(math.isfinite, self._spreads))
+
+    @property
+    def kind(self) -> str:
+        """What comes out, roughly, for the keys of caches: other outputs of the same layers are another network's."""
+        return " ".join(
+            f"{list(y.shape)}:{spread:.2g}" for y, spread in zip(*self._wanted[:1], self._spreads, strict=False)
+        )
 
     def with_weights(self, changes: Changes) -> float | None:
         """Relative error of the outputs with other weights in some layers, the first one to run first; None where their
@@ -71,19 +80,23 @@ class AtOutputs:
             handle.remove()
 
     def of(self, network: nn.Module) -> float | None:
-        """Relative error of the outputs of a network in eval mode; None where they have other shapes."""
+        """Relative error of the outputs of a network in eval mode, the mean of those that vary; None where they have
+        other shapes."""
         return self._of(network, None)
 
     def _of(self, network: nn.Module, changed: nn.Module | None) -> float | None:
         """As `of`; what runs before the ``changed`` layer of our own copy is kept for the next one."""
-        total = 0.0
+        totals = [0.0] * len(self._spreads)
         for number, (inputs, wanted) in enumerate(zip(self.batches, self._wanted, strict=True)):
             with nullcontext() if changed is None else self._settled.ahead_of(changed, network, number):
-                found = outputs_of(inputs.call(network))
+                found = _dense(inputs.call(network))
             if [leaf.shape for leaf in found] != [leaf.shape for leaf in wanted]:
                 return None
-            total += sum(float((a - b).double().square().sum()) for a, b in zip(found, wanted, strict=True))
-        return total / self._spread if math.isfinite(total) else None
+            for place, (a, b) in enumerate(zip(found, wanted, strict=True)):
+                totals[place] += float((a - b).double().square().sum())
+        errors = [total / spread for total, spread in zip(totals, self._spreads, strict=True) if spread]
+        error = sum(errors) / len(errors) if errors else math.nan
+        return error if math.isfinite(error) else None
 
 
 @contextmanager
@@ -112,10 +125,21 @@ def _a_few(batches: Iterable[Inputs]) -> Iterator[Inputs]:
         yield from first_images(chain([first], rest), max(FEWEST_IMAGES, min(IMAGES, int(BYTES / max(1, each)))))
 
 
-def _spread(batches: Iterable[Tensor]) -> float:
-    """Around the mean, of one of the outputs in all batches."""
-    values = torch.cat([batch.double().flatten() for batch in batches])
-    return float((values - values.mean()).square().sum()) if len(values) else 0.0
+def _dense(returned: object) -> list[Tensor]:
+    return [tensor for tensor in outputs_of(returned) if tensor.layout == torch.strided]
+
+
+def _spreads(batches: Sequence[Sequence[Tensor]]) -> list[float]:
+    """Of each of the outputs in all batches, around its mean; 0 where it is constant. None where some batches have
+    fewer outputs."""
+    if len({len(outputs) for outputs in batches}) != 1:
+        return []
+    return [_spread(torch.cat([leaf.double().flatten() for leaf in leaves])) for leaves in zip(*batches, strict=True)]
+
+
+def _spread(values: Tensor) -> float:
+    spread = float((values - values.mean()).square().sum()) if len(values) else 0.0
+    return 0.0 if spread <= _STEADY * float(values.square().sum()) else spread
 
 
 def _shifting(shift: Tensor) -> Any:

@@ -126,7 +126,8 @@ def first_images(batches: Iterable[Inputs], count: int) -> Iterator[Inputs]:
         if left <= 0:
             return
         images = images_in(inputs)
-        yield inputs if images <= left else rows_of(inputs, torch.arange(left))
+        # Some forwards squeeze a batch of one.
+        yield inputs if images <= left else rows_of(inputs, torch.arange(max(2, left)))
         left -= images
 
 
@@ -139,7 +140,8 @@ def held_out(batches: Iterable[Inputs], held: bool = True) -> Iterator[Inputs]:
         first += images
         wanted = ((numbers % HELD_EVERY == HELD_EVERY - 1) == held).nonzero()[:, 0]
         if len(wanted):
-            yield rows_of(inputs, wanted) if images > 1 else inputs
+            # Some forwards squeeze a batch of one, so one of several comes twice.
+            yield rows_of(inputs, wanted if len(wanted) > 1 else wanted.repeat(2)) if images > 1 else inputs
 
 
 def in_portions(batches: Iterable[Inputs]) -> Iterator[Inputs]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 __all__ = ["Components"]
 
-_TINY = 1e-12
+_TINY, _SMALLEST = 1e-12, 1e-300
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Components:
 
     @classmethod
     def of(cls, maps: Iterable[Tensor]) -> Components | None:
-        """Of all positions of the maps [N, C, …]; None where nothing varies."""
+        """Of all positions of the maps [N, C, …]; None where there are none, or numbers overflow."""
         count, total, products, origin = 0, torch.tensor(0.0), torch.tensor(0.0), None
         for part in maps:
             rows = part.transpose(0, 1).flatten(1).float()
@@ -35,9 +35,10 @@ class Components:
         if origin is None or count == 0:
             return None
         mean = total / count
-        variances, axes = torch.linalg.eigh(products / count - torch.outer(mean, mean))
-        if not bool(variances.isfinite().all()) or float(variances[-1]) <= 0:
+        covariance = products / count - torch.outer(mean, mean)
+        if not bool(covariance.isfinite().all()):
             return None
+        variances, axes = torch.linalg.eigh(covariance)
         return cls(mean + origin[:, 0].cpu().double(), variances.clamp(min=0), axes)
 
     def least(self, share: float) -> Tensor:
@@ -45,5 +46,5 @@ class Components:
         one a part."""
         below = self.variances.cumsum(0)
         left = share * below[-1] - torch.cat((below.new_zeros(1), below[:-1]))
-        taken = (left / self.variances.clamp(min=float(below[-1]) * _TINY)).clamp(0, 1).sqrt()
+        taken = (left / self.variances.clamp(min=max(float(below[-1]) * _TINY, _SMALLEST))).clamp(0, 1).sqrt()
         return (self.axes * taken) @ self.axes.T

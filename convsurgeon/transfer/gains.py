@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ __all__ = ["Gains", "measure_gains"]
 VERSION = 1
 # Of the variance at a convolution's output: for a unit of it the outputs show more, the more is lost.
 LOST = (0.005, 0.03, 0.2)
+# Outputs that show more of the least loss change places, as boxes do that are sorted by their scores.
+JUMP = 0.25
 _LEAST = 1e-9
 
 # A relative error at a convolution's output, and the relative error in the network's outputs that comes of it.
@@ -45,9 +47,9 @@ class Gains:
         self._curves = {name: _curve(each) for name, each in points.items() if each}
 
     @property
-    def where(self) -> str:
-        """Of what `at_outputs` tells errors."""
-        return "of the network's outputs that each choice leaves" if self._curves else "of each layer's output"
+    def known(self) -> bool:
+        """Whether `at_outputs` tells errors of the outputs."""
+        return bool(self._curves)
 
     def at_outputs(self, name: str, error: float) -> float:
         """The outputs' relative error for one at this convolution: their ratio is read between the measured points."""
@@ -80,44 +82,43 @@ def measure_gains(
 
     Each loses its principal components with the least variance, as a unit that is fitted by least squares leaves those
     out first. They are those of a few inputs that candidates are fitted on; what comes of it is looked at on others,
-    that are held out. Where that changes the shape of what comes out, as in a detector, or outputs are no numbers that
-    vary, there are no gains at all. What ``directory`` holds for the same model, weights and data is not measured
-    again; ``fingerprint`` is the survey's. The original is not touched.
+    that are held out. Where that changes the shape or the order of what comes out, as in a detector, or outputs are no
+    numbers that vary, there are no gains at all. What ``directory`` holds for the same model, weights, data and outputs
+    is not measured again; ``fingerprint`` is the survey's. The original is not touched.
 
     Raises:
         UsageError: calibration inputs of the wrong kind, or none.
         ModelRunError: the model fails on the calibration inputs.
     """
     reference, data, tell = duplicate(original), Calibration.of(calibration), progress or silent
-    key = (str(VERSION), fingerprint, weights_hash(reference), data_hash(data.fitting(reference)))
-    cache = CacheFile(directory, "gains", key, tuple[Point, ...])
-    known = cache.entries.get("gains", {})
-    if missing := [name for name in names if name not in known]:
-        with evaluating(reference):
-            known = {**known, **_measured(reference, missing, data, tell)}
-        cache.add("gains", known)
-    return Gains({name: known[name] for name in names} if all(known[name] for name in names) else {})
+    with evaluating(reference):
+        outputs = AtOutputs.held_out(reference, data)
+        if not outputs.comparable:
+            return Gains({})
+        key = (str(VERSION), fingerprint, weights_hash(reference), data_hash(data.fitting(reference)), outputs.kind)
+        cache = CacheFile(directory, "gains", key, tuple[Point, ...])
+        known = {name: found["points"] for name, found in cache.entries.items() if name in names}
+        missing = [name for name in names if name not in known] if all(known.values()) else []
+        for name, points in _measured(reference, missing, outputs, data, tell) if missing else ():
+            known[name] = points
+            cache.add(name, {"points": points})
+            if not points:
+                break
+    return Gains(known if all(known.values()) else {})
 
 
 def _measured(
-    reference: nn.Module, names: Sequence[str], data: Calibration, progress: Progress
-) -> dict[str, tuple[Point, ...]]:
-    """Convolution by convolution, in the order in which they run."""
-    outputs = AtOutputs.held_out(reference, data)
-    if not outputs.comparable:
-        return dict.fromkeys(names, ())
+    reference: nn.Module, names: Sequence[str], outputs: AtOutputs, data: Calibration, progress: Progress
+) -> Iterator[tuple[str, tuple[Point, ...]]]:
+    """Convolution by convolution, in the order in which they run; no points where outputs can't be compared."""
     fitted_on = list(first_images(held_out(data.part(reference, held_back=False), held=False), IMAGES))
     traffic, settled = count_traffic(reference, names, fitted_on), Settled(SETTLED_BYTES)
-    found: dict[str, tuple[Point, ...]] = {}
     for done, name in enumerate(sorted(names, key=lambda name: traffic[name].rank)):
         progress("measuring gains", done, len(names), name)
         components = Components.of(_written(reference, name, fitted_on, traffic[name].calls, settled))
         points = [_point(outputs, name, components, share) for share in LOST]
-        if None in points:
-            return dict.fromkeys(names, ())
-        found[name] = tuple(point for point in points if point is not None)
+        yield name, () if None in points else tuple(point for point in points if point is not None)
     progress("measuring gains", len(names), len(names), "")
-    return found
 
 
 def _written(
@@ -132,14 +133,17 @@ def _written(
 
 
 def _point(outputs: AtOutputs, name: str, components: Components | None, share: float) -> Point | None:
-    """None where what comes out has another shape then; nothing can go wrong where only constants are written."""
+    """None where what comes out has another shape then, or is another one altogether; where the layer was not seen, an
+    error counts as it is."""
     if components is None:
-        return share, 0.0
+        return share, share
     loss = _Loss(components, share)
     error = outputs.with_output(name, loss)
-    if error is None or loss.error <= _LEAST:
-        return None if error is None else (share, 0.0)
-    return loss.error, error
+    if error is None or (share == LOST[0] and error > JUMP):
+        return None
+    if loss.seen == 0:
+        return share, share
+    return (loss.error, error) if loss.error > _LEAST else (share, 0.0)
 
 
 class _Loss:
@@ -148,8 +152,10 @@ class _Loss:
     def __init__(self, components: Components, share: float) -> None:
         self._mean, self._least = components.mean, components.least(share)
         self._lost = self._whole = 0.0
+        self.seen = 0
 
     def __call__(self, y: Tensor) -> Tensor:
+        self.seen += len(y)
         away = y - self._mean.to(y).view(-1, *(1,) * (y.dim() - 2))
         lost = torch.einsum("oc,nc...->no...", self._least.to(y), away)
         self._lost += float(lost.double().square().sum())
@@ -159,4 +165,4 @@ class _Loss:
     @property
     def error(self) -> float:
         """Of all outputs so far."""
-        return self._lost / self._whole if self._whole else math.nan
+        return self._lost / self._whole if self._whole else 0.0

@@ -71,11 +71,13 @@ def measure_streams(
     *,
     norms: Mapping[str, str],
     fingerprint: str = "",
+    at_outputs: bool = True,
     settings: StreamSettings | None = None,
     progress: Progress | None = None,
 ) -> list[Widths | None]:
     """Nested widths of each set of streams that change together, and the damage of each width; None where the inputs
-    are too few to tell.
+    are too few to tell. Unless ``at_outputs``, or where these can't be compared, damage is the error of the layers that
+    read.
 
     ``norms`` name the norm right behind each convolution; ``fingerprint`` is the survey's. What the settings' directory
     holds for the same model, weights, data and settings is not measured again. The original is not touched.
@@ -86,12 +88,13 @@ def measure_streams(
     """
     settings, progress = settings or StreamSettings(), progress or silent
     reference, data = duplicate(original), Calibration.of(calibration)
-    key = (fingerprint, weights_hash(reference), data_hash(data.fitting(reference)))
-    cache = StreamCache(settings.directory, (*key, str(settings.seed), str(settings.multiple)))
-    missing = [streams for streams in sets if cache.find(streams) is None]
-    if missing:
-        with evaluating(reference):
-            _Measurement(reference, data, missing, norms, settings, cache).run(missing, progress)
+    with evaluating(reference):
+        outputs = AtOutputs.held_out(reference, data)
+        told = outputs if at_outputs and outputs.comparable else None
+        key = (fingerprint, weights_hash(reference), data_hash(data.fitting(reference)), told.kind if told else "")
+        cache = StreamCache(settings.directory, (*key, str(settings.seed), str(settings.multiple)))
+        if missing := [streams for streams in sets if cache.find(streams) is None]:
+            _Measurement(reference, data, missing, norms, settings, told, cache).run(missing, progress)
     return [cache.find(streams) for streams in sets]
 
 
@@ -105,14 +108,14 @@ class _Measurement:
         sets: Sequence[tuple[Stream, ...]],
         norms: Mapping[str, str],
         settings: StreamSettings,
+        outputs: AtOutputs | None,
         cache: StreamCache,
     ) -> None:
         self.reference, self.data, self.norms, self.settings, self.cache = reference, data, norms, settings, cache
+        self.outputs = outputs
         names = dict.fromkeys(reader.name for streams in sets for stream in streams for reader in stream.readers)
         self.traffic = count_traffic(reference, names, data.fitting(reference))
         self.convs = {name: as_conv(reference.get_submodule(name)) for name in names}
-        outputs = AtOutputs.held_out(reference, data)
-        self.outputs = outputs if outputs.comparable else None
 
     def run(self, sets: Sequence[tuple[Stream, ...]], progress: Progress) -> None:
         """Covariances of as many sets at once as memory allows, in one pass over the data each time; sets of which the
