@@ -31,10 +31,8 @@ from convsurgeon.transfer.drop_damage import measure_drops
 DIGITS = "digits"
 SHARES = (0.70, 0.50)
 IMAGES = 512
-# Swaps weighed as they are beside other moves: a multiple that no width has.
 SETS = {
     "swap": Recipe(),
-    "swap, weighed at the outputs": Recipe(moves=("swap", "narrow"), width_multiple=4096),
     "drop": Recipe(moves=("drop",)),
     "swap,drop": Recipe(moves=("swap", "drop")),
     "swap,narrow,streams": Recipe(moves=("swap", "narrow", "streams")),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from convsurgeon.base.cache_file import cache_directory
 from convsurgeon.base.progress import Progress
@@ -17,11 +16,13 @@ from convsurgeon.conversion.planner import latencies_on_disk
 from convsurgeon.conversion.too_few_inputs import refuse_too_few
 from convsurgeon.families.family import Spec
 from convsurgeon.planning.make import make_plan
-from convsurgeon.planning.options import PROXY, Damage
+from convsurgeon.planning.options import PROXY, Choices, Damage
 from convsurgeon.planning.problem import Problem, pose
 from convsurgeon.planning.reach import within_reach
 from convsurgeon.planning.recipe import Recipe
+from convsurgeon.survey.sites import Site
 from convsurgeon.transfer import Calibration, DamageSettings, DamageTable, measure_damage
+from convsurgeon.transfer.gains import Gains, measure_gains
 
 __all__ = ["posed"]
 
@@ -68,8 +69,12 @@ def _with_damage(
         return problems
     for problem in open_ones if binding else ():
         _refuse_out_of_reach(problem)
-    table = _measured(patient, open_ones, data.calibration, binding, progress)
-    return tuple(problem.rated(_damage(problem, table)) if _is_open(problem) else problem for problem in problems)
+    calibration = Calibration.of(data.calibration, patient.inputs)
+    table = _measured(patient, open_ones, calibration, binding, progress)
+    gains = _gains(patient, open_ones, table, calibration, progress)
+    return tuple(
+        problem.rated(_damage(problem, table, gains)) if _is_open(problem) else problem for problem in problems
+    )
 
 
 def _refuse_out_of_reach(problem: Problem) -> None:
@@ -89,9 +94,8 @@ def _is_open(problem: Problem) -> bool:
 
 
 def _measured(
-    patient: Patient, problems: Sequence[Problem], calibration: Iterable[Any], binding: bool, progress: Progress
+    patient: Patient, problems: Sequence[Problem], data: Calibration, binding: bool, progress: Progress
 ) -> DamageTable:
-    data = Calibration.of(calibration, patient.inputs)
     alone = problems[0] if binding and len(problems) == 1 else replace(problems[0], targets=())
     return measure_damage(
         patient.model,
@@ -122,9 +126,32 @@ def _requests(problems: Sequence[Problem]) -> dict[str, list[Spec]]:
     return {name: list(specs) for name, specs in wanted.items()}
 
 
-def _damage(problem: Problem, table: DamageTable) -> Damage:
-    if not any(table.trusted(c.site.name, option.spec) for c in problem.choices for option in c.options):
-        return Damage(f"{PROXY.name}, since the calibration inputs are too few to measure damage", PROXY.of)
-    return Damage(
-        "measured: relative output error of each layer, summed", lambda site, spec: table.trusted(site.name, spec)
+def _gains(
+    patient: Patient, problems: Sequence[Problem], table: DamageTable, data: Calibration, progress: Progress
+) -> Gains:
+    """What errors at the layers of which anything is known do to the network's outputs."""
+    told = dict.fromkeys(choice.site.name for problem in problems for choice in problem.choices if _told(choice, table))
+    return measure_gains(
+        patient.model,
+        list(told),
+        data,
+        fingerprint=patient.survey.fingerprint(),
+        directory=cache_directory(),
+        progress=progress,
     )
+
+
+def _told(choice: Choices, table: DamageTable) -> bool:
+    return any(table.trusted(choice.site.name, option.spec) is not None for option in choice.options)
+
+
+def _damage(problem: Problem, table: DamageTable, gains: Gains) -> Damage:
+    if not any(_told(choice, table) for choice in problem.choices):
+        return Damage(f"{PROXY.name}, since the calibration inputs are too few to measure damage", PROXY.of)
+
+    def of(site: Site, spec: Spec) -> float | None:
+        error = table.trusted(site.name, spec)
+        return None if error is None else gains.at_outputs(site.name, error)
+
+    where = "of the network's outputs that each choice leaves" if gains.known else "of each layer's output"
+    return Damage(f"measured: relative error {where}, summed", of, at_outputs=gains.known)

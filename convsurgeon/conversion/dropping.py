@@ -33,7 +33,15 @@ def with_blocks(model: nn.Module, problem: Problem, data: Calibration | None, pr
     offers = [row for block, reason in asked.items() if reason is None for row in _offers(model, problem, block)]
     settings = StreamSettings(seed=problem.recipe.seed, directory=cache_directory())
     fingerprint = problem.survey.fingerprint()
-    damages = measure_drops(model, offers, data, fingerprint=fingerprint, settings=settings, progress=progress)
+    damages = measure_drops(
+        model,
+        offers,
+        data,
+        fingerprint=fingerprint,
+        at_outputs=problem.judged_at_outputs,
+        settings=settings,
+        progress=progress,
+    )
     for row, damage in zip(offers, damages, strict=True):
         if damage is None:
             closed[row.block.name] = PlanBlock.closed(row.block, _TOO_FEW)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from torch import nn
 
 from convsurgeon.base.cache_file import cache_directory
 from convsurgeon.base.progress import Progress
-from convsurgeon.families.family import Spec
 from convsurgeon.planning.fit_memory import memory_limit, over_memory
-from convsurgeon.planning.options import Damage
 from convsurgeon.planning.problem import Problem
 from convsurgeon.planning.rules import why_stream_kept
 from convsurgeon.runtimes.registry import find_runtime
-from convsurgeon.survey.sites import Site
 from convsurgeon.survey.streams import Stream
 from convsurgeon.transfer import Calibration
 from convsurgeon.transfer.stream_damage import StreamSettings, measure_streams
@@ -29,10 +26,7 @@ _NOT_ASKED = {False: "narrowing is not among the moves", True: "narrowing joined
 
 
 def with_streams(model: nn.Module, problem: Problem, data: Calibration | None, progress: Progress) -> Problem:
-    """The problem with the widths that its streams may have, where that is asked for, and why the others stay.
-
-    Damages of swaps become errors at the network's outputs, as those of the other moves are.
-    """
+    """The problem with the widths that its streams may have, where that is asked for, and why the others stay."""
     recipe = problem.recipe
     fits = _Fits(problem)
     streams = [fits.checked(stream) for stream in _asked(problem)] if recipe.narrows else []
@@ -43,33 +37,22 @@ def with_streams(model: nn.Module, problem: Problem, data: Calibration | None, p
         return problem.narrowing((), [*closed, *(replace(s, closed=reason) for one in sets for s in one)])
     multiple = recipe.width_multiple or find_runtime(recipe.runtime).width_multiple
     settings = StreamSettings(multiple=multiple, seed=recipe.seed, directory=cache_directory())
-    swaps = [choice.site.name for choice in problem.choices if choice.options]
     found = measure_streams(
         model,
         sets,
         data,
         norms=problem.survey.norms(),
         fingerprint=problem.survey.fingerprint(),
-        swaps=swaps,
+        at_outputs=problem.judged_at_outputs,
         settings=settings,
         progress=progress,
     )
-    for streams_together, widths in zip(sets, found.widths, strict=True):
+    for streams_together, widths in zip(sets, found, strict=True):
         if widths is None or len(widths.kept) == 1:
             reason = _TOO_FEW if widths is None else _NO_WIDTH.format(multiple=multiple)
             closed += [replace(stream, closed=reason) for stream in streams_together]
-    usable = [widths for widths in found.widths if widths is not None and len(widths.kept) > 1]
-    return problem.rated(_at_outputs(problem.damage, found.gains)).narrowing(usable, closed)
-
-
-def _at_outputs(damage: Damage, gains: Mapping[str, float]) -> Damage:
-    """Errors of layers as errors of the network's outputs."""
-
-    def of(site: Site, spec: Spec) -> float | None:
-        hurt = damage.of(site, spec)
-        return None if hurt is None else hurt * gains[site.name]
-
-    return Damage("measured: relative error in the network's outputs that each choice leaves, summed", of)
+    usable = [widths for widths in found if widths is not None and len(widths.kept) > 1]
+    return problem.narrowing(usable, closed)
 
 
 def _asked(problem: Problem) -> Iterator[Stream]:

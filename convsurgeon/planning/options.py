@@ -19,10 +19,12 @@ class Damage:
     """How much a replacement hurts: ``of(site, spec)`` is 0 for no change and grows; ``name`` says how it is measured.
 
     ``of`` returns None where the damage could not be estimated, so that the candidate is not to be trusted.
+    ``at_outputs`` tells errors of the network's outputs from others, with which they can't be summed.
     """
 
     name: str
     of: Callable[[Site, Spec], float | None]
+    at_outputs: bool = False
 
 
 def _capacity_damage(site: Site, spec: Spec) -> float:

@@ -72,6 +72,11 @@ class Problem:
         return self.damage is not PROXY or not any(choice.options for choice in self.choices)
 
     @property
+    def judged_at_outputs(self) -> bool:
+        """Whether other moves are to be judged by the network's outputs, as swaps are if there are any."""
+        return self.damage.at_outputs or not any(choice.options for choice in self.choices)
+
+    @property
     def streams(self) -> tuple[Stream, ...]:
         """The streams that the plan has rows for."""
         return (*(stream for widths in self.widths for stream in widths.streams), *self.closed)

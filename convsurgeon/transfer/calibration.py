@@ -126,20 +126,22 @@ def first_images(batches: Iterable[Inputs], count: int) -> Iterator[Inputs]:
         if left <= 0:
             return
         images = images_in(inputs)
-        yield inputs if images <= left else rows_of(inputs, torch.arange(left))
+        # Some forwards squeeze a batch of one.
+        yield inputs if images <= left else rows_of(inputs, torch.arange(max(2, left)))
         left -= images
 
 
-def held_out(batches: Iterable[Inputs]) -> Iterator[Inputs]:
-    """The images, of those to fit on, that `Sampler` holds out to judge fits by."""
+def held_out(batches: Iterable[Inputs], held: bool = True) -> Iterator[Inputs]:
+    """The images, of those to fit on, that `Sampler` holds out to judge fits by; or the others."""
     first = 0
     for inputs in batches:
         images = images_in(inputs)
         numbers = torch.arange(first, first + images)
         first += images
-        held = (numbers % HELD_EVERY == HELD_EVERY - 1).nonzero()[:, 0]
-        if len(held):
-            yield rows_of(inputs, held) if images > 1 else inputs
+        wanted = ((numbers % HELD_EVERY == HELD_EVERY - 1) == held).nonzero()[:, 0]
+        if len(wanted):
+            # Some forwards squeeze a batch of one, so one of several comes twice.
+            yield rows_of(inputs, wanted if len(wanted) > 1 else wanted.repeat(2)) if images > 1 else inputs
 
 
 def in_portions(batches: Iterable[Inputs]) -> Iterator[Inputs]:

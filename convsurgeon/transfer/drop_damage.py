@@ -15,11 +15,11 @@ from convsurgeon.families.regression.samples import HELD_EVERY, Sample, Sampler,
 from convsurgeon.planning.plan_blocks import PlanBlock
 from convsurgeon.surgery.drop import left_out
 from convsurgeon.transfer.at_outputs import AtOutputs
-from convsurgeon.transfer.calibration import Calibration, first_images, held_out
+from convsurgeon.transfer.calibration import Calibration, first_images
 from convsurgeon.transfer.capture import evaluating
 from convsurgeon.transfer.damage_file import data_hash, weights_hash
 from convsurgeon.transfer.restore import restore
-from convsurgeon.transfer.stream_damage import IMAGES, StreamSettings
+from convsurgeon.transfer.stream_damage import StreamSettings
 from convsurgeon.transfer.traffic import (
     FEWEST_HELD_IMAGES,
     Traffic,
@@ -42,13 +42,15 @@ def measure_drops(
     calibration: Iterable[Any] | Calibration,
     *,
     fingerprint: str = "",
+    at_outputs: bool = True,
     settings: StreamSettings | None = None,
     progress: Progress | None = None,
 ) -> list[float | None]:
     """For each row the relative error of the network's outputs without its branch alone, once what stands in for that
     is fitted.
 
-    Where outputs can't be compared it is the error of what the branch gave. None where the inputs are too few to tell.
+    Unless ``at_outputs``, or where these can't be compared, it is the error of what the branch gave. None where the
+    inputs are too few to tell.
     Seed and directory are the settings'; what the directory holds is not measured again. The original is not touched.
 
     Raises:
@@ -57,28 +59,32 @@ def measure_drops(
     """
     settings, tell = settings or StreamSettings(), progress or silent
     reference, data = duplicate(original), Calibration.of(calibration)
-    key = (str(VERSION), fingerprint, weights_hash(reference), data_hash(data.fitting(reference)), str(settings.seed))
-    cache = CacheFile(settings.directory, "drops", key, float)
-    missing = [row for row in rows if _key(row) not in cache.entries.get(row.block.name, {})]
-    if missing:
-        with evaluating(reference):
-            for done, (row, found) in enumerate(_measured(reference, data, missing, settings)):
+    with evaluating(reference):
+        outputs = AtOutputs.held_out(reference, data)
+        told = outputs if at_outputs and outputs.comparable else None
+        made_of = (fingerprint, weights_hash(reference), data_hash(data.fitting(reference)), told.kind if told else "")
+        cache = CacheFile(settings.directory, "drops", (str(VERSION), *made_of, str(settings.seed)), float)
+        if missing := [row for row in rows if _key(row) not in cache.entries.get(row.block.name, {})]:
+            for done, (row, found) in enumerate(_measured(reference, data, missing, told, settings)):
                 tell("measuring branches", done, len(missing), row.block.name)
                 if found is not None:
                     cache.add(row.block.name, {_key(row): found})
-        tell("measuring branches", len(missing), len(missing), "")
+            tell("measuring branches", len(missing), len(missing), "")
     return [cache.entries.get(row.block.name, {}).get(_key(row)) for row in rows]
 
 
 def _measured(
-    reference: nn.Module, data: Calibration, rows: Sequence[PlanBlock], settings: StreamSettings
+    reference: nn.Module,
+    data: Calibration,
+    rows: Sequence[PlanBlock],
+    at_outputs: AtOutputs | None,
+    settings: StreamSettings,
 ) -> Iterator[tuple[PlanBlock, float | None]]:
     """Each row and what it hurts; what branches give is sampled for as many at once as memory allows."""
 
     def inputs() -> Iterator[Inputs]:
         return first_images(data.fitting(reference), FITTED_ON)
 
-    at_outputs = AtOutputs(reference, first_images(held_out(data.part(reference, held_back=False)), IMAGES))
     traffic = count_traffic(reference, {row.block.parts[-1] for row in rows}, inputs())
     sizes = [traffic[row.block.parts[-1]].sampled_bytes(row.block.channels) for row in rows]
     for group in groups_within(sizes, settings.memory_bytes):
@@ -100,14 +106,14 @@ def _damage(
     row: PlanBlock,
     inputs: Callable[[], Iterator[Inputs]],
     targets: list[list[Sample]],
-    at_outputs: AtOutputs,
+    at_outputs: AtOutputs | None,
 ) -> float | None:
     name, left = row.block.parts[-1], row.left({})
     network = duplicate(reference, left_out(reference, row.block, left))
     with evaluating(network):
         samples = Samples(lambda: joined(network, name, left, inputs(), targets))
         lost = restore(network.get_submodule(name), samples).error
-        found = at_outputs.of(network) if at_outputs.comparable else None
+        found = None if at_outputs is None else at_outputs.of(network)
     return lost if found is None else found
 
 

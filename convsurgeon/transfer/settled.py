@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ __all__ = ["Settled"]
 # The number of the batch, and then which call of a module within the call around it, from the outside in: modules that
 # are called in several places have several.
 Key = tuple[int, ...]
+_MODULES_OWN = frozenset((*vars(nn.Module()), "forward"))
 _PLAIN = (Tensor, int, float, bool, str, type(None))
 
 
@@ -57,7 +59,7 @@ class Settled:
     def ahead_of(self, site: nn.Module, network: nn.Module, batch: int) -> Iterator[None]:
         """While the network runs on one batch, what is settled is not computed again, and what ends before the site
         runs is settled from then on."""
-        calls, reached = [_Call((batch,))], [False]
+        calls, reached, ended = [_Call((batch,))], [False], [False]
 
         def instead(module: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
             def run(*args: Any, **kwargs: Any) -> Any:
@@ -72,12 +74,14 @@ class Settled:
                     output = forward(*args, **kwargs)
                 finally:
                     calls.pop()
+                ended[0] |= module is network
                 if not reached[0] and _versions(given) == before and _is_new(output, given):
                     self._keep(key, output)
                 return output
 
             return run
 
+        left = _left_by(network)
         modules = [module for module in network.modules() if not isinstance(module, torch.jit.ScriptModule)]
         own = [vars(module).get("forward") for module in modules]
         for module in modules:
@@ -85,11 +89,17 @@ class Settled:
         try:
             yield
         finally:
+            if ended[0] and not reached[0]:
+                # What ended before a site that this batch does not reach is everything, the whole network too.
+                self._kept = {key: kept for key, kept in self._kept.items() if key[0] != batch}
             for module, forward in zip(modules, own, strict=True):
                 if forward is None:
                     del vars(module)["forward"]
                 else:
                     vars(module)["forward"] = forward
+            if any(a is not b for a, b in zip_longest(left, _left_by(network))):
+                # What one module leaves for another, or for its next call, is more than it returns.
+                self.budget, self._kept = 0, {}
 
     def _whole(self, key: Key) -> _Kept | None:
         """What was kept of a call, unless something that runs behind it wrote into it."""
@@ -104,8 +114,18 @@ class Settled:
         self._kept = {other: kept for other, kept in self._kept.items() if other[: len(key)] != key}
         tensors = tensors_in(output)
         held = sum(tensor.nbytes for kept in self._kept.values() for tensor in tensors_in(kept.output))
-        if held + sum(tensor.nbytes for tensor in tensors) <= self.budget:
+        # Inference tensors can be written into within inference mode, and nothing would tell.
+        fits = held + sum(tensor.nbytes for tensor in tensors) <= self.budget
+        if fits and not any(tensor.is_inference() for tensor in tensors):
             self._kept[key] = _Kept(output, _versions(tensors))
+
+
+def _left_by(network: nn.Module) -> list[object]:
+    """Tensors that modules hold, beside parameters and buffers."""
+    own = ((key, value) for module in network.modules() for key, value in vars(module).items())
+    return [
+        leaf for key, value in own if key not in _MODULES_OWN for leaf in tree_leaves(value) if isinstance(leaf, Tensor)
+    ]
 
 
 def _is_new(output: Any, given: list[Tensor]) -> bool:
@@ -117,5 +137,5 @@ def _is_new(output: Any, given: list[Tensor]) -> bool:
 
 
 def _versions(given: list[Tensor]) -> list[int]:
-    """What tells whether they were written into; inference tensors can't be."""
+    """What tells whether they were written into, where anything does."""
     return [tensor._version for tensor in given if not tensor.is_inference()]

@@ -1,9 +1,8 @@
-"""What was measured of streams, kept for later targets: two files per model, weights, data and settings."""
+"""What was measured of streams, kept for later targets: one file per model, weights, data and settings."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,12 +28,10 @@ class _Estimate:
 
 
 class StreamCache:
-    """Widths by streams that change together, and gains by layer; ``directory`` None keeps them in memory only."""
+    """Widths by streams that change together; ``directory`` None keeps them in memory only."""
 
     def __init__(self, directory: Path | None, key: tuple[str, ...]) -> None:
-        whole = (str(VERSION), *key)
-        self._widths = CacheFile(directory, "streams", whole, _Estimate)
-        self._gains = CacheFile(directory, "gains", whole, float)
+        self._widths = CacheFile(directory, "streams", (str(VERSION), *key), _Estimate)
 
     def find(self, streams: tuple[Stream, ...]) -> Widths | None:
         """What was measured of the same streams; None for others."""
@@ -50,15 +47,6 @@ class StreamCache:
         kept = tuple(tuple(map(write_channels, row)) for row in widths.kept)
         found = _Estimate(kept, widths.damages, widths.carried)
         self._widths.add(widths.name, {_key(widths.streams): found})
-
-    @property
-    def gains(self) -> Mapping[str, float]:
-        """What was measured of layers, by name."""
-        return self._gains.entries.get("gains", {})
-
-    def add_gains(self, gains: Mapping[str, float]) -> None:
-        """Keep gains."""
-        self._gains.add("gains", dict(gains))
 
 
 def _key(streams: tuple[Stream, ...]) -> str:

@@ -22,7 +22,7 @@ from convsurgeon.surgery.narrow import carried_parameters
 from convsurgeon.survey.streams import Stream
 from convsurgeon.transfer.at_outputs import AtOutputs
 from convsurgeon.transfer.batch_norm import keeps_statistics
-from convsurgeon.transfer.calibration import Calibration, first_images, held_out
+from convsurgeon.transfer.calibration import Calibration
 from convsurgeon.transfer.capture import evaluating, watch_first
 from convsurgeon.transfer.damage_file import data_hash, weights_hash
 from convsurgeon.transfer.elimination import Elimination, ReadBlock
@@ -31,14 +31,12 @@ from convsurgeon.transfer.layers import as_conv
 from convsurgeon.transfer.stream_cache import StreamCache
 from convsurgeon.transfer.traffic import FEWEST_HELD_IMAGES, count_traffic, groups_within
 
-__all__ = ["StreamDamage", "StreamSettings", "measure_streams", "widths_for"]
+__all__ = ["StreamSettings", "measure_streams", "widths_for"]
 
 # What may be kept of a stream, before rounding to multiples.
 SHARES = (1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25)
 # Unknowns of a linear layer for each input that it can be fitted again on.
 LINEAR_UNKNOWNS = 4
-# Inputs on which outputs are compared.
-IMAGES = 64
 # So many steps take all channels away, so that what each takes is known when the next ones are chosen.
 STEPS = 32
 
@@ -52,15 +50,6 @@ class StreamSettings:
     seed: int = 0
     memory_bytes: int = 1 << 30
     directory: Path | None = None
-
-
-@dataclass(frozen=True)
-class StreamDamage:
-    """``widths`` of each set of streams, None where the inputs are too few to tell; ``gains``: by a layer's name, what
-    a unit of relative error at its output does to the network's outputs."""
-
-    widths: tuple[Widths | None, ...]
-    gains: Mapping[str, float]
 
 
 def widths_for(channels: Sequence[int], multiple: int) -> tuple[tuple[int, ...], ...]:
@@ -82,15 +71,16 @@ def measure_streams(
     *,
     norms: Mapping[str, str],
     fingerprint: str = "",
-    swaps: Sequence[str] = (),
+    at_outputs: bool = True,
     settings: StreamSettings | None = None,
     progress: Progress | None = None,
-) -> StreamDamage:
-    """Nested widths of each set of streams that change together, and the damage of each width.
+) -> list[Widths | None]:
+    """Nested widths of each set of streams that change together, and the damage of each width; None where the inputs
+    are too few to tell. Unless ``at_outputs``, or where these can't be compared, damage is the error of the layers that
+    read.
 
-    ``norms`` name the norm right behind each convolution, ``swaps`` the convolutions of which it is asked what their
-    errors do to the outputs; ``fingerprint`` is the survey's. What the settings' directory holds for the same model,
-    weights, data and settings is not measured again. The original is not touched.
+    ``norms`` name the norm right behind each convolution; ``fingerprint`` is the survey's. What the settings' directory
+    holds for the same model, weights, data and settings is not measured again. The original is not touched.
 
     Raises:
         UsageError: calibration inputs of the wrong kind, or none.
@@ -98,16 +88,14 @@ def measure_streams(
     """
     settings, progress = settings or StreamSettings(), progress or silent
     reference, data = duplicate(original), Calibration.of(calibration)
-    key = (fingerprint, weights_hash(reference), data_hash(data.fitting(reference)))
-    cache = StreamCache(settings.directory, (*key, str(settings.seed), str(settings.multiple)))
-    missing = [streams for streams in sets if cache.find(streams) is None]
-    noisy = [name for name in swaps if name not in cache.gains]
-    if missing or noisy:
-        with evaluating(reference):
-            measurement = _Measurement(reference, data, missing, norms, settings, cache)
-            measurement.run(missing, progress)
-            cache.add_gains(measurement.gains(noisy, progress))
-    return StreamDamage(tuple(map(cache.find, sets)), {name: cache.gains[name] for name in swaps})
+    with evaluating(reference):
+        outputs = AtOutputs.held_out(reference, data)
+        told = outputs if at_outputs and outputs.comparable else None
+        key = (fingerprint, weights_hash(reference), data_hash(data.fitting(reference)), told.kind if told else "")
+        cache = StreamCache(settings.directory, (*key, str(settings.seed), str(settings.multiple)))
+        if missing := [streams for streams in sets if cache.find(streams) is None]:
+            _Measurement(reference, data, missing, norms, settings, told, cache).run(missing, progress)
+    return [cache.find(streams) for streams in sets]
 
 
 class _Measurement:
@@ -120,24 +108,25 @@ class _Measurement:
         sets: Sequence[tuple[Stream, ...]],
         norms: Mapping[str, str],
         settings: StreamSettings,
+        outputs: AtOutputs | None,
         cache: StreamCache,
     ) -> None:
         self.reference, self.data, self.norms, self.settings, self.cache = reference, data, norms, settings, cache
-        names = dict.fromkeys(name for streams in sets for name in _readers(streams))
+        self.outputs = outputs
+        names = dict.fromkeys(reader.name for streams in sets for stream in streams for reader in stream.readers)
         self.traffic = count_traffic(reference, names, data.fitting(reference))
         self.convs = {name: as_conv(reference.get_submodule(name)) for name in names}
-        outputs = AtOutputs(reference, first_images(held_out(data.part(reference, held_back=False)), IMAGES))
-        self.outputs = outputs if outputs.comparable else None
 
     def run(self, sets: Sequence[tuple[Stream, ...]], progress: Progress) -> None:
         """Covariances of as many sets at once as memory allows, in one pass over the data each time; sets of which the
         inputs are too few to tell anything are passed over."""
-        told = [streams for streams in sets if all(self._enough(name) for name in _readers(streams))]
-        sizes = [sum(self._bytes(name) for name in _readers(streams)) for streams in told]
+        told = [streams for streams in sets if all(self._enough(name) for name in self._readers(streams))]
+        told.sort(key=lambda streams: self.traffic[self._readers(streams)[0]].rank)
+        sizes = [sum(self._bytes(name) for name in self._readers(streams)) for streams in told]
         done = 0
         for group in groups_within(sizes, self.settings.memory_bytes):
             progress("measuring streams", done, len(told), told[group.start][0].name)
-            gathered = self._gather([name for streams in told[group] for name in _readers(streams)])
+            gathered = self._gather([name for streams in told[group] for name in self._readers(streams)])
             for streams in told[group]:
                 progress("measuring streams", done, len(told), streams[0].name)
                 self.cache.add(self._widths(streams, gathered))
@@ -181,7 +170,7 @@ class _Measurement:
 
     @torch.no_grad()
     def _widths(self, streams: tuple[Stream, ...], gathered: Mapping[str, Gathering]) -> Widths:
-        layers = [(self._site(name, gathered[name]), self._blocks(name, streams)) for name in _readers(streams)]
+        layers = [(self._site(name, gathered[name]), self._blocks(name, streams)) for name in self._readers(streams)]
         channels = [stream.channels for stream in streams]
         elimination = Elimination(channels, layers)
         kept, damages = [elimination.left()], [0.0]
@@ -190,7 +179,7 @@ class _Measurement:
                 elimination.to(number, count, max(1, channels[number] // STEPS))
             kept.append(elimination.left())
             # More channels never hurt more, whatever chance says of few samples.
-            damages.append(max(damages[-1], self._damage(elimination, _readers(streams))))
+            damages.append(max(damages[-1], self._damage(elimination, self._readers(streams))))
         return Widths(
             streams,
             tuple(kept),
@@ -205,22 +194,17 @@ class _Measurement:
             found = self.outputs.with_weights(dict(zip(readers, elimination.solutions(), strict=True)))
         return elimination.damage() if found is None else found
 
-    def gains(self, names: Sequence[str], progress: Progress) -> dict[str, float]:
-        """What a unit of relative error at each layer's output does to the outputs; 1 where that can't be told."""
-        gains: dict[str, float] = {}
-        for done, name in enumerate(names):
-            progress("measuring gains", done, len(names), name)
-            found = None if self.outputs is None else self.outputs.with_noise(name)
-            gains[name] = 1.0 if found is None else found
-        progress("measuring gains", len(names), len(names), "")
-        return gains
-
     def _site(self, name: str, gathering: Gathering) -> LinearSite:
         (collected,) = gathering.collected()
         _, shape = self.convs[name]
         takes_up = keeps_statistics(self.reference, self.norms.get(name))
         ridge = ridge_for(collected.fitted.count, _unknowns(shape))
         return LinearSite.of(collected, ridge, centred=shape.bias or takes_up)
+
+    def _readers(self, streams: Iterable[Stream]) -> list[str]:
+        """In the order in which they run."""
+        names = dict.fromkeys(reader.name for stream in streams for reader in stream.readers)
+        return sorted(names, key=lambda name: self.traffic[name].rank)
 
     def _blocks(self, name: str, streams: tuple[Stream, ...]) -> list[ReadBlock]:
         area = self.convs[name][1].area
@@ -230,10 +214,6 @@ class _Measurement:
             for reader in stream.readers
             if reader.name == name
         ]
-
-
-def _readers(streams: Iterable[Stream]) -> list[str]:
-    return list(dict.fromkeys(reader.name for stream in streams for reader in stream.readers))
 
 
 def _unknowns(shape: ConvShape) -> int:

@@ -9,13 +9,15 @@ import torch
 from torch import nn
 
 import convsurgeon
-from benchmarks.int8 import planned, times, zoo
+from benchmarks.int8 import planned, tasks, times, zoo
 from benchmarks.int8.__main__ import ROWS
 from benchmarks.int8.files import PRECISIONS, Writer
 from benchmarks.int8.page import pictures, tables
 from benchmarks.int8.row import ORIGINAL, Row, Time, Which, merged
 from benchmarks.int8.subjects import Network, Subject
 from benchmarks.int8.times import timed
+from benchmarks.real.row import Row as RealRow
+from benchmarks.real.subject import Case
 from benchmarks.rows import read_rows
 from convsurgeon.deployment.exporting.formats import format_for
 from convsurgeon.runtimes.timer import QUICK
@@ -68,6 +70,24 @@ def test_files_are_judged_and_timed(subject: Subject, tmp_path: Path, monkeypatc
     assert found[0].time is not None
     assert found[0].time.percent == 100.0
     assert all(row.time is not None and row.time.percent > 0 for row in found)
+
+
+@pytest.mark.skipif(format_for(Path("net.onnx")).int8_missing() is not None, reason="needs the extra onnx")
+def test_files_are_judged_by_their_task(tmp_path: Path) -> None:
+    """Each network's own measures, of its int8 file too; times in percent of the original's in float32."""
+    images = torch.rand(24, 1, 12, 12, generator=torch.Generator().manual_seed(0))
+    case = Case(
+        _net(), images[:1], images[:16].split(8), images[16:].split(1), lambda outputs: {"seen": float(len(outputs))}
+    )
+    (network,) = tasks.networks("net", case, [RealRow(subject="net", method="auto", target=0.5, source="")], tmp_path)
+    row = tasks.judged("net", case, network, "onnx", tmp_path)
+    assert row.in_int8 == row.in_float == {"seen": 8.0}
+    assert min(*row.bytes, *row.ms) > 0
+    half = row.model_copy(update={"method": "auto", "target": 0.5, "ms": (row.ms[0] / 2, row.ms[0] / 4)})
+    shown = tasks.table([half, row], {"seen": "pages"}).splitlines()
+    assert shown[2].startswith("| original | ONNX Runtime | ")
+    assert shown[3].startswith("| auto 50 % | ONNX Runtime | ")
+    assert shown[3].endswith("| 50 | 25 | 8.000 | 8.000 |")
 
 
 def test_merging() -> None:
