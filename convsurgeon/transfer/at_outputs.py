@@ -130,8 +130,8 @@ def _dense(returned: object) -> list[Tensor]:
 
 
 def _spreads(batches: Sequence[Sequence[Tensor]]) -> list[float]:
-    """Of each of the outputs in all batches, around its mean; 0 where it is constant. None where some batches have
-    fewer outputs."""
+    """Of each of the outputs in all batches, around its mean; 0 where it is constant. Empty where batches differ in the
+    number of their outputs."""
     if len({len(outputs) for outputs in batches}) != 1:
         return []
     return [_spread(torch.cat([leaf.double().flatten() for leaf in leaves])) for leaves in zip(*batches, strict=True)]

@@ -90,6 +90,8 @@ def measure_gains(
         UsageError: calibration inputs of the wrong kind, or none.
         ModelRunError: the model fails on the calibration inputs.
     """
+    if not names:
+        return Gains({})
     reference, data, tell = duplicate(original), Calibration.of(calibration), progress or silent
     with evaluating(reference):
         outputs = AtOutputs.held_out(reference, data)
