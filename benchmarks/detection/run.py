@@ -75,6 +75,7 @@ def main(
     half = convsurgeon.convert(
         detector,
         ([case.train.read(0)[0]],),
+        moves="swap",
         target=target,
         calibration=list(case.calibration()),
         random_weights=False,

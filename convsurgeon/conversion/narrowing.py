@@ -12,12 +12,14 @@ from convsurgeon.base.progress import Progress
 from convsurgeon.planning.fit_memory import memory_limit, over_memory
 from convsurgeon.planning.problem import Problem
 from convsurgeon.planning.rules import why_stream_kept
+from convsurgeon.planning.widths import Widths
 from convsurgeon.runtimes.registry import find_runtime
+from convsurgeon.surgery.narrow import carried_parameters
 from convsurgeon.survey.streams import Stream
 from convsurgeon.transfer import Calibration
-from convsurgeon.transfer.stream_damage import StreamSettings, measure_streams
+from convsurgeon.transfer.stream_damage import StreamSettings, measure_streams, widths_for
 
-__all__ = ["with_streams"]
+__all__ = ["fully_narrowed", "together", "with_streams"]
 
 _NO_INPUTS = "narrowing needs calibration inputs (--calibrate DIR)"
 _TOO_FEW = "the calibration inputs are too few to tell what its loss would hurt"
@@ -27,15 +29,11 @@ _NOT_ASKED = {False: "narrowing is not among the moves", True: "narrowing joined
 
 def with_streams(model: nn.Module, problem: Problem, data: Calibration | None, progress: Progress) -> Problem:
     """The problem with the widths that its streams may have, where that is asked for, and why the others stay."""
-    recipe = problem.recipe
-    fits = _Fits(problem)
-    streams = [fits.checked(stream) for stream in _asked(problem)] if recipe.narrows else []
-    sets = together(stream for stream in streams if stream.closed is None)
-    closed = [stream for stream in streams if stream.closed is not None]
+    recipe, multiple = problem.recipe, _multiple(problem)
+    sets, closed = _sets(problem)
     if data is None or not problem.comparable:
         reason = _NO_INPUTS if data is None else _TOO_FEW
         return problem.narrowing((), [*closed, *(replace(s, closed=reason) for one in sets for s in one)])
-    multiple = recipe.width_multiple or find_runtime(recipe.runtime).width_multiple
     settings = StreamSettings(multiple=multiple, seed=recipe.seed, directory=cache_directory())
     found = measure_streams(
         model,
@@ -53,6 +51,31 @@ def with_streams(model: nn.Module, problem: Problem, data: Calibration | None, p
             closed += [replace(stream, closed=reason) for stream in streams_together]
     usable = [widths for widths in found if widths is not None and len(widths.kept) > 1]
     return problem.narrowing(usable, closed)
+
+
+def fully_narrowed(model: nn.Module, problem: Problem) -> Problem:
+    """The problem with all or the fewest channels for each open stream, as if that hurt nothing: to tell what is in
+    reach before anything is measured."""
+    sets, closed = _sets(problem)
+    return problem.narrowing((_either(model, streams, _multiple(problem)) for streams in sets), closed)
+
+
+def _either(model: nn.Module, streams: tuple[Stream, ...], multiple: int) -> Widths:
+    counts = widths_for([stream.channels for stream in streams], multiple)
+    kept = tuple(tuple(tuple(range(count)) for count in row) for row in dict.fromkeys((counts[0], counts[-1])))
+    return Widths(streams, kept, (0.0,) * len(kept), tuple(carried_parameters(model, stream) for stream in streams))
+
+
+def _multiple(problem: Problem) -> int:
+    return problem.recipe.width_multiple or find_runtime(problem.recipe.runtime).width_multiple
+
+
+def _sets(problem: Problem) -> tuple[list[tuple[Stream, ...]], list[Stream]]:
+    """The streams that may be narrowed, by what changes together, and those that may not."""
+    fits = _Fits(problem)
+    streams = [fits.checked(stream) for stream in _asked(problem)] if problem.recipe.narrows else []
+    closed = [stream for stream in streams if stream.closed is not None]
+    return together(stream for stream in streams if stream.closed is None), closed
 
 
 def _asked(problem: Problem) -> Iterator[Stream]:

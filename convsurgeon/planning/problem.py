@@ -69,7 +69,7 @@ class Problem:
     @property
     def comparable(self) -> bool:
         """Whether damages of swaps, if there are any, are measured, so that those of other moves are comparable."""
-        return self.damage is not PROXY or not any(choice.options for choice in self.choices)
+        return self.damage.of is not PROXY.of or not any(choice.options for choice in self.choices)
 
     @property
     def judged_at_outputs(self) -> bool:
@@ -129,14 +129,17 @@ def pose(survey: Survey, recipe: Recipe, *, model: str = "model") -> Problem:
     Fixed methods without a target convert every eligible layer; methods with a choice take ``macs=50%``; ``dgconv``
     without a target keeps its gates open.
 
+    A recipe that names no moves has swaps alone; ``with_moves`` tells it of more.
+
     Raises:
         UnknownName: a rule that matches nothing.
     """
+    recipe = recipe.with_moves(calibrated=False)
     method, rules, targets = recipe.method, recipe.rules, recipe.target
     notes: tuple[str, ...] = ()
     named = (method, *(rule.method for rule in rules.layers))
     choosing = next((f"'{one.name}' has" for one in named if one.has_choice), None)
-    if choosing is None and recipe.measures_outputs:
+    if choosing is None and recipe.has_other_moves:
         choosing = "widths are" if recipe.narrows else "what is dropped is"
     if not targets and not recipe.at_least and choosing is not None:
         targets = parse_targets(DEFAULT_TARGET)
@@ -144,6 +147,6 @@ def pose(survey: Survey, recipe: Recipe, *, model: str = "model") -> Problem:
     if targets or recipe.at_least:
         method, rules = method.under_target(), rules.under_target()
     choices = candidates(survey.sites, method, rules)
-    if "swap" not in recipe.moves:
+    if "swap" not in (recipe.moves or ()):
         choices = tuple(Choices(choice.site, (), "swapping is not among the moves") for choice in choices)
     return Problem(model, survey, recipe, targets, choices, notes=notes)
