@@ -57,7 +57,7 @@ def _with_other_moves(
     patient: Patient, problem: Problem, calibration: Calibration | None, progress: Progress
 ) -> Problem:
     problem = with_streams(patient.model, problem, calibration, progress)
-    drops = "drop" in problem.recipe.moves
+    drops = "drop" in problem.moves
     return with_blocks(patient.model, problem, calibration, progress) if drops else problem
 
 
@@ -88,7 +88,7 @@ def _refuse_out_of_reach(patient: Patient, problem: Problem) -> None:
     Raises:
         TargetError: see ``make_plan``.
     """
-    if "drop" in (problem.recipe.moves or ()):
+    if "drop" in problem.moves:
         return
     boldest = fully_narrowed(patient.model, problem)
     if not within_reach(boldest):
@@ -96,7 +96,7 @@ def _refuse_out_of_reach(patient: Patient, problem: Problem) -> None:
 
 
 def _is_open(problem: Problem) -> bool:
-    return problem.solved and "swap" in problem.recipe.moves
+    return problem.solved and "swap" in problem.moves
 
 
 def _measured(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from torch import nn
@@ -19,7 +19,7 @@ from convsurgeon.survey.streams import Stream
 from convsurgeon.transfer import Calibration
 from convsurgeon.transfer.stream_damage import StreamSettings, measure_streams, widths_for
 
-__all__ = ["fully_narrowed", "together", "with_streams"]
+__all__ = ["fully_narrowed", "with_streams"]
 
 _NO_INPUTS = "narrowing needs calibration inputs (--calibrate DIR)"
 _TOO_FEW = "the calibration inputs are too few to tell what its loss would hurt"
@@ -29,12 +29,12 @@ _NOT_ASKED = {False: "narrowing is not among the moves", True: "narrowing joined
 
 def with_streams(model: nn.Module, problem: Problem, data: Calibration | None, progress: Progress) -> Problem:
     """The problem with the widths that its streams may have, where that is asked for, and why the others stay."""
-    recipe, multiple = problem.recipe, _multiple(problem)
+    recipe = problem.recipe
     sets, closed = _sets(problem)
     if data is None or not problem.comparable:
         reason = _NO_INPUTS if data is None else _TOO_FEW
         return problem.narrowing((), [*closed, *(replace(s, closed=reason) for one in sets for s in one)])
-    settings = StreamSettings(multiple=multiple, seed=recipe.seed, directory=cache_directory())
+    settings = StreamSettings(multiple=_multiple(problem), seed=recipe.seed, directory=cache_directory())
     found = measure_streams(
         model,
         sets,
@@ -45,19 +45,26 @@ def with_streams(model: nn.Module, problem: Problem, data: Calibration | None, p
         settings=settings,
         progress=progress,
     )
-    for streams_together, widths in zip(sets, found, strict=True):
+    return _with_widths(problem, sets, closed, found)
+
+
+def _with_widths(
+    problem: Problem, sets: Sequence[tuple[Stream, ...]], closed: Sequence[Stream], found: Sequence[Widths | None]
+) -> Problem:
+    more = []
+    for streams, widths in zip(sets, found, strict=True):
         if widths is None or len(widths.kept) == 1:
-            reason = _TOO_FEW if widths is None else _NO_WIDTH.format(multiple=multiple)
-            closed += [replace(stream, closed=reason) for stream in streams_together]
+            reason = _TOO_FEW if widths is None else _NO_WIDTH.format(multiple=_multiple(problem))
+            more += [replace(stream, closed=reason) for stream in streams]
     usable = [widths for widths in found if widths is not None and len(widths.kept) > 1]
-    return problem.narrowing(usable, closed)
+    return problem.narrowing(usable, [*closed, *more])
 
 
 def fully_narrowed(model: nn.Module, problem: Problem) -> Problem:
     """The problem with all or the fewest channels for each open stream, as if that hurt nothing: to tell what is in
     reach before anything is measured."""
     sets, closed = _sets(problem)
-    return problem.narrowing((_either(model, streams, _multiple(problem)) for streams in sets), closed)
+    return _with_widths(problem, sets, closed, [_either(model, streams, _multiple(problem)) for streams in sets])
 
 
 def _either(model: nn.Module, streams: tuple[Stream, ...], multiple: int) -> Widths:
@@ -75,12 +82,12 @@ def _sets(problem: Problem) -> tuple[list[tuple[Stream, ...]], list[Stream]]:
     fits = _Fits(problem)
     streams = [fits.checked(stream) for stream in _asked(problem)] if problem.recipe.narrows else []
     closed = [stream for stream in streams if stream.closed is not None]
-    return together(stream for stream in streams if stream.closed is None), closed
+    return _together(stream for stream in streams if stream.closed is None), closed
 
 
 def _asked(problem: Problem) -> Iterator[Stream]:
     """The streams of the model, closed where moves or rules leave them."""
-    moves, rules = problem.recipe.moves, problem.recipe.rules
+    moves, rules = problem.moves, problem.recipe.rules
     sites = {site.name: site for site in problem.survey.sites}
     for stream in problem.survey.streams:
         asked = ("streams" if stream.joined else "narrow") in moves
@@ -113,7 +120,7 @@ class _Fits:
         return None if reason is None else f"'{name}' reads it, and {reason}"
 
 
-def together(streams: Iterable[Stream]) -> list[tuple[Stream, ...]]:
+def _together(streams: Iterable[Stream]) -> list[tuple[Stream, ...]]:
     """Streams that one layer reads side by side (a concatenation) change by the same share, in one set."""
     sets: list[list[Stream]] = []
     for stream in streams:

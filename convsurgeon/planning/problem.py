@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from convsurgeon.planning.fit_memory import within_memory
+from convsurgeon.planning.moves import SWAPS_ALONE, Move
 from convsurgeon.planning.options import PROXY, Choices, Damage, candidates, rated
 from convsurgeon.planning.plan_blocks import PlanBlock
 from convsurgeon.planning.recipe import Recipe
@@ -60,6 +61,11 @@ class Problem:
     def objective(self) -> str:
         """What damage is, in words."""
         return self.damage.name
+
+    @property
+    def moves(self) -> tuple[Move, ...]:
+        """What may be done."""
+        return self.recipe.moves or SWAPS_ALONE
 
     @property
     def solved(self) -> bool:
@@ -117,6 +123,11 @@ class Problem:
         """The same problem with the rows of its residual branches."""
         return replace(self, blocks=tuple(blocks))
 
+    def without_swaps(self) -> Problem:
+        """The same problem with nothing that a convolution may become."""
+        reason = "swapping is not among the moves"
+        return replace(self, choices=tuple(Choices(choice.site, (), reason) for choice in self.choices))
+
     def swapping(self) -> Problem:
         """With swaps alone: all streams whole, and all residual branches kept."""
         widths = (replace(one, kept=one.kept[:1], damages=one.damages[:1]) for one in self.widths)
@@ -129,12 +140,11 @@ def pose(survey: Survey, recipe: Recipe, *, model: str = "model") -> Problem:
     Fixed methods without a target convert every eligible layer; methods with a choice take ``macs=50%``; ``dgconv``
     without a target keeps its gates open.
 
-    A recipe that names no moves has swaps alone; ``with_moves`` tells it of more.
+    A recipe that names no moves has swaps alone; its ``with_moves`` gives it those of its method.
 
     Raises:
         UnknownName: a rule that matches nothing.
     """
-    recipe = recipe.with_moves(calibrated=False)
     method, rules, targets = recipe.method, recipe.rules, recipe.target
     notes: tuple[str, ...] = ()
     named = (method, *(rule.method for rule in rules.layers))
@@ -147,6 +157,5 @@ def pose(survey: Survey, recipe: Recipe, *, model: str = "model") -> Problem:
     if targets or recipe.at_least:
         method, rules = method.under_target(), rules.under_target()
     choices = candidates(survey.sites, method, rules)
-    if "swap" not in (recipe.moves or ()):
-        choices = tuple(Choices(choice.site, (), "swapping is not among the moves") for choice in choices)
-    return Problem(model, survey, recipe, targets, choices, notes=notes)
+    problem = Problem(model, survey, recipe, targets, choices, notes=notes)
+    return problem if "swap" in problem.moves else problem.without_swaps()

@@ -53,7 +53,7 @@ def _open_in_training(streams: list[Stream], copy: nn.Module, cuttable: Cuttable
     for module in copy.modules():
         module.training = True
     names, training = _names(copy), {}
-    for part, graph in conv_graphs(copy).items():
+    for part, graph in conv_graphs(copy, cuttable.seen).items():
         traced = Traced(part, copy.get_submodule(part), graph, names, cuttable.seen, lambda _: None, lambda _: False)
         walk = Walk(traced)
         walk.run()

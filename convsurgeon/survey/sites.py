@@ -111,7 +111,8 @@ def survey(model: nn.Module, inputs: Inputs) -> Survey:
         run = run_on_copy(model, inputs, watch.attach)
     for name in watch.reads.names & watch.seen.keys():
         watch.seen[name].read = True
-    called, graphs = watch.detach(), conv_graphs(run.copy)
+    called = watch.detach()
+    graphs = conv_graphs(run.copy, called)
     roles = roles_in(run.copy, graphs)
     tied = tied_weights(model)
     sites = [_site(names, model.get_submodule(names[0]), watch.seen.get(names[0]), roles, tied) for names in paths]
