@@ -34,7 +34,8 @@ CHECKS: dict[str, Callable[..., None]] = {"calibrated": calibrated, "planned": p
 
 @dataclass(frozen=True)
 class Settings:
-    """What is run: the methods, further ``checks`` of the network, the MACs above which inputs are reduced (further for the export), the limits.
+    """What is run: the methods, further ``checks`` of the network, the MACs above which inputs are reduced (further for
+    the export), the limits.
 
     ``seconds`` of CPU time and ``gib`` of memory bound one network's whole examination.
     """
