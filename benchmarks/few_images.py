@@ -33,7 +33,7 @@ def rows(model: nn.Module, train: Split, test: Split) -> Iterator[str]:
         for target in SHARES:
             try:
                 done = convsurgeon.convert(
-                    model, train.images[:1], target=target, calibration=calibration, progress=False
+                    model, train.images[:1], moves="swap", target=target, calibration=calibration, progress=False
                 )
             except TargetError:
                 cells.append("out of reach | –")

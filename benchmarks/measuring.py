@@ -42,7 +42,8 @@ def smooth_images(count: int, channels: int, size: int) -> Tensor:
 @click.argument("size", type=int)
 @click.argument("images", type=int)
 @click.option("--target", default="macs=50%", show_default=True)
-def main(network: str, size: int, images: int, target: str) -> None:
+@click.option("--moves", default="swap", show_default=True)
+def main(network: str, size: int, images: int, target: str, moves: str) -> None:
     """Plan NETWORK (small, or a name of torchvision's) with IMAGES images of SIZE × SIZE pixels."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
@@ -51,9 +52,9 @@ def main(network: str, size: int, images: int, target: str) -> None:
     with tempfile.TemporaryDirectory() as cache:
         os.environ["CONVSURGEON_CACHE"] = cache
         start = time.process_time()
-        plan = convsurgeon.plan(model, batches[0][:1], target=target, calibration=batches)
+        plan = convsurgeon.plan(model, batches[0][:1], target=target, moves=moves, calibration=batches)
         seconds = time.process_time() - start
-    click.echo(f"{network} {size}×{size}, {images} images, {target}: {seconds:.1f} s of CPU, {plan.objective}")
+    click.echo(f"{network} {size}×{size}, {images} images, {target}, {moves}: {seconds:.1f} s of CPU, {plan.objective}")
 
 
 if __name__ == "__main__":

@@ -21,13 +21,12 @@ from compatibility.calibrated import INPUTS, SLACK, apart, drawn, finite, shaken
 from compatibility.conversions import Attempt
 from compatibility.stages import LeftOut, Wrong
 from compatibility.witness import TRANSPOSED, ran
-from convsurgeon.conversion.narrowing import together
+from convsurgeon.conversion.narrowing import fully_narrowed
 from convsurgeon.planning.channel_ranges import write_channels
 from convsurgeon.planning.make import make_plan
 from convsurgeon.planning.plan import Plan
 from convsurgeon.planning.plan_file import read_plan
-from convsurgeon.planning.problem import pose
-from convsurgeon.planning.widths import Widths
+from convsurgeon.planning.problem import Problem, pose
 from convsurgeon.survey.streams import Stream
 
 __all__ = ["NARROW", "halved", "narrowed"]
@@ -40,7 +39,7 @@ def halved(model: nn.Module, inputs: Any) -> Attempt:
     """Every open stream at half of its channels, only cut; nothing where all streams are closed, with the reasons."""
     plan = _half(model, inputs)
     if plan is None:
-        return Attempt("nothing", note=_why_none(convsurgeon.inspect(model, inputs).streams))
+        return Attempt("nothing", note=_why_none(_posed(model, inputs).closed))
     done = convsurgeon.apply(model, plan, inputs, random_weights=True)
     return Attempt("converted", done, share=1.0, note=f"{len(plan.narrowed)} of {len(plan.streams)} streams")
 
@@ -100,20 +99,16 @@ def _as_fitted(model: nn.Module, plan: Plan, inputs: Any, *, varying: bool) -> N
 
 
 def _why_none(streams: Iterable[Stream]) -> str:
-    reasons = Counter(stream.closed or "it has one channel" for stream in streams)
+    reasons = Counter(stream.closed or "" for stream in streams)
     return "; ".join(f"{reason} ({times})" for reason, times in reasons.most_common()) or "no streams"
 
 
 def _half(model: nn.Module, inputs: Any) -> Plan | None:
     """A plan whose open streams keep a random half of their channels; None where all are closed."""
-    found = convsurgeon.inspect(model, inputs)
-    closed = [stream for stream in found.streams if stream.closed is not None or stream.channels == 1]
-    sets = together(stream for stream in found.streams if stream not in closed)
-    if not sets:
+    problem = _posed(model, inputs)
+    if not problem.widths:
         return None
-    problem = pose(found, convsurgeon.Recipe(moves=("narrow", "streams"), target="macs=100%"))
-    plan = make_plan(problem.narrowing([_either(model, streams) for streams in sets], closed))
-    content, chance = json.loads(plan.to_json()), random.Random(0)
+    content, chance = json.loads(make_plan(problem.swapping()).to_json()), random.Random(0)
     for row in content["streams"]:
         if row["action"] == "kept":
             channels = row["stream"]["channels"]
@@ -122,12 +117,10 @@ def _half(model: nn.Module, inputs: Any) -> Plan | None:
     return read_plan(json.dumps(content))
 
 
-def _either(model: nn.Module, streams: tuple[Stream, ...]) -> Widths:
-    """All channels, or one each; a plan within 100 % of the MACs keeps all."""
-    norms = [[one.name for one in stream.carriers if one.kind != "depthwise"] for stream in streams]
-    carried = (sum(len(list(model.get_submodule(name).parameters())) for name in names) for names in norms)
-    whole = tuple(tuple(range(stream.channels)) for stream in streams)
-    return Widths(streams, (whole, ((0,),) * len(streams)), (0.0, 1.0), tuple(carried))
+def _posed(model: nn.Module, inputs: Any) -> Problem:
+    """What may be narrowed, if damage could be told at every stream."""
+    recipe = convsurgeon.Recipe(moves=("narrow", "streams"), target="macs=100%", width_multiple=1)
+    return fully_narrowed(model, pose(convsurgeon.inspect(model, inputs), recipe))
 
 
 def _deafened(model: nn.Module, plan: Plan) -> nn.Module:

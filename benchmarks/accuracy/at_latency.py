@@ -66,6 +66,7 @@ def planned_to(method: str, model: nn.Module, target: int, sample: Sample, seed:
             model,
             sample.example,
             method=method,
+            moves="swap",
             target=f"latency={target}%",
             calibration=sample.batches(),
             latency_batch=BATCH,

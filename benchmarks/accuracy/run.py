@@ -78,7 +78,7 @@ def plan_for(method: str, model: nn.Module, share: float, sample: Sample, seed: 
         found = convsurgeon.inspect(model, sample.example)
         return make_plan(pose(found, convsurgeon.Recipe(method=family, target=target)).rated(damage))
     return convsurgeon.plan(
-        model, sample.example, method=family, target=target, calibration=sample.batches(), seed=seed
+        model, sample.example, method=family, moves="swap", target=target, calibration=sample.batches(), seed=seed
     )
 
 

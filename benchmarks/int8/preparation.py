@@ -53,7 +53,12 @@ def networks(net: str, seed: int, cache: Path, images: Images, targets: list[str
     for word in targets:
         method, _, target = word.partition("@")
         done = convsurgeon.convert(
-            original, images.calibration[0][:1], method=method, target=target, calibration=list(images.calibration)
+            original,
+            images.calibration[0][:1],
+            method=method,
+            moves="swap",
+            target=target,
+            calibration=list(images.calibration),
         )
         yield word, done.model
 

@@ -10,7 +10,7 @@ from convsurgeon.base.cache_file import cache_directory
 from convsurgeon.base.progress import Progress
 from convsurgeon.conversion.data import Data
 from convsurgeon.conversion.dropping import with_blocks
-from convsurgeon.conversion.narrowing import with_streams
+from convsurgeon.conversion.narrowing import fully_narrowed, with_streams
 from convsurgeon.conversion.patient import Patient
 from convsurgeon.conversion.planner import latencies_on_disk
 from convsurgeon.conversion.too_few_inputs import refuse_too_few
@@ -38,12 +38,17 @@ def posed(
     Raises:
         UnknownName, TargetError: see ``pose``, ``make_plan``, ``refuse_too_few``.
     """
-    problems = tuple(pose(patient.survey, recipe, model=patient.name) for recipe in recipes)
+    calibrated = data.calibration is not None and not patient.untrained
+    asked = (recipe.with_moves(calibrated=calibrated) for recipe in recipes)
+    problems = tuple(pose(patient.survey, recipe, model=patient.name) for recipe in asked)
     if not patient.untrained:
-        problems = _with_damage(patient, tuple(problem.fitted() for problem in problems), data, binding, progress)
+        problems = tuple(problem.fitted() for problem in problems)
+        for problem in problems if binding and calibrated else ():
+            _refuse_out_of_reach(patient, problem)
+        problems = _with_damage(patient, problems, data, binding, progress)
     calibration = calibration_of(patient, data)
     return tuple(
-        _with_other_moves(patient, problem, calibration, progress) if problem.recipe.measures_outputs else problem
+        _with_other_moves(patient, problem, calibration, progress) if problem.recipe.has_other_moves else problem
         for problem in problems
     )
 
@@ -52,7 +57,7 @@ def _with_other_moves(
     patient: Patient, problem: Problem, calibration: Calibration | None, progress: Progress
 ) -> Problem:
     problem = with_streams(patient.model, problem, calibration, progress)
-    drops = "drop" in problem.recipe.moves
+    drops = "drop" in problem.moves
     return with_blocks(patient.model, problem, calibration, progress) if drops else problem
 
 
@@ -67,8 +72,6 @@ def _with_damage(
     open_ones = [problem for problem in problems if _is_open(problem)]
     if data.calibration is None or not open_ones:
         return problems
-    for problem in open_ones if binding else ():
-        _refuse_out_of_reach(problem)
     calibration = Calibration.of(data.calibration, patient.inputs)
     table = _measured(patient, open_ones, calibration, binding, progress)
     gains = _gains(patient, open_ones, table, calibration, progress)
@@ -77,20 +80,23 @@ def _with_damage(
     )
 
 
-def _refuse_out_of_reach(problem: Problem) -> None:
+def _refuse_out_of_reach(patient: Patient, problem: Problem) -> None:
     """Refuse a target that all candidates together can't reach: measuring only takes some of them away.
 
-    Where other moves are asked for as well they may reach further, so nothing is refused here.
+    How far drops reach is not known before they are measured, so that nothing is refused where they are asked for.
 
     Raises:
         TargetError: see ``make_plan``.
     """
-    if not problem.recipe.measures_outputs and not within_reach(problem):
-        make_plan(replace(problem, targets=tuple(t for t in problem.targets if t.metric != "latency")))
+    if "drop" in problem.moves:
+        return
+    boldest = fully_narrowed(patient.model, problem)
+    if not within_reach(boldest):
+        make_plan(replace(boldest, targets=tuple(t for t in problem.targets if t.metric != "latency")))
 
 
 def _is_open(problem: Problem) -> bool:
-    return problem.solved and "swap" in problem.recipe.moves
+    return problem.solved and "swap" in problem.moves
 
 
 def _measured(

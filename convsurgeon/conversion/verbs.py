@@ -134,9 +134,9 @@ def convert(
         example_inputs: a tensor, a tuple of positional arguments or a dict of keyword arguments.
         method: ``auto`` (the default), ``compconv128``, ``igc``, …; see ``convsurgeon methods``.
         target: what to keep at most, e.g. ``"macs=50%"`` or ``["macs=2.0G", "params=12M", "latency=60%"]``.
-        moves: ``"swap"`` (the default), ``"narrow"``: fewer channels from one layer to the next, ``"streams"``: fewer
-            channels where an addition joins layers, ``"drop"``: residual branches left out; several as
-            ``"swap,narrow,streams,drop"``. All but swaps need calibration.
+        moves: ``"swap"``, ``"narrow"``: fewer channels from one layer to the next, ``"streams"``: fewer channels where
+            an addition joins layers, ``"drop"``: residual branches left out; several as ``"swap,narrow,streams,drop"``.
+            All but swaps need calibration. By itself ``auto`` with calibration does the first three, else swaps alone.
         width_multiple: narrowed streams keep multiples of so many channels (8; in ``onnxruntime`` 16).
         at_least: find the smallest network that keeps this instead, judged on inputs that nothing was fitted on:
             ``"agreement=99%"`` (with the original), ``"top1=-0.5"`` (points, on ``evaluation``), ``"top1=75%"``,

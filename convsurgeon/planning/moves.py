@@ -11,12 +11,15 @@ from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 from convsurgeon.base.errors import UnknownName, UsageError, did_you_mean
 from convsurgeon.planning.words import read_or_value_error
 
-__all__ = ["MOVES", "Move", "MovesField", "parse_moves"]
+__all__ = ["CALIBRATED_MOVES", "MOVES", "SWAPS_ALONE", "Move", "MovesField", "parse_moves"]
 
 # swap: another unit in a convolution's place. narrow: fewer channels from one layer to the next. streams: fewer
 # channels where several layers write into the same ones (residual stages). drop: residual branches are left out.
 Move = Literal["swap", "narrow", "streams", "drop"]
 MOVES: tuple[Move, ...] = get_args(Move)
+SWAPS_ALONE: tuple[Move, ...] = ("swap",)
+# What pays beside swaps at equal MACs wherever its damage can be measured (docs/moves.md).
+CALIBRATED_MOVES: tuple[Move, ...] = ("swap", "narrow", "streams")
 
 
 def parse_moves(given: str | Iterable[str]) -> tuple[Move, ...]:

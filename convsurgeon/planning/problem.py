@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from convsurgeon.planning.fit_memory import within_memory
+from convsurgeon.planning.moves import SWAPS_ALONE, Move
 from convsurgeon.planning.options import PROXY, Choices, Damage, candidates, rated
 from convsurgeon.planning.plan_blocks import PlanBlock
 from convsurgeon.planning.recipe import Recipe
@@ -62,6 +63,11 @@ class Problem:
         return self.damage.name
 
     @property
+    def moves(self) -> tuple[Move, ...]:
+        """What may be done."""
+        return self.recipe.moves or SWAPS_ALONE
+
+    @property
     def solved(self) -> bool:
         """Whether there is anything to choose: for targets, or for those that a floor will set."""
         return bool(self.targets or self.recipe.at_least)
@@ -69,7 +75,7 @@ class Problem:
     @property
     def comparable(self) -> bool:
         """Whether damages of swaps, if there are any, are measured, so that those of other moves are comparable."""
-        return self.damage is not PROXY or not any(choice.options for choice in self.choices)
+        return self.damage.of is not PROXY.of or not any(choice.options for choice in self.choices)
 
     @property
     def judged_at_outputs(self) -> bool:
@@ -109,6 +115,10 @@ class Problem:
         """The same choices with another damage."""
         return replace(self, choices=rated(self.choices, damage), damage=damage)
 
+    def named(self, objective: str) -> Problem:
+        """The same problem, of whose damage is said what it is."""
+        return replace(self, damage=replace(self.damage, name=objective))
+
     def narrowing(self, widths: Iterable[Widths], closed: Iterable[Stream]) -> Problem:
         """The same problem with what its streams may keep, and those that can't be narrowed."""
         return replace(self, widths=tuple(widths), closed=tuple(closed))
@@ -116,6 +126,11 @@ class Problem:
     def dropping(self, blocks: Iterable[PlanBlock]) -> Problem:
         """The same problem with the rows of its residual branches."""
         return replace(self, blocks=tuple(blocks))
+
+    def without_swaps(self) -> Problem:
+        """The same problem with nothing that a convolution may become."""
+        reason = "swapping is not among the moves"
+        return replace(self, choices=tuple(Choices(choice.site, (), reason) for choice in self.choices))
 
     def swapping(self) -> Problem:
         """With swaps alone: all streams whole, and all residual branches kept."""
@@ -129,6 +144,8 @@ def pose(survey: Survey, recipe: Recipe, *, model: str = "model") -> Problem:
     Fixed methods without a target convert every eligible layer; methods with a choice take ``macs=50%``; ``dgconv``
     without a target keeps its gates open.
 
+    A recipe that names no moves has swaps alone; its ``with_moves`` gives it those of its method.
+
     Raises:
         UnknownName: a rule that matches nothing.
     """
@@ -136,7 +153,7 @@ def pose(survey: Survey, recipe: Recipe, *, model: str = "model") -> Problem:
     notes: tuple[str, ...] = ()
     named = (method, *(rule.method for rule in rules.layers))
     choosing = next((f"'{one.name}' has" for one in named if one.has_choice), None)
-    if choosing is None and recipe.measures_outputs:
+    if choosing is None and recipe.has_other_moves:
         choosing = "widths are" if recipe.narrows else "what is dropped is"
     if not targets and not recipe.at_least and choosing is not None:
         targets = parse_targets(DEFAULT_TARGET)
@@ -144,6 +161,5 @@ def pose(survey: Survey, recipe: Recipe, *, model: str = "model") -> Problem:
     if targets or recipe.at_least:
         method, rules = method.under_target(), rules.under_target()
     choices = candidates(survey.sites, method, rules)
-    if "swap" not in recipe.moves:
-        choices = tuple(Choices(choice.site, (), "swapping is not among the moves") for choice in choices)
-    return Problem(model, survey, recipe, targets, choices, notes=notes)
+    problem = Problem(model, survey, recipe, targets, choices, notes=notes)
+    return problem if "swap" in problem.moves else problem.without_swaps()

@@ -15,7 +15,7 @@ from convsurgeon.base.records import Record, from_file
 from convsurgeon.families import parse_method
 from convsurgeon.models.preprocessing import Preprocessing
 from convsurgeon.planning.floors import parse_floors
-from convsurgeon.planning.moves import MovesField, parse_moves
+from convsurgeon.planning.moves import CALIBRATED_MOVES, SWAPS_ALONE, MovesField, parse_moves
 from convsurgeon.planning.rules import LayerRule, Rules
 from convsurgeon.planning.targets import Metric, parse_targets
 from convsurgeon.planning.words import FloorsField, MethodField, TargetsField, read_or_value_error
@@ -58,11 +58,11 @@ class Recipe(Record):
     input: tuple[int, ...] | None = Field(
         None, description="Input shape, e.g. 1,3,224,224.", examples=[[1, 3, 224, 224]]
     )
-    moves: MovesField = Field(
-        ("swap",),
-        validate_default=True,
+    moves: MovesField | None = Field(
+        None,
         description="What may be done: swap convolutions, narrow what one convolution hands to the next, narrow "
-        "residual streams, drop residual branches; e.g. swap,narrow,streams,drop.",
+        "residual streams, drop residual branches; e.g. swap,narrow,streams,drop.  [default: swap; "
+        "swap,narrow,streams where 'auto' has calibration images]",
     )
     width_multiple: int | None = Field(
         None,
@@ -99,15 +99,22 @@ class Recipe(Record):
         le=MOST,
     )
 
+    def with_moves(self, *, calibrated: bool) -> Recipe:
+        """With the moves that may be done where none are named; ``calibrated`` says whether damage can be measured."""
+        if self.moves is not None:
+            return self
+        every = calibrated and self.method.name == "auto"
+        return self.model_copy(update={"moves": CALIBRATED_MOVES if every else SWAPS_ALONE})
+
     @property
     def narrows(self) -> bool:
         """Whether channels may be taken away."""
-        return bool({"narrow", "streams"} & set(self.moves))
+        return bool({"narrow", "streams"} & set(self.moves or ()))
 
     @property
-    def measures_outputs(self) -> bool:
-        """Whether moves other than swaps are asked for, which are compared by what they do to the outputs."""
-        return self.moves != ("swap",)
+    def has_other_moves(self) -> bool:
+        """Whether anything but swaps may be done."""
+        return (self.moves or SWAPS_ALONE) != SWAPS_ALONE
 
     @field_validator("runtime")
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import TypeVar
 
 from torch import fx, nn
@@ -37,11 +37,17 @@ class _Tracer(fx.Tracer):
         return super().is_leaf_module(m, module_qualified_name) if leaf is None else leaf
 
 
-def by_parts(model: nn.Module, convs: tuple[type[nn.Module], ...], read: Callable[[nn.Module], T]) -> dict[str, T]:
+def by_parts(
+    model: nn.Module,
+    convs: tuple[type[nn.Module], ...],
+    read: Callable[[nn.Module], T],
+    lists: Container[str] = (),
+) -> dict[str, T]:
     """What ``read`` makes of the model (by an empty name), or where that fails of its children, and so on down.
 
     By qualified name; a module at several paths is tried once, at the first of them. Convolutions, and what holds
-    none, are not worth a trace. A part's own graph names its modules from the part on.
+    none, are not worth a trace. Nor are the Sequentials that the network takes for ``lists``, since their forward does
+    not run. A part's own graph names its modules from the part on.
     """
     parts: dict[str, T] = {}
     tried: set[nn.Module] = set()
@@ -50,18 +56,26 @@ def by_parts(model: nn.Module, convs: tuple[type[nn.Module], ...], read: Callabl
         if module in tried or isinstance(module, convs) or not any(isinstance(m, convs) for m in module.modules()):
             return
         tried.add(module)
-        try:
-            parts[name] = read(module)
-        except INTERRUPTIONS:
-            raise
-        except BaseException:
-            for child_name, child in module.named_children():
-                descend(child, f"{name}.{child_name}" if name else child_name)
+        if name not in lists:
+            try:
+                parts[name] = read(module)
+                return
+            except INTERRUPTIONS:
+                raise
+            except BaseException:
+                # Whatever its code raised while it was traced, its children may do better.
+                pass
+        for child_name, child in module.named_children():
+            descend(child, f"{name}.{child_name}" if name else child_name)
 
     descend(model, "")
     return parts
 
 
-def conv_graphs(model: nn.Module) -> dict[str, fx.Graph]:
+def conv_graphs(model: nn.Module, lists: Container[str] = ()) -> dict[str, fx.Graph]:
     """The graphs by part, in which every convolution is one node: also one of a class whose forward may not trace."""
-    return by_parts(model, TRACED_CONVS, lambda part: trace(part, lambda one: isinstance(one, TRACED_CONVS) or None))
+
+    def read(part: nn.Module) -> fx.Graph:
+        return trace(part, lambda one: isinstance(one, TRACED_CONVS) or None)
+
+    return by_parts(model, TRACED_CONVS, read, lists)

@@ -91,8 +91,48 @@ def test_copies_go_without_a_trace(halved: convsurgeon.Conversion) -> None:
     torch.testing.assert_close(halved.model.eval()(x), model(x), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("method", "moves", "calibrated", "narrows"),
+    [
+        ("auto", None, True, True),
+        ("auto", None, False, False),
+        ("auto", "swap", True, False),
+        ("igc", None, True, False),
+        ("igc", "swap,narrow", True, True),
+    ],
+)
+def test_auto_narrows_by_itself_where_damage_is_measured(
+    method: str, moves: str | None, calibrated: bool, narrows: bool
+) -> None:
+    """Copies of channels cost nothing to lose; other methods, named moves and no inputs leave it at what was asked."""
+    recipe, inputs = Recipe(width_multiple=1), _inputs() if calibrated else None
+    plan = convsurgeon.plan(
+        _with_copies(), EXAMPLE, method=method, moves=moves, target="macs=20%", calibration=inputs, recipe=recipe
+    )
+    assert bool(plan.narrowed) == narrows
+    assert any(row.closed is None for row in convsurgeon.inspect(_with_copies(), EXAMPLE).streams)
+
+
+@pytest.mark.parametrize("moves", ["narrow,streams", "swap,narrow,streams"])
+def test_what_no_width_reaches_is_refused_before_measuring(moves: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The range is that of the narrowest streams; a target within it is measured."""
+
+    def measured(*_: object, **__: object) -> None:
+        raise AssertionError("measured")
+
+    monkeypatch.setattr("convsurgeon.conversion.damage.measure_damage", measured)
+    monkeypatch.setattr("convsurgeon.conversion.narrowing.measure_streams", measured)
+    with pytest.raises(
+        TargetError, match=r"macs=1% can't .* 3 narrowed streams\. Reachable at best: macs from"
+    ):
+        _narrowed(_with_copies(), moves, "macs=1%")
+    with pytest.raises(AssertionError, match="measured"):
+        _narrowed(_with_copies(), moves, "macs=30%")
+
+
 def test_the_plan_costs_what_is_counted_from_outside(halved: convsurgeon.Conversion) -> None:
     """The plan's MACs and parameters are those of the narrowed network, as PyTorch counts them."""
+    assert halved.plan.objective.startswith("measured: relative error that each width leaves")
     assert halved.plan.after.macs == outside_macs(halved.model, EXAMPLE)
     assert halved.plan.after.params == sum(p.numel() for p in halved.model.parameters())
     assert halved.plan.after.macs <= 0.27 * halved.plan.before.macs

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import DenseNet
 
+import convsurgeon
 from convsurgeon.models.loading import build_model
 from tests.nets import Opaque, Residual64, Untraceable
 from tests.survey.narrowing import sound, streams_of
@@ -83,10 +84,48 @@ class _ByHand(nn.Module):
         return x
 
 
-def test_a_part_that_is_called_piece_by_piece_is_closed() -> None:
-    """Nobody knows what the forward does with the values between; called as a whole it is open."""
+def test_a_part_that_is_called_piece_by_piece_is_not_read() -> None:
+    """Nobody knows what the forward does with the values between; called as a whole its layers have streams."""
     assert streams_of(_ByHand(True))["layers.0"].closed is None
-    assert "'layers' is never called as a whole" in str(streams_of(_ByHand(False))["layers.0"].closed)
+    assert not streams_of(_ByHand(False))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_norm_is_behind_a_convolution_where_the_sequence_runs_as_a_whole(whole: bool) -> None:
+    """A forward that takes a sequence for a list may do anything between its layers."""
+    net = _ByHand(whole)
+    net.layers[1] = nn.BatchNorm2d(8)
+    found = {site.name: site.norm for site in convsurgeon.inspect(net, torch.rand(2, 3, 4, 4)).sites}
+    assert found["layers.0"] == ("layers.1" if whole else None)
+
+
+class _PastCall(nn.Module):
+    """A block with a shortcut that is called, or whose forward or layers are, in a forward that no trace survives."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+        self.block = Residual64()
+        self.body = nn.Sequential(self.block)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if float(x.sum()) > 1e30:
+            return x
+        if self.how == "layers":
+            return self.block.conv1(x)
+        return {"call": self.body, "forward": self.body.forward, "block": self.block.forward}[self.how](x)
+
+
+@pytest.mark.parametrize(
+    ("how", "known", "closed"),
+    [("call", True, False), ("forward", True, False), ("block", True, True), ("layers", True, True)],
+)
+def test_a_forward_that_runs_past_its_call_is_read(how: str, known: bool, closed: bool) -> None:
+    """Its shortcut is known. How often it runs is not, so that no stream of it is open."""
+    net = _PastCall(how)
+    found = convsurgeon.inspect(net, torch.rand(2, 64, 8, 8))
+    assert any(site.shortcut for site in found.sites) == known
+    assert all(stream.closed is not None for stream in found.streams) == closed
 
 
 class _Often(nn.Module):

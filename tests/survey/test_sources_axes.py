@@ -166,7 +166,7 @@ def test_every_stage_takes_every_axis_and_group(axes: int, groups: int, method: 
     size = {1: (64,), 2: (8, 8), 3: (6, 6, 6)}[axes]
     x, images = torch.rand(1, 3, *size), torch.rand(48, 3, *size)
     done = convert(network, x, method=method, target="macs=80%", calibration=[images])
-    assert done.plan.replaced
+    assert done.plan.replaced or done.plan.narrowed
     assert done.plan.after.macs == outside_macs(done.model, x) <= 0.8 * done.plan.before.macs
     assert done.plan.objective.startswith("measured")
     assert done.report.fidelity is not None
