@@ -35,6 +35,7 @@ SEEDS = range(5)
 TRAINED, FITTED, TESTED = 700, 128, 397
 EPOCHS, BATCH = 12, 64
 SHARES = range(6, 62, 2)
+MOVES = "swap"
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ def _seconds(case: Case, **asked: object) -> tuple[float, convsurgeon.Conversion
         done = convsurgeon.convert(
             case.net,
             case.calibration[0][:1],
+            moves=MOVES,
             calibration=case.calibration,
             progress=False,
             **asked,  # type: ignore[arg-type]
@@ -124,7 +126,8 @@ def _exploring(case: Case) -> float:
         os.environ["CONVSURGEON_CACHE"] = folder
         start = time.process_time()
         example = case.calibration[0][:1]
-        convsurgeon.explore(case.net, example, calibration=case.calibration, evaluation=case.judging, progress=False)
+        data = {"calibration": case.calibration, "evaluation": case.judging}
+        convsurgeon.explore(case.net, example, moves=MOVES, progress=False, **data)
         return (time.process_time() - start) / once
 
 
@@ -142,6 +145,7 @@ def _sweep(case: Case) -> dict[str, float]:
             chosen = convsurgeon.plan(
                 case.net,
                 case.calibration[0][:1],
+                moves=MOVES,
                 target=f"macs={percent}%",
                 calibration=case.calibration,
                 progress=False,

@@ -20,7 +20,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from compatibility.examine import Settings
+from compatibility.examine import CHECKS, Settings
 from compatibility.libraries import LIBRARIES, subjects_of
 from compatibility.matrix import Matrix
 from compatibility.page import page, summary
@@ -42,9 +42,7 @@ SCREEN = Console(stderr=True)
 @click.option("--only", multiple=True, metavar="GLOB", help="networks whose name matches; may be given several times")
 @click.option("--limit", type=click.IntRange(min=1), help="at most so many networks of each library")
 @click.option("--method", "methods", multiple=True, default=DEFAULTS.methods, show_default=True)
-@click.option(
-    "--calibrated/--not-calibrated", default=DEFAULTS.calibrated, show_default=True, help="the calibrated check"
-)
+@click.option("--check", "checks", multiple=True, type=click.Choice([*CHECKS, "none"]), help="default: all")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="networks at a time")
 @click.option(
     "--seconds", type=click.IntRange(min=1), default=DEFAULTS.seconds, show_default=True, help="CPU, per network"
@@ -61,7 +59,7 @@ def main(
     only: Sequence[str],
     limit: int | None,
     methods: Sequence[str],
-    calibrated: bool,
+    checks: Sequence[str],
     jobs: int,
     seconds: int,
     gib: int,
@@ -75,7 +73,8 @@ def main(
     """Examine, then write the page and print the summary."""
     matrix = Matrix(output.with_name(ROWS))
     if not page_only:
-        settings = Settings(tuple(methods), int(gmacs * 1e9), seconds=seconds, gib=gib, calibrated=calibrated)
+        asked_checks = tuple(check for check in checks or CHECKS if check != "none")
+        settings = Settings(tuple(methods), int(gmacs * 1e9), seconds=seconds, gib=gib, checks=asked_checks)
         subjects = _subjects(libraries or LIBRARIES, only, limit, cache)
         asked = {s: settings if redo else matrix.lacks(s, settings, redo_failed) for s in subjects}
         _examine({s: lacking for s, lacking in asked.items() if lacking}, matrix, jobs)

@@ -6,6 +6,7 @@ import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -16,6 +17,7 @@ import convsurgeon
 from compatibility.calibrated import calibrated
 from compatibility.cells import Patient, examined_cell
 from compatibility.narrowing import NARROW, narrowed
+from compatibility.planned import planned
 from compatibility.quick_init import quick_init
 from compatibility.records import Cell, NetworkRow
 from compatibility.sizes import Sized, resize, sized
@@ -24,12 +26,16 @@ from compatibility.subjects import Subject
 from compatibility.training import TRAINING_BATCH, graded, step
 from compatibility.witness import convolutions, digest, params
 
-__all__ = ["Settings", "examine"]
+__all__ = ["CHECKS", "Settings", "examine"]
+
+# What is asked of a network once, whatever the methods, on the smallest inputs that run.
+CHECKS: dict[str, Callable[..., None]] = {"calibrated": calibrated, "planned": planned}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is run: the methods, the MACs above which inputs are reduced (further for the export), the limits.
+    """What is run: the methods, further ``checks`` of the network, the MACs above which inputs are reduced (further for
+    the export), the limits.
 
     ``seconds`` of CPU time and ``gib`` of memory bound one network's whole examination.
     """
@@ -40,7 +46,7 @@ class Settings:
     export_macs: int = 2_000_000_000
     seconds: int = 900
     gib: int = 22
-    calibrated: bool = True
+    checks: tuple[str, ...] = tuple(CHECKS)
 
 
 def examine(subject: Subject, settings: Settings, at: Callable[[str], None] = lambda _: None) -> NetworkRow:
@@ -54,8 +60,8 @@ def examine(subject: Subject, settings: Settings, at: Callable[[str], None] = la
     if model is not None and size is not None:
         row |= _facts(subject, model, size)
         stages.run("inspect", lambda: _inspected(model, size))
-        if settings.calibrated:
-            stages.run("calibrated", lambda: _at_smallest(calibrated, model, subject, size))
+        for name in settings.checks:
+            stages.run(name, partial(_at_smallest, CHECKS[name], model, subject, size))
         if NARROW in settings.methods:
             stages.run("narrowed", lambda: _at_smallest(narrowed, model, subject, size))
         if settings.methods:

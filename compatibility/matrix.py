@@ -34,9 +34,9 @@ class Matrix:
             return settings if redo_failed else None
         if row is None or row.versions["convsurgeon"] != __version__ or (redo_failed and not row.green):
             return settings
-        calibrated = settings.calibrated and "calibrated" not in row.checks
+        checks = tuple(check for check in settings.checks if check not in row.checks)
         methods = tuple(method for method in settings.methods if row.cell(method) is None)
-        return replace(settings, methods=methods, calibrated=calibrated) if methods or calibrated else None
+        return replace(settings, methods=methods, checks=checks) if methods or checks else None
 
     def add(self, row: NetworkRow) -> None:
         """Take a network's row up, beside what other methods found, and write the file."""

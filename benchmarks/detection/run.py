@@ -51,6 +51,7 @@ def recovered(case: Case, half: convsurgeon.Conversion, steps: int, batch: int, 
 @click.option("--coco", type=click.Path(path_type=Path), help="COCO, in place of the generated scenes.")
 @click.option("--net", default="fasterrcnn_mobilenet_v3_large_320_fpn", show_default=True, help="Beside --coco.")
 @click.option("--target", default="macs=50%", show_default=True)
+@click.option("--moves", default="swap", show_default=True)
 @click.option("--steps", default=200, show_default=True, type=click.IntRange(1))
 @click.option("--batch", default=8, show_default=True, type=click.IntRange(1))
 @click.option("--label-weight", default=0.5, show_default=True, help="Of the detector's own losses, in the last row.")
@@ -60,6 +61,7 @@ def main(
     coco: Path | None,
     net: str,
     target: str,
+    moves: str,
     steps: int,
     batch: int,
     label_weight: float,
@@ -75,7 +77,7 @@ def main(
     half = convsurgeon.convert(
         detector,
         ([case.train.read(0)[0]],),
-        moves="swap",
+        moves=moves,
         target=target,
         calibration=list(case.calibration()),
         random_weights=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -177,7 +178,7 @@ def _few(swaps: Sequence[Pick], price: Price, most: int) -> list[Pick]:
     best: list[tuple[tuple[int, ...], Pick]] = []
     for swap in sorted(swaps, key=lambda swap: swap.damage):
         costs = price(swap)
-        if not any(all(x <= y for x, y in zip(other, costs, strict=True)) for other, _ in best):
+        if not any(all(map(operator.le, other, costs)) for other, _ in best):
             best.append((costs, swap))
     best.sort(key=lambda priced: priced[0])
     steps = range(len(best)) if len(best) <= most else [round(i * (len(best) - 1) / (most - 1)) for i in range(most)]

@@ -115,6 +115,10 @@ class Problem:
         """The same choices with another damage."""
         return replace(self, choices=rated(self.choices, damage), damage=damage)
 
+    def named(self, objective: str) -> Problem:
+        """The same problem, of whose damage is said what it is."""
+        return replace(self, damage=replace(self.damage, name=objective))
+
     def narrowing(self, widths: Iterable[Widths], closed: Iterable[Stream]) -> Problem:
         """The same problem with what its streams may keep, and those that can't be narrowed."""
         return replace(self, widths=tuple(widths), closed=tuple(closed))

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from convsurgeon.planning.latencies import Latencies, only_paying
 from convsurgeon.planning.menus import Menus
-from convsurgeon.planning.options import Choices
+from convsurgeon.planning.options import PROXY, Choices
 from convsurgeon.planning.problem import Problem
 from convsurgeon.planning.solver import Infeasible, solve
 from convsurgeon.planning.targets import Metric, Target, human, human_ms
@@ -59,11 +59,13 @@ def unreachable(spared: list[int], targets: tuple[Target, ...], whole: Whole, me
     drops = len({row.block.name for row in menus.problem.drops})
     streams = f" and {narrowed} narrowed stream{'' if narrowed == 1 else 's'}" if narrowed else ""
     streams += f" and {drops} dropped residual branch{'' if drops == 1 else 'es'}" if drops else ""
+    # What is measured of streams only takes some of their widths away.
+    best = " at best" if narrowed and menus.problem.damage is PROXY else ""
     other = "" if method == "auto" else "choose a method with more reach (auto), "
     slow = "" if whole.latencies is None else ", take swaps that do not pay in time (--allow-slower)"
     return (
         f"target {', '.join(t.text for t in targets)} can't be reached by {free} eligible of {len(choices)} "
-        f"convolutions{streams}. Reachable: {'; '.join(ranges)}{together}. "
+        f"convolutions{streams}. Reachable{best}: {'; '.join(ranges)}{together}. "
         f"Raise the target, {other}or free more layers (--shortcuts, --stem){slow}."
     )
 

@@ -31,7 +31,7 @@ def at_any_width(damage: Damage, choices: Iterable[Choices]) -> Damage:
         if site.name not in curves:
             curves[site.name] = _curves(choice, damage)
         curve = curves[site.name].get((spec.family, spec.kind))
-        return None if curve is None else curve.at(macs_share(site, spec))
+        return None if curve is None else curve.at(_share_with_all_inputs(site, choice.site, spec))
 
     return Damage(damage.name, of)
 
@@ -44,6 +44,15 @@ def _curves(choice: Choices, damage: Damage) -> dict[_Kind, ShareCurve]:
         if hurt is not None:
             curves[option.spec.family, option.spec.kind].append((macs_share(choice.site, option.spec), hurt))
     return {kind: ShareCurve.of(points) for kind, points in curves.items()}
+
+
+def _share_with_all_inputs(site: Site, whole: Site, spec: Spec) -> float:
+    """The share of MACs that a unit would keep of the layer with its outputs as they are, and none of its inputs gone.
+
+    What is written has the rank that it had, whatever is still read: a unit of so many middle channels hurts as much.
+    """
+    shape = site.shape.model_copy(update={"in_channels": whole.shape.in_channels})
+    return spec.cost(shape, site.positions).macs / max(1, shape.cost(site.positions).macs)
 
 
 def macs_share(site: Site, spec: Spec) -> float:

@@ -42,6 +42,8 @@ class Cuttable:
         times, expected = self.seen.get(name, NEVER).times, self.seen.get(part, NEVER).times
         if not times:
             return "it is never called as a module in this forward (eval mode)"
+        if not expected:
+            return f"'{part}' is never called as a whole"
         if "forward" in vars(self._modules[part]):
             # Its graph is that of the class's forward.
             whole = f"'{part}'" if part else "the network"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -18,9 +18,12 @@ __all__ = ["find_streams"]
 
 
 def find_streams(
-    copy: nn.Module, graphs: Mapping[str, fx.Graph], cuttable: Cuttable
+    copy: nn.Module, graphs: Mapping[str, fx.Graph], lists: Container[str], cuttable: Cuttable
 ) -> tuple[tuple[Stream, ...], tuple[Block, ...]]:
-    """Streams and blocks in the order in which they begin; ``graphs`` are those of the copy's parts in eval mode."""
+    """Streams and blocks in the order in which they begin; ``graphs`` are those of the copy's parts in eval mode.
+
+    ``lists`` names the Sequentials that are taken for lists.
+    """
     streams: list[Stream] = []
     blocks: list[Block] = []
     names = _names(copy)
@@ -39,7 +42,7 @@ def find_streams(
         streams += walk.streams()
         blocks += find_blocks(walk, partial(cuttable.why_kept, part=part))
     if cuttable.unused():
-        streams = _open_in_training(streams, copy, cuttable)
+        streams = _open_in_training(streams, copy, lists, cuttable)
     return tuple(streams), tuple(blocks)
 
 
@@ -47,13 +50,15 @@ def _names(model: nn.Module) -> dict[nn.Module, str]:
     return {module: name for name, module in model.named_modules()}
 
 
-def _open_in_training(streams: list[Stream], copy: nn.Module, cuttable: Cuttable) -> list[Stream]:
+def _open_in_training(
+    streams: list[Stream], copy: nn.Module, lists: Container[str], cuttable: Cuttable
+) -> list[Stream]:
     """Streams that training reads elsewhere, too (auxiliary heads do), are closed. The copy is in training after it."""
     # Not by ``train``, which may be code of its own.
     for module in copy.modules():
         module.training = True
     names, training = _names(copy), {}
-    for part, graph in conv_graphs(copy, cuttable.seen).items():
+    for part, graph in conv_graphs(copy, lists).items():
         traced = Traced(part, copy.get_submodule(part), graph, names, cuttable.seen, lambda _: None, lambda _: False)
         walk = Walk(traced)
         walk.run()

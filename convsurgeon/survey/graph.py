@@ -41,13 +41,13 @@ def by_parts(
     model: nn.Module,
     convs: tuple[type[nn.Module], ...],
     read: Callable[[nn.Module], T],
-    called: Container[str] | None = None,
+    lists: Container[str] = (),
 ) -> dict[str, T]:
     """What ``read`` makes of the model (by an empty name), or where that fails of its children, and so on down.
 
     By qualified name; a module at several paths is tried once, at the first of them. Convolutions, and what holds
-    none, are not worth a trace. Nor is a module that is not among the ``called``, where these are known: code that
-    takes a Sequential for a list does not run its forward. A part's own graph names its modules from the part on.
+    none, are not worth a trace. Nor are the Sequentials that the network takes for ``lists``, since their forward does
+    not run. A part's own graph names its modules from the part on.
     """
     parts: dict[str, T] = {}
     tried: set[nn.Module] = set()
@@ -56,7 +56,7 @@ def by_parts(
         if module in tried or isinstance(module, convs) or not any(isinstance(m, convs) for m in module.modules()):
             return
         tried.add(module)
-        if called is None or name in called:
+        if name not in lists:
             try:
                 parts[name] = read(module)
                 return
@@ -72,10 +72,10 @@ def by_parts(
     return parts
 
 
-def conv_graphs(model: nn.Module, called: Container[str] | None = None) -> dict[str, fx.Graph]:
+def conv_graphs(model: nn.Module, lists: Container[str] = ()) -> dict[str, fx.Graph]:
     """The graphs by part, in which every convolution is one node: also one of a class whose forward may not trace."""
 
     def read(part: nn.Module) -> fx.Graph:
         return trace(part, lambda one: isinstance(one, TRACED_CONVS) or None)
 
-    return by_parts(model, TRACED_CONVS, read, called)
+    return by_parts(model, TRACED_CONVS, read, lists)

@@ -112,7 +112,8 @@ def survey(model: nn.Module, inputs: Inputs) -> Survey:
     for name in watch.reads.names & watch.seen.keys():
         watch.seen[name].read = True
     called = watch.detach()
-    graphs = conv_graphs(run.copy, called)
+    lists = watch.calls.lists
+    graphs = conv_graphs(run.copy, lists)
     roles = roles_in(run.copy, graphs)
     tied = tied_weights(model)
     sites = [_site(names, model.get_submodule(names[0]), watch.seen.get(names[0]), roles, tied) for names in paths]
@@ -122,7 +123,7 @@ def survey(model: nn.Module, inputs: Inputs) -> Survey:
         sites[first] = replace(sites[first], stem=True)
     sites.sort(key=lambda site: (site.calls == 0, site.order))
     total = Cost(run.macs, count_params(model))
-    streams, blocks = find_streams(run.copy, graphs, Cuttable(model, called, watch.reads.names))
+    streams, blocks = find_streams(run.copy, graphs, lists, Cuttable(model, called, watch.reads.names))
     linears = tuple(_linears(model, called))
     return Survey(tuple(sites), total, run.counted_on, inputs.shapes(), run.outputs, streams, blocks, linears)
 

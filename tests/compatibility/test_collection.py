@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from compatibility.__main__ import main
-from compatibility.examine import Settings
+from compatibility.examine import CHECKS, Settings
 from compatibility.matrix import Matrix
 from compatibility.page import page, summary
 from compatibility.pool import examine_all
@@ -26,7 +26,7 @@ GOOD = NetworkRow(
     library="torchvision",
     name="resnet18",
     versions=VERSIONS,
-    checks={"calibrated": Check(state="left out", why="nothing to convert")},
+    checks={name: Check(state="left out", why="nothing to convert") for name in CHECKS},
     cells=(
         Cell(method="auto", outcome="converted", kept=0.4999),
         Cell(method="igc", outcome="refused", kept=0.64, reachable=0.634),
@@ -64,7 +64,7 @@ def test_what_is_there_is_not_examined_again(tmp_path: Path) -> None:
 
 
 def test_what_is_not_known_is_open(tmp_path: Path) -> None:
-    """Another method, the calibrated check, another version, a failure that is to be done again; and nothing else."""
+    """Another method, a check of the network, another version, a failure that is to be done again; and nothing else."""
     matrix = Matrix(tmp_path / "matrix.jsonl")
     known = Settings(methods=("auto", "igc"))
     network = replace(subject(wide), name="resnet18")
@@ -73,16 +73,16 @@ def test_what_is_not_known_is_open(tmp_path: Path) -> None:
     assert matrix.lacks(network, known, redo_failed=False) is None
     assert matrix.lacks(network, known, redo_failed=True) is None
     wider = replace(known, methods=("auto", "spatial"))
-    assert matrix.lacks(network, wider, redo_failed=False) == replace(known, methods=("spatial",), calibrated=False)
+    assert matrix.lacks(network, wider, redo_failed=False) == replace(known, methods=("spatial",), checks=())
     matrix.add(GOOD.model_copy(update={"checks": {}}))
     assert matrix.lacks(network, known, redo_failed=False) == replace(known, methods=())
-    assert matrix.lacks(network, replace(known, calibrated=False), redo_failed=False) is None
+    assert matrix.lacks(network, replace(known, checks=()), redo_failed=False) is None
     matrix.add(GOOD.model_copy(update={"versions": {"convsurgeon": "0.0"}}))
     assert matrix.lacks(network, known, redo_failed=False) == known
     other = replace(network, name=BAD.name)
     matrix.add(BAD)
-    assert matrix.lacks(other, replace(known, methods=("auto",), calibrated=False), redo_failed=False) is None
-    assert matrix.lacks(other, replace(known, methods=("auto",), calibrated=False), redo_failed=True)
+    assert matrix.lacks(other, replace(known, methods=("auto",), checks=()), redo_failed=False) is None
+    assert matrix.lacks(other, replace(known, methods=("auto",), checks=()), redo_failed=True)
 
 
 def test_a_check_without_a_method_stands_beside_what_was_found(tmp_path: Path) -> None:

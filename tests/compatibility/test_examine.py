@@ -8,6 +8,7 @@ import pytest
 
 from compatibility import calibrated as calibration
 from compatibility import cells
+from compatibility import planned as by_damage
 from compatibility.examine import Settings, examine
 from compatibility.libraries import timm_models, torchvision_models
 from compatibility.subjects import Subject, image
@@ -84,3 +85,15 @@ def test_a_calibrated_conversion_is_judged(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(calibration, "finite", lambda found: False)
     assert examine(subject(wide), ONE).checks["calibrated"].state == "left out"
     assert examine(subject(narrow), ONE).checks["calibrated"].state == "left out"
+
+
+def test_a_conversion_by_damage_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On shaken weights it costs what was planned and is nearer than without inputs; what is not so is a failure."""
+    assert examine(subject(wide), ONE).checks["planned"].state == "ok"
+    monkeypatch.setattr(by_damage, "SLACK", 0.0)
+    worse = examine(subject(wide), ONE).checks["planned"]
+    assert (worse.state, "without inputs" in worse.why) == ("failed", True)
+    monkeypatch.setattr(by_damage, "params", lambda model: 7)
+    assert "the witness 7" in examine(subject(wide), ONE).checks["planned"].why
+    monkeypatch.setattr(by_damage, "TARGET", "macs=0.01%")
+    assert examine(subject(wide), ONE).checks["planned"].state == "left out"

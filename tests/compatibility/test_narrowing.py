@@ -13,7 +13,7 @@ from compatibility.narrowing import NARROW, halved, narrowed
 from compatibility.stages import LeftOut, Wrong
 from tests.compatibility.networks import Chain, subject, wide
 
-SETTINGS = Settings(methods=(NARROW,), export_method="", calibrated=False)
+SETTINGS = Settings(methods=(NARROW,), export_method="", checks=())
 
 IMAGE = (torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)),)
 

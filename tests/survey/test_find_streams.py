@@ -99,6 +99,35 @@ def test_a_norm_is_behind_a_convolution_where_the_sequence_runs_as_a_whole(whole
     assert found["layers.0"] == ("layers.1" if whole else None)
 
 
+class _PastCall(nn.Module):
+    """A block with a shortcut that is called, or whose forward or layers are, in a forward that no trace survives."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+        self.block = Residual64()
+        self.body = nn.Sequential(self.block)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if float(x.sum()) > 1e30:
+            return x
+        if self.how == "layers":
+            return self.block.conv1(x)
+        return {"call": self.body, "forward": self.body.forward, "block": self.block.forward}[self.how](x)
+
+
+@pytest.mark.parametrize(
+    ("how", "known", "closed"),
+    [("call", True, False), ("forward", True, False), ("block", True, True), ("layers", True, True)],
+)
+def test_a_forward_that_runs_past_its_call_is_read(how: str, known: bool, closed: bool) -> None:
+    """Its shortcut is known. How often it runs is not, so that no stream of it is open."""
+    net = _PastCall(how)
+    found = convsurgeon.inspect(net, torch.rand(2, 64, 8, 8))
+    assert any(site.shortcut for site in found.sites) == known
+    assert all(stream.closed is not None for stream in found.streams) == closed
+
+
 class _Often(nn.Module):
     """A head on two maps, as detectors have it; ``besides``: its first layer is called once more."""
 
