@@ -18,7 +18,7 @@ __all__ = ["CALIBRATED_MOVES", "MOVES", "SWAPS_ALONE", "Move", "MovesField", "pa
 Move = Literal["swap", "narrow", "streams", "drop"]
 MOVES: tuple[Move, ...] = get_args(Move)
 SWAPS_ALONE: tuple[Move, ...] = ("swap",)
-# What pays beside swaps at equal MACs wherever its damage can be measured (docs/moves.md).
+# Where damage can be measured: as little error or less at equal MACs on most networks that were tried (docs/moves.md).
 CALIBRATED_MOVES: tuple[Move, ...] = ("swap", "narrow", "streams")
 
 
