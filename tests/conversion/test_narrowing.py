@@ -122,9 +122,7 @@ def test_what_no_width_reaches_is_refused_before_measuring(moves: str, monkeypat
 
     monkeypatch.setattr("convsurgeon.conversion.damage.measure_damage", measured)
     monkeypatch.setattr("convsurgeon.conversion.narrowing.measure_streams", measured)
-    with pytest.raises(
-        TargetError, match=r"macs=1% can't .* 3 narrowed streams\. Reachable at best: macs from"
-    ):
+    with pytest.raises(TargetError, match=r"macs=1% can't .* 3 narrowed streams\. Reachable at best: macs from"):
         _narrowed(_with_copies(), moves, "macs=1%")
     with pytest.raises(AssertionError, match="measured"):
         _narrowed(_with_copies(), moves, "macs=30%")
