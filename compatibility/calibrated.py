@@ -16,7 +16,7 @@ from compatibility.stages import LeftOut, Wrong
 from compatibility.witness import Ran, ran
 from convsurgeon.base.errors import NothingToConvert
 
-__all__ = ["INPUTS", "SLACK", "apart", "calibrated", "drawn", "finite", "shaken"]
+__all__ = ["INPUTS", "SLACK", "answered", "apart", "calibrated", "drawn", "finite", "shaken"]
 
 METHOD = "igc-l4m2"  # without a choice, so that no damage has to be measured
 INPUTS = 8
@@ -32,10 +32,7 @@ def calibrated(model: nn.Module, inputs: Any, *, varying: bool = False) -> None:
         LeftOut: nothing to convert, or outputs that can't be compared.
     """
     model = shaken(model)
-    data = [drawn(inputs, seed) for seed in range(INPUTS)]
-    before = [ran(model, each) for each in data]
-    if not all(finite(each) for each in before):
-        raise LeftOut("the original's own outputs are not finite")
+    data, before = answered(model, inputs, INPUTS)
     try:
         made = convsurgeon.convert(model, inputs, method=METHOD, calibration=data)
     except NothingToConvert as reason:
@@ -67,6 +64,19 @@ def shaken(model: nn.Module) -> nn.Module:
                 module.running_mean.add_(0.1 * noise(module.running_mean))
                 module.running_var.mul_(1 + 0.3 * noise(module.running_var).clamp(-2, 2))
     return twin
+
+
+def answered(model: nn.Module, inputs: Any, count: int) -> tuple[list[Any], list[Ran]]:
+    """Random inputs like these, and what the model makes of each.
+
+    Raises:
+        LeftOut: something that is not finite.
+    """
+    data = [drawn(inputs, seed) for seed in range(count)]
+    answers = [ran(model, each) for each in data]
+    if not all(finite(each) for each in answers):
+        raise LeftOut("the original's own outputs are not finite")
+    return data, answers
 
 
 def drawn(inputs: Any, seed: int) -> Any:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 import convsurgeon
-from compatibility.calibrated import INPUTS, SLACK, apart, drawn, finite, shaken
+from compatibility.calibrated import INPUTS, SLACK, answered, apart, drawn, finite, shaken
 from compatibility.conversions import Attempt
 from compatibility.stages import LeftOut, Wrong
 from compatibility.witness import TRANSPOSED, ran
@@ -82,10 +82,7 @@ def _as_deafened(model: nn.Module, plan: Plan, inputs: Any) -> None:
 
 
 def _as_fitted(model: nn.Module, plan: Plan, inputs: Any, *, varying: bool) -> None:
-    data = [drawn(inputs, seed) for seed in range(INPUTS)]
-    before = [ran(model, each) for each in data]
-    if not all(finite(each) for each in before):
-        raise LeftOut("the original's own outputs are not finite")
+    data, before = answered(model, inputs, INPUTS)
     made = convsurgeon.apply(model, plan, inputs, calibration=data).model
     cut = convsurgeon.apply(model, plan, inputs, random_weights=True).model
     fitted, unfitted = ([ran(network, each) for each in data] for network in (made, cut))

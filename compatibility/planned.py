@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 import convsurgeon
-from compatibility.calibrated import SLACK, apart, drawn, finite, shaken
+from compatibility.calibrated import SLACK, answered, apart, finite, shaken
 from compatibility.stages import LeftOut, Wrong
 from compatibility.witness import params, ran
 from convsurgeon.base.errors import NothingToConvert, TargetError
@@ -28,10 +28,7 @@ def planned(model: nn.Module, inputs: Any, *, varying: bool = False) -> None:
         LeftOut: nothing to convert, a refused target, or outputs that can't be compared.
     """
     model = shaken(model)
-    data = [drawn(inputs, seed) for seed in range(INPUTS)]
-    before = [ran(model, each) for each in data]
-    if not all(finite(each) for each in before):
-        raise LeftOut("the original's own outputs are not finite")
+    data, before = answered(model, inputs, INPUTS)
     try:
         made = convsurgeon.convert(model, inputs, target=TARGET, calibration=data)
     except NothingToConvert as reason:

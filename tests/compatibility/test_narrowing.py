@@ -69,6 +69,9 @@ def test_outputs_that_vary_must_be_finite(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(Wrong):
         narrowed(wide(), IMAGE)
     monkeypatch.setattr(narrowing, "finite", lambda found: False)
+    with pytest.raises(Wrong, match="not finite"):
+        narrowed(wide(), IMAGE, varying=True)
+    monkeypatch.setattr("compatibility.calibrated.finite", lambda found: False)
     with pytest.raises(LeftOut, match="not finite"):
         narrowed(wide(), IMAGE, varying=True)
 
